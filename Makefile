@@ -1,0 +1,111 @@
+# Everything a developer or operator types. `make` alone explains itself.
+# Needs Python 3.11 or later with venv, and nothing else that is not installed by the targets themselves.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+CODEGEN := .venv-codegen
+SOURCES := pkg services envoy sdk tests bench proto
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+SDK_LOCKS := sdk-oldest sdk-middle
+.PHONY: help demo up secrets backup restore test test-unit test-matrix lint types format proto proto-check proto-baseline breaking lock setup setup-dev clean
+
+help: ## Show this
+	@echo "oofgg, an open, self-hosted game backend. Start with \`make demo\`."
+	@echo
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: setup ## Start the platform, play a real match through Envoy, show the result (ARGS=--keep leaves it running)
+	@$(BIN)/python -m services demo $(ARGS)
+
+up: setup ## Keep the embedded platform running and print where everything is (Ctrl-C stops it)
+	@$(BIN)/python -m services up $(ARGS)
+
+secrets: ## Make the secrets that docker compose needs, once; what exists is kept
+	@compose/secrets.sh
+
+backup: setup ## Save the embedded platform's data, while it runs or not (TO=file)
+	@$(BIN)/python -m services backup $(or $(TO),backups/$$(date -u +%Y%m%dT%H%M%SZ).dump) $(ARGS)
+
+restore: setup ## Go back to a backup of the embedded platform (FROM=file), while it does not run
+	@$(BIN)/python -m services restore $(or $(FROM),$(error FROM=file is needed)) $(ARGS)
+
+test: setup-dev ## Run all tests: units, real backends, the whole platform through Envoy (ARGS are for pytest)
+	$(BIN)/pytest $(ARGS)
+
+test-unit: setup-dev ## Run the tests that need no backend: seconds
+	$(BIN)/pytest tests/unit $(ARGS)
+
+test-matrix: setup-dev ## Run the SDK with the older libraries it supports (installs them)
+	$(BIN)/pytest tests/matrix $(ARGS)
+
+lint: setup-dev proto-check breaking ## Check style, types, imports, protos and generated code
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/lint-imports
+	$(BIN)/mypy
+
+format: setup-dev ## Format the code and mend what can be mended
+	$(BIN)/ruff check --fix $(SOURCES)
+	$(BIN)/ruff format $(SOURCES)
+
+proto: $(CODEGEN)/.done setup-dev ## Generate code and tables from the protos
+	$(BIN)/python proto/generate.py
+	$(BIN)/python -m envoy table > docs/reference/rpcs.md
+	PYTHONPATH=. $(BIN)/python docs/reference/generate.py
+
+proto-check: $(CODEGEN)/.done setup-dev # Generated code is what the protos say, and the protos are well formed
+	$(BIN)/python proto/generate.py --check
+	$(BIN)/buf lint build/proto/full.binpb --config proto/buf.yaml
+
+breaking: proto-check # No change of the protos breaks whoever uses the last release
+	$(BIN)/buf breaking build/proto/full.binpb --against proto/baseline.binpb --config proto/buf.yaml
+
+proto-baseline: proto-check ## Make today's protos the released ones: only when releasing
+	$(BIN)/python proto/generate.py --baseline
+
+lock: ## Renew the hash-pinned lock files from pyproject.toml (needs uv)
+	@for lock in "pyproject.toml -o requirements/services.lock" \
+	             "pyproject.toml --group embedded -o requirements/platform.lock" \
+	             "pyproject.toml --group dev -o requirements/dev.lock" \
+	             "--group codegen -o requirements/codegen.lock" \
+	             $(foreach lock,$(SDK_LOCKS),"requirements/$(lock).in -o requirements/$(lock).lock"); do \
+	    uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 $$lock || exit 1; \
+	done
+
+setup: $(VENV)/.platform
+setup-dev: $(VENV)/.dev
+
+clean: ## Remove what was installed and built (not the data in .oofgg)
+	rm -rf $(VENV) $(CODEGEN) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	    echo "oofgg needs Python 3.11 or later; this is $$($(PYTHON) --version 2>&1). Name another: make PYTHON=python3.12 …" >&2; exit 1; }
+	@echo "creating $(VENV)"
+	@$(PYTHON) -m venv $(VENV) || { \
+	    echo "Python's venv module is missing. On Debian and Ubuntu: apt install python3-venv" >&2; rm -rf $(VENV); exit 1; }
+	@$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > $(VENV)/.site
+	@echo "$(CURDIR)/sdk/src" > "$$(cat $(VENV)/.site)/oofgg.pth"
+
+$(VENV)/.platform: $(BIN)/python requirements/platform.lock
+	@echo "installing the platform: $$(grep -c == requirements/platform.lock) packages, about 120 MB (once)"
+	@$(BIN)/python -m pip install --disable-pip-version-check --no-input --require-hashes -r requirements/platform.lock \
+	    | awk '/^Collecting/ { print "  " $$1, $$2; fflush() } /^Installing/ { print "  Installing all of them"; fflush() }'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.platform requirements/dev.lock
+	@echo "installing the tools for development: $$(grep -c == requirements/dev.lock) packages (once)"
+	@$(BIN)/python -m pip install --disable-pip-version-check --no-input --require-hashes -r requirements/dev.lock \
+	    | awk '/^Collecting/ { print "  " $$1, $$2; fflush() } /^Installing/ { print "  Installing all of them"; fflush() }'
+	@touch $@
+
+$(CODEGEN)/.done: requirements/codegen.lock
+	@echo "installing the generator for the protos (once)"
+	@$(PYTHON) -m venv $(CODEGEN)
+	@$(CODEGEN)/bin/python -m pip install -q --disable-pip-version-check --no-input --require-hashes -r $<
+	@touch $@

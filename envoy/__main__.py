@@ -1,0 +1,79 @@
+"""`python -m envoy render …` prints a configuration, `python -m envoy table` the reference of all RPCs."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from envoy.reference import table
+from envoy.render import Address, Environment, Inputs, render
+from envoy.routes import CLUSTERS, public_routes, read_descriptors
+
+
+def main(arguments: list[str]) -> int:
+    """Runs a command; returns its exit code."""
+    told = _parser().parse_args(arguments)
+    if told.command == "table":
+        sys.stdout.write(table(public_routes(read_descriptors(told.descriptors))))
+        return 0
+    try:
+        configuration = render(_inputs(told))
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 1
+    if told.output is None:
+        sys.stdout.write(configuration)
+        return 0
+    unfinished = told.output.with_suffix(".new")
+    unfinished.write_text(configuration, encoding="utf-8")
+    unfinished.chmod(0o644)
+    unfinished.replace(told.output)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m envoy", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    rendering = commands.add_parser("render", help="print Envoy's configuration")
+    rendering.add_argument("--environment", choices=[kind.value for kind in Environment], default="production")
+    rendering.add_argument("--listen", type=Address.parse, default=Address("0.0.0.0", 8080), metavar="HOST:PORT")  # noqa: S104
+    rendering.add_argument("--admin-port", type=int, default=9901, help="on 127.0.0.1")
+    rendering.add_argument("--jwks", type=Address.parse, required=True, metavar="HOST:PORT", help="auth's ops address")
+    for name in sorted(set(CLUSTERS.values())):
+        rendering.add_argument(f"--{name}", type=Address.parse, required=True, metavar="HOST:PORT")
+    rendering.add_argument(
+        "--cors-origin",
+        action="extend",
+        type=lambda origins: origins.replace(",", " ").split(),
+        default=[],
+        metavar="ORIGIN",
+        help="may be repeated, or hold several",
+    )
+    rendering.add_argument("--trusted-proxies", type=int, default=0)
+    rendering.add_argument("--no-access-log", action="store_true")
+    rendering.add_argument("--lift-limits-on-loopback", action="store_true", help="for load tests")
+    rendering.add_argument("--output", type=Path, metavar="FILE", help="replaced in one step (default: print it)")
+    listing = commands.add_parser("table", help="print the reference of all RPCs as Markdown")
+    for command in (rendering, listing):
+        command.add_argument("--descriptors", metavar="FILE", help="api.binpb (default: the one inside oofgg)")
+    return parser
+
+
+def _inputs(told: argparse.Namespace) -> Inputs:
+    return Inputs(
+        environment=Environment(told.environment),
+        listener=told.listen,
+        admin_port=told.admin_port,
+        clusters={name: getattr(told, name) for name in set(CLUSTERS.values())},
+        jwks=told.jwks,
+        cors_origins=tuple(told.cors_origin),
+        trusted_proxies=told.trusted_proxies,
+        access_log=not told.no_access_log,
+        lift_limits_on_loopback=told.lift_limits_on_loopback,
+        descriptors=told.descriptors,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

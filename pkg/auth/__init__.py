@@ -1,0 +1,1 @@
+"""Who is calling: tokens, the callers they stand for, and the logins that were ended."""

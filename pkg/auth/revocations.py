@@ -1,0 +1,104 @@
+"""Logins that were ended before their tokens expire.
+
+`auth` writes each to PostgreSQL, then to one Redis stream. Every process reads that stream from its beginning before
+it is ready, follows it from then on, and asks this set at every call: a revocation takes effect everywhere within a
+second and survives restarts. The stream keeps entries as long as an access token can live.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+import redis.asyncio as redis
+from redis.exceptions import RedisError
+
+from pkg.clock import Clock
+from pkg.telemetry.logs import get_logger
+
+_log = get_logger(__name__)
+
+STREAM: Final = "oofgg:revocations"
+# No access token may be set to live longer than this (pkg.config).
+LONGEST_TOKEN_LIFE_SECONDS: Final = 86_400
+_BLOCK_MILLISECONDS = 500
+_BATCH = 1_000
+_RETRY_SECONDS = 0.2
+
+
+async def publish(client: redis.Redis, login_id: str, *, keep_seconds: int, clock: Clock) -> None:
+    """Tells every process that this login has ended; the entry is kept at least `keep_seconds`."""
+    oldest = int((clock.now().timestamp() - keep_seconds) * 1000)
+    await client.xadd(STREAM, {"sid": login_id}, minid=str(oldest), approximate=True)
+
+
+class Revocations:
+    """The ended logins as this process knows them."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._client = client
+        self._ended: dict[str, int] = {}  # login id → milliseconds of the entry; grows in that order
+        self._position = "0"
+        self._watchers: dict[str, set[asyncio.Event]] = {}
+
+    def is_revoked(self, login_id: str) -> bool:
+        """Whether this login has ended."""
+        return login_id in self._ended
+
+    def watch(self, login_id: str) -> asyncio.Event:
+        """An event that is set when the login ends, for streams that outlive their token. Hand it to `unwatch`."""
+        event = asyncio.Event()
+        if self.is_revoked(login_id):
+            event.set()
+        self._watchers.setdefault(login_id, set()).add(event)
+        return event
+
+    def unwatch(self, login_id: str, event: asyncio.Event) -> None:
+        """Forgets an event of `watch`."""
+        events = self._watchers.get(login_id, set())
+        events.discard(event)
+        if not events:
+            self._watchers.pop(login_id, None)
+
+    async def load(self) -> None:
+        """Reads everything published so far. A process is not ready before this is done."""
+        while await self._read(block=None):
+            pass
+
+    async def follow(self) -> None:
+        """Follows the stream until cancelled; waits out a Redis that is away."""
+        while True:
+            try:
+                await self._read(block=_BLOCK_MILLISECONDS)
+            except (RedisError, OSError, TimeoutError) as error:
+                _log.warning("revocations cannot be followed", error=repr(error))
+                await asyncio.sleep(_RETRY_SECONDS)
+
+    async def _read(self, *, block: int | None) -> bool:
+        reply = await self._client.xread({STREAM: self._position}, count=_BATCH, block=block)
+        if not reply:
+            return False
+        for position, fields in _entries(reply):
+            self._position = position
+            login_id = fields[b"sid"].decode()
+            self._ended[login_id] = int(position.partition("-")[0])
+            for event in self._watchers.get(login_id, ()):
+                event.set()
+        self._forget(before=int(self._position.partition("-")[0]) - LONGEST_TOKEN_LIFE_SECONDS * 1000)
+        return True
+
+    def _forget(self, *, before: int) -> None:
+        """Drops logins whose last access token has expired by itself."""
+        while self._ended and self._ended[oldest := next(iter(self._ended))] < before:
+            del self._ended[oldest]
+
+
+def _entries(reply: object) -> list[tuple[str, dict[bytes, bytes]]]:
+    """The entries of an XREAD reply, which is a list of pairs in RESP2 and a mapping in RESP3."""
+    if isinstance(reply, dict):
+        lists = [part for value in reply.values() for part in value]
+    elif isinstance(reply, list):
+        lists = [entries for _, entries in reply]
+    else:
+        raise TypeError(f"unexpected XREAD reply: {type(reply).__name__}")
+    return [(position.decode(), fields) for entries in lists for position, fields in entries]

@@ -1,0 +1,48 @@
+"""The Redis client of a process."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+import redis.asyncio as redis
+from redis import exceptions as faults
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialBackoff
+
+from pkg.errors import OofggError, backend_unavailable
+
+_CONNECT_SECONDS: Final = 2.0
+_COMMAND_SECONDS: Final = 5.0
+_MOST_CONNECTIONS: Final = 64
+
+
+def translate_fault(error: BaseException) -> OofggError | None:
+    """Unavailable when the error means that Redis is away."""
+    away = isinstance(
+        error, faults.ConnectionError | faults.TimeoutError | faults.BusyLoadingError | faults.ReadOnlyError
+    )
+    return backend_unavailable("Redis") if away else None
+
+
+@asynccontextmanager
+async def open_redis(url: str) -> AsyncIterator[redis.Redis]:
+    """A client that answers bytes. A command is sent again once when its connection turns out to be dead.
+
+    Commands must therefore be safe to repeat: scripts compare before they write.
+    """
+    client = redis.Redis.from_url(
+        url,
+        decode_responses=False,
+        socket_connect_timeout=_CONNECT_SECONDS,
+        socket_timeout=_COMMAND_SECONDS,
+        max_connections=_MOST_CONNECTIONS,
+        retry=Retry(ExponentialBackoff(cap=0.2, base=0.02), retries=1),
+        health_check_interval=15,
+        protocol=2,
+    )
+    try:
+        yield client
+    finally:
+        await client.aclose()

@@ -1,0 +1,111 @@
+"""Settings of a process: environment variables with the prefix `OOFGG_`, checked before anything starts.
+
+A secret is given as `OOFGG_X` or, better, as `OOFGG_X_FILE`, the path of a file that holds it.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import socket
+from enum import StrEnum
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Environment(StrEnum):
+    """Where the process runs. Production refuses what is convenient but unsafe."""
+
+    DEVELOPMENT = "development"
+    PRODUCTION = "production"
+
+
+class Settings(BaseSettings):
+    """Everything a process can be told."""
+
+    model_config = SettingsConfigDict(env_prefix="OOFGG_", frozen=True, extra="ignore")
+
+    environment: Environment = Field(
+        Environment.PRODUCTION, description="`development` allows reflection and self-made developers."
+    )
+    node: str = Field(
+        default_factory=socket.gethostname, description="Name of this process, unique among its kind.", min_length=1
+    )
+
+    postgres_url: str = Field(description="`postgresql://user:password@host:port/database`.")
+    redis_url: str = Field(description="`redis://host:port/0`, or `unix://` and a path.")
+    kafka_bootstrap: str = Field(description="Comma-separated `host:port` of Kafka brokers.")
+    postgres_pool_size: int = Field(8, ge=2, description="Connections per service in this process.")
+
+    grpc_address: str = Field("127.0.0.1:9000", description="Where this process serves gRPC.")
+    ops_address: str = Field(
+        "127.0.0.1:9001", description="Where it serves /metrics, /healthz, /readyz. Keep it private."
+    )
+    auth_address: str = Field("", description="gRPC address of `auth`; empty when this process serves it.")
+    catalog_address: str = Field("", description="gRPC address of `catalog`; empty when this process serves it.")
+    game_address: str = Field("", description="gRPC address of `game`; empty when this process serves it.")
+    scoring_address: str = Field("", description="gRPC address of `scoring`; empty when this process serves it.")
+    jwks_url: str = Field("", description="Public keys of access tokens; empty when this process serves `auth`.")
+
+    master_key: SecretStr = Field(SecretStr(""), description="32 bytes in base64; seals secrets in the database.")
+    master_key_file: Path | None = Field(None, description="File with the master key.")
+    service_secret: SecretStr = Field(
+        SecretStr(""), description="At least 32 characters; services sign their calls to each other with it."
+    )
+    service_secret_file: Path | None = Field(None, description="File with the service secret.")
+
+    developer_self_service: bool = Field(
+        False, description="Whether an account may make itself a developer's. Embedded: yes."
+    )
+    access_token_seconds: int = Field(900, ge=1, le=86_400, description="Life of an access token.")
+    refresh_token_days: int = Field(30, ge=1, le=365, description="Life of an unused refresh token.")
+    password_hash_threads: int = Field(2, ge=1, le=64, description="Passwords hashed at the same time.")
+    password_hash_queue: int = Field(64, ge=1, description="Logins that may wait for a hash; more are refused.")
+    argon2_memory_kib: int = Field(19_456, ge=8, description="argon2id memory (OWASP: 19 MiB with t=2, p=1).")
+    argon2_time: int = Field(2, ge=1, description="argon2id passes.")
+
+    log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR.")
+    log_format: str = Field("json", description="`json`, or `console` to read it yourself.")
+    drain_notice_seconds: float = Field(
+        1.0, ge=0, description="Time between turning not ready and refusing calls, for Envoy to notice."
+    )
+    drain_seconds: float = Field(10.0, ge=0, description="Longest wait for calls to finish at shutdown.")
+    migrate: bool = Field(False, description="Apply database migrations at start.")
+
+    @model_validator(mode="after")
+    def _secrets_are_safe(self) -> Self:
+        try:
+            key = base64.b64decode(self.master_key_text(), validate=True)
+        except binascii.Error:
+            key = b""
+        if len(key) != 32:
+            raise ValueError("OOFGG_MASTER_KEY or OOFGG_MASTER_KEY_FILE must hold 32 random bytes in base64")
+        if len(self.service_secret_text()) < 32:
+            raise ValueError("OOFGG_SERVICE_SECRET or OOFGG_SERVICE_SECRET_FILE must hold at least 32 characters")
+        if self.environment is Environment.PRODUCTION and self.developer_self_service:
+            raise ValueError("OOFGG_DEVELOPER_SELF_SERVICE is for development; in production an admin makes developers")
+        return self
+
+    def address_of(self, service: str) -> str:
+        """gRPC address of a service: its own setting, or this process."""
+        address: str = getattr(self, f"{service}_address") or self.grpc_address
+        return address.replace("0.0.0.0", "127.0.0.1", 1)
+
+    def jwks_location(self) -> str:
+        """URL of the public keys of access tokens."""
+        return self.jwks_url or f"http://{self.ops_address.replace('0.0.0.0', '127.0.0.1', 1)}/.well-known/jwks.json"
+
+    def master_key_text(self) -> str:
+        """The master key in base64."""
+        return _secret(self.master_key, self.master_key_file)
+
+    def service_secret_text(self) -> str:
+        """The secret that services share."""
+        return _secret(self.service_secret, self.service_secret_file)
+
+
+def _secret(value: SecretStr, file: Path | None) -> str:
+    return file.read_text(encoding="utf-8").strip() if file else value.get_secret_value()

@@ -1,0 +1,1 @@
+"""PostgreSQL: pools, migrations, replies that are kept for repeats."""

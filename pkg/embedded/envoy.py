@@ -1,0 +1,127 @@
+"""Envoy under the supervisor: the platform's only door."""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pkg.embedded.binaries import ENVOY, Binary, find
+from pkg.embedded.errors import EmbeddedError
+from pkg.embedded.ports import Ports
+from pkg.embedded.probes import http_get
+from pkg.embedded.processes import Command, listens
+from pkg.embedded.state import write_private
+
+LOOPBACK = "127.0.0.1"
+PREFERRED_PORT = 8080
+EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104
+
+
+@dataclass(frozen=True)
+class EnvoyInputs:
+    """What Envoy's configuration depends on here."""
+
+    host: str
+    port: int
+    admin_port: int
+    """On loopback."""
+    services_grpc: str
+    """host:port of the process that serves all services."""
+    services_ops: str
+    """host:port of its JWKS."""
+
+
+RenderEnvoy = Callable[[EnvoyInputs], str]
+"""Returns the bootstrap configuration as YAML or JSON text."""
+
+
+class Envoy:
+    """One Envoy with its admin page on loopback."""
+
+    name = "envoy"
+    start_timeout = 30.0
+    stop_timeout = 10.0
+
+    def __init__(
+        self,
+        data_dir: Path,
+        ports: Ports,
+        preferred: Mapping[str, int],
+        environment: Mapping[str, str],
+        render: Callable[[int, int], str],
+        host: str,
+        fixed_port: int | None,
+        probe: Callable[[str, int], bool] | None,
+    ) -> None:
+        self._directory = data_dir / "envoy"
+        self._claims = ports
+        self._preferred = dict(preferred)
+        self._environment = environment
+        self._render = render
+        self._host = host
+        self._fixed_port = fixed_port
+        self._probe = probe
+        self._port = 0
+        self._admin_port = 0
+        self._identity = ""
+        self._binary: Binary | None = None
+
+    @property
+    def version(self) -> str:
+        return self._binary.version if self._binary else ""
+
+    @property
+    def address(self) -> str:
+        return f"{self._reachable_host}:{self._port}"
+
+    @property
+    def admin_address(self) -> str:
+        return f"{LOOPBACK}:{self._admin_port}"
+
+    @property
+    def _reachable_host(self) -> str:
+        return LOOPBACK if self._host in EVERYWHERE else self._host
+
+    def ports(self) -> dict[str, int]:
+        return {"envoy": self._port, "envoy_admin": self._admin_port}
+
+    def prepare(self, again: bool) -> Command:
+        self._binary = self._binary or find(ENVOY, self._environment)
+        if not again:
+            self._choose_ports()
+        self._directory.mkdir(mode=0o700, exist_ok=True)
+        configuration = self._directory / "envoy.yaml"
+        write_private(configuration, self._render(self._port, self._admin_port))
+        self._identity = uuid.uuid4().hex
+        argv = [str(self._binary.path), "-c", str(configuration), "--disable-hot-restart", "--concurrency", "2"]
+        argv += ["--service-node", self._identity, "--service-cluster", "oofgg", "--log-level", "warning"]
+        return Command(argv, cwd=self._directory)
+
+    def ready(self, pid: int) -> bool:
+        """Live, the process we started, the only one on its port, and a call through it would work."""
+        told = http_get(LOOPBACK, self._admin_port, "/server_info")
+        if told is None or told[0] != 200:
+            return False
+        info = json.loads(told[1])
+        if info.get("state") != "LIVE" or info.get("command_line_options", {}).get("service_node") != self._identity:
+            return False
+        if listens(pid, self._port) is False:
+            return False
+        return self._probe is None or self._probe(self._reachable_host, self._port)
+
+    def _choose_ports(self) -> None:
+        for port in (self._port, self._admin_port):
+            self._claims.drop(port)
+        wanted = self._fixed_port or self._preferred.pop("envoy", PREFERRED_PORT)
+        try:
+            self._port = self._claims.claim(wanted, self._host)
+        except OSError as error:
+            raise EmbeddedError(f"Envoy cannot listen on {self._host}: {error.strerror}.") from error
+        if self._fixed_port and self._port != wanted:
+            low = " Ports below 1024 need root." if wanted < 1024 and os.getuid() != 0 else ""
+            raise EmbeddedError(f"Port {wanted}, which Envoy should listen on, is taken.{low}")
+        self._admin_port = self._claims.claim(self._preferred.pop("envoy_admin", None), LOOPBACK)

@@ -1,0 +1,1 @@
+"""Events between services and to subscribers: outbox, relay, topics, projections."""

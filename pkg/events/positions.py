@@ -1,0 +1,148 @@
+"""How far a projection has read, kept in the database of its effects, and who reads which partition.
+
+Each schema that projects events has the tables:
+
+    create table position (
+        topic text not null, partition integer not null, next_offset bigint not null default 0,
+        seen_number bigint not null default 0, holder text, lease_until timestamptz, primary key (topic, partition));
+    create table position_reader (
+        topic text not null, holder text not null, seen_time timestamptz not null, primary key (topic, holder));
+    create table applied_event (
+        topic text not null, event_id uuid not null, apply_time timestamptz not null default now(),
+        primary key (topic, event_id));
+    create index applied_event_age on applied_event (apply_time);
+    create table dead_letter (
+        dead_letter_id bigint generated always as identity primary key, topic text not null, partition integer not null,
+        record_offset bigint not null, key bytea, value bytea, headers jsonb not null, reason text not null,
+        create_time timestamptz not null default now());
+
+A lease only keeps readers from doing the same work. What keeps the effects right is `advance`: it fails in every
+transaction but one that started from the same offset.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import asyncpg
+from aiokafka import ConsumerRecord, TopicPartition
+
+from pkg.db.database import Connection, Database
+
+_CLAIM: Final = """
+    update position set holder = $2, lease_until = now() + make_interval(secs => $3)
+    where (topic, partition) in (
+        select topic, partition from position
+        where topic = $1 and (holder is null or holder = $2 or lease_until < now())
+        order by (holder = $2) desc nulls last, partition limit $4 for update skip locked)
+    returning partition, next_offset, seen_number
+"""
+_ADVANCE: Final = """
+    update position set next_offset = $4, seen_number = greatest(seen_number, $5)
+    where topic = $1 and partition = $2 and next_offset = $3
+"""
+_FRESH: Final = """
+    insert into applied_event (topic, event_id) select $1, unnest($2::uuid[]) on conflict do nothing
+    returning event_id::text
+"""
+_BURY: Final = """
+    insert into dead_letter (topic, partition, record_offset, key, value, headers, reason)
+    values ($1, $2, $3, $4, $5, $6, $7)
+"""
+
+
+# What other transactions, or too many of them, do to a statement: another attempt helps.
+HINDRANCES: Final = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError, asyncpg.QueryCanceledError)
+
+
+class PositionMoved(Exception):
+    """Somebody else has read on from here; the transaction must not commit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where to read on in one partition. `seen_number` is the highest number applied from it."""
+
+    next_offset: int
+    seen_number: int
+
+
+class Positions:
+    """The positions of one topic."""
+
+    def __init__(self, database: Database, topic: str, holder: str) -> None:
+        self._database = database
+        self._topic = topic
+        self._holder = holder
+
+    async def claim(self, partitions: Sequence[int], lease_seconds: float) -> dict[int, Position]:
+        """Takes and renews leases on this reader's fair share of the partitions, and gives up what is beyond it."""
+        async with self._database.transaction() as connection:
+            await connection.execute(
+                "insert into position (topic, partition) select $1, unnest($2::int[]) on conflict do nothing",
+                self._topic, list(partitions),
+            )  # fmt: skip
+            await connection.execute(
+                "insert into position_reader (topic, holder, seen_time) values ($1, $2, now())"
+                " on conflict (topic, holder) do update set seen_time = now()",
+                self._topic, self._holder,
+            )  # fmt: skip
+            await connection.execute(
+                "delete from position_reader where topic = $1 and seen_time < now() - make_interval(secs => $2)",
+                self._topic, lease_seconds,
+            )  # fmt: skip
+            readers = await connection.fetchval("select count(*) from position_reader where topic = $1", self._topic)
+            share = -(-len(partitions) // readers)
+            rows = await connection.fetch(_CLAIM, self._topic, self._holder, lease_seconds, share)
+            mine = {row["partition"]: Position(row["next_offset"], row["seen_number"]) for row in rows}
+            await connection.execute(
+                "update position set holder = null where topic = $1 and holder = $2 and not partition = any($3::int[])",
+                self._topic, self._holder, list(mine),
+            )  # fmt: skip
+        return mine
+
+    async def release(self) -> None:
+        """Lets others take over at once."""
+        async with self._database.transaction() as connection:
+            await connection.execute(
+                "update position set holder = null where topic = $1 and holder = $2", self._topic, self._holder
+            )
+            await connection.execute(
+                "delete from position_reader where topic = $1 and holder = $2", self._topic, self._holder
+            )
+
+    async def advance(self, connection: Connection, partition: int, start: Position, end: Position) -> None:
+        """Moves a position in the caller's transaction. Raises PositionMoved when it is not at `start` any more."""
+        status = await connection.execute(
+            _ADVANCE, self._topic, partition, start.next_offset, end.next_offset, end.seen_number
+        )
+        if status != "UPDATE 1":
+            raise PositionMoved(f"{self._topic}/{partition} is not at {start.next_offset} any more")
+
+    async def fresh(self, connection: Connection, event_ids: Iterable[str]) -> set[str]:
+        """Those that were not applied before; notes them as applied in the caller's transaction."""
+        return {row["event_id"] for row in await connection.fetch(_FRESH, self._topic, list(event_ids))}
+
+    async def bury(self, connection: Connection, record: ConsumerRecord[bytes, bytes], reason: str) -> None:
+        """Puts a record aside that cannot be applied, in the caller's transaction."""
+        headers = json.dumps([[key, _text(value)] for key, value in record.headers])
+        place = TopicPartition(record.topic, record.partition)
+        await connection.execute(
+            _BURY, place.topic, place.partition, record.offset, record.key, record.value, headers, reason[:2_000]
+        )
+
+    async def forget(self, older_than_seconds: float) -> None:
+        """Forgets which events were applied long ago: longer than the topic keeps them."""
+        async with self._database.acquire() as connection:
+            await connection.execute(
+                "delete from applied_event where topic = $1 and apply_time < now() - make_interval(secs => $2)",
+                self._topic, older_than_seconds,
+            )  # fmt: skip
+
+
+def _text(value: bytes) -> str:
+    """As readable as can be stored: PostgreSQL knows no U+0000."""
+    return value.decode(errors="backslashreplace").replace("\0", "\\0")

@@ -1,0 +1,159 @@
+"""Publishing to one topic, exactly once, from where the topic ends."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Final
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from pkg.events import clients
+from pkg.events.ledger import Entry
+from pkg.events.records import headers_of, partition_of
+from pkg.events.tail import Tail, read_tails
+from pkg.events.topics import TopicSpec, ensure_topics
+
+REQUEST_MS: Final = 5_000
+_OPEN_SECONDS: Final = 20.0
+_TRANSACTION_SECONDS: Final = 20.0
+_METADATA_SECONDS: Final = 0.05
+_MOST_WRITERS: Final = 1_000
+
+
+class TailLost(Exception):
+    """The broker no longer has records it acknowledged; what the topic holds has to be read again."""
+
+
+class Publisher:
+    """A producer of one topic that has fenced its predecessors, and knows what the topic holds."""
+
+    def __init__(
+        self, producer: AIOKafkaProducer, topic: str, source: str, tails: dict[int, Tail], writer: int
+    ) -> None:
+        self.topic = topic
+        self._producer = producer
+        self._source = source
+        self._tails = tails
+        self._writer = writer
+
+    @property
+    def highest(self) -> int:
+        """The highest number in the topic."""
+        return max(tail.number for tail in self._tails.values())
+
+    @property
+    def complete_up_to(self) -> int:
+        """Whatever has this number or a lower one is in the topic, in any partition."""
+        return min(tail.number for tail in self._tails.values())
+
+    @property
+    def ends(self) -> dict[int, int]:
+        """Offsets, by partition, below which the broker has acknowledged everything."""
+        return {partition: tail.end for partition, tail in self._tails.items()}
+
+    def holds(self, entry: Entry) -> bool:
+        """Whether the topic has this event. A partition loses its end, never its middle."""
+        return entry.number <= self._tails[self._partition(entry)].number
+
+    async def publish(self, entries: Sequence[Entry]) -> None:
+        """Publishes all or none, in one transaction.
+
+        Raises TailLost, KafkaError or TimeoutError; this publisher is of no use afterwards, and whether the records are
+        there, only the topic can tell.
+        """
+        # A transaction that fails stays open: the next publisher's start ends it.
+        self._tails.update(await clients.whole(self._transact(entries), within=_TRANSACTION_SECONDS))
+
+    async def _transact(self, entries: Sequence[Entry]) -> dict[int, Tail]:
+        written: dict[int, Tail] = {}
+        await self._producer.begin_transaction()
+        waiting = []
+        for entry in entries:
+            partition = self._partition(entry)
+            previous = written.get(partition, self._tails[partition]).number
+            waiting.append(
+                await self._producer.send(
+                    self.topic,
+                    entry.event.payload,
+                    key=entry.event.key.encode(),
+                    partition=partition,
+                    headers=headers_of(entry.event, self._source, entry.number, previous, self._writer),
+                )
+            )
+            written[partition] = Tail(entry.number, 0)
+        for record in await asyncio.gather(*waiting):
+            if record.offset < self._tails[record.partition].end:
+                raise TailLost(f"{self.topic}/{record.partition} goes on at {record.offset}")
+            written[record.partition].end = max(written[record.partition].end, record.offset + 1)
+        await self._producer.commit_transaction()
+        return written
+
+    def _partition(self, entry: Entry) -> int:
+        return partition_of(entry.event.key, len(self._tails))
+
+
+@asynccontextmanager
+async def open_publisher(bootstrap: str, spec: TopicSpec, *, source: str, name: str) -> AsyncIterator[Publisher]:
+    """A publisher of one topic, which is created if it is missing.
+
+    `name` is the same for all that may ever publish to this topic; each fences all before it. Only then does the end
+    of the topic mean anything. Raises KafkaError, TimeoutError, or Unavailable.
+    """
+    await ensure_topics(bootstrap, [spec])
+    async with AsyncExitStack() as stack:
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=bootstrap,
+            client_id=name,
+            isolation_level="read_committed",
+            enable_auto_commit=False,
+            auto_offset_reset="none",
+            request_timeout_ms=REQUEST_MS,
+            fetch_max_wait_ms=50,
+        )
+        async with AsyncExitStack() as reading:
+            reading.push_async_callback(clients.stop, consumer.stop)
+            await clients.start(consumer, within=_OPEN_SECONDS)
+            async with asyncio.timeout(_OPEN_SECONDS):
+                partitions = await _partitions(consumer, spec.name)
+            before = await read_tails(consumer, spec.name, partitions)
+            latest = max(tail.writer for tail in before.values())
+            producer, writer = await _next_writer(stack, bootstrap, name, latest)
+            tails = await read_tails(consumer, spec.name, partitions)
+        yield Publisher(producer, spec.name, source, tails, writer)
+
+
+async def _partitions(consumer: AIOKafkaConsumer, topic: str) -> list[int]:
+    """The partitions of a topic; one that was just created takes a moment to be known."""
+    consumer.assign([TopicPartition(topic, 0)])
+    while not (partitions := consumer.partitions_for_topic(topic)):
+        await asyncio.sleep(_METADATA_SECONDS)
+    return sorted(partitions)
+
+
+async def _next_writer(stack: AsyncExitStack, bootstrap: str, name: str, latest: int) -> tuple[AIOKafkaProducer, int]:
+    """A producer that nobody has been before, after all that were have been fenced, and its number.
+
+    Writers take ids in turn, from the last one whose record is in the topic: starting a producer with an id ends
+    whoever has it, so the walk to the first unused one meets everyone who may still write. Going on under a used id
+    would fence as well; but the embedded broker tells readers for ever of transactions that were aborted under an id,
+    and they would skip what the id writes afterwards.
+    """
+    for writer in range(max(1, latest), latest + _MOST_WRITERS):
+        async with AsyncExitStack() as attempt:
+            transactional_id = f"{name}-{writer}"
+            producer = AIOKafkaProducer(
+                bootstrap_servers=bootstrap,
+                client_id=transactional_id,
+                transactional_id=transactional_id,
+                request_timeout_ms=REQUEST_MS,
+                retry_backoff_ms=50,
+            )
+            attempt.push_async_callback(clients.stop, producer.stop)
+            await clients.start(producer, within=_OPEN_SECONDS)
+            if producer._txn_manager.producer_epoch == 0:
+                stack.push_async_exit(attempt.pop_all())
+                return producer, writer
+    raise KafkaError(f"{name} has been used by more than {_MOST_WRITERS} producers that published nothing")

@@ -1,0 +1,86 @@
+"""Kafka topics: which there are, and creating those that are missing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+
+from pkg.errors import backend_unavailable
+from pkg.events import clients
+
+_DEADLINE_SECONDS: Final = 10.0
+_DAY_MS: Final = 24 * 3600 * 1000
+
+MATCH_RESULTS: Final = "oofgg.match-results"
+MATCH_HISTORY_PREFIX: Final = "oofgg.match-history."
+_RESULT_PARTITIONS: Final = 8
+_RESULT_RETENTION_DAYS: Final = 7
+_HISTORY_RETENTION_DAYS: Final = 30
+
+
+@dataclass(frozen=True, slots=True)
+class TopicSpec:
+    """A topic as it should be."""
+
+    name: str
+    partitions: int
+    retention_days: int
+
+
+def spec_of(name: str) -> TopicSpec:
+    """The declaration of one of our topics. Raises ValueError for any other name."""
+    if name == MATCH_RESULTS:
+        return TopicSpec(name, _RESULT_PARTITIONS, _RESULT_RETENTION_DAYS)
+    if name.startswith(MATCH_HISTORY_PREFIX):
+        # One partition: whoever subscribes sees a game's matches in one order.
+        return TopicSpec(name, 1, _HISTORY_RETENTION_DAYS)
+    raise ValueError(f"{name} is not a topic of this platform")
+
+
+async def ensure_topics(bootstrap: str, specs: Sequence[TopicSpec], *, replication: int = 1) -> None:
+    """Creates the topics that are missing, and the partitions that are missing from those that exist.
+
+    A broker that creates topics by itself, for whoever asks about them, makes them with one partition.
+
+    Raises Unavailable(BACKEND_UNAVAILABLE) when the broker does not answer or refuses.
+    """
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, client_id="oofgg-topics", request_timeout_ms=5000)
+    try:
+        await clients.start(admin, within=_DEADLINE_SECONDS)
+        await clients.whole(_create(admin, specs, replication), within=_DEADLINE_SECONDS)
+    except (KafkaError, OSError, TimeoutError) as error:
+        raise backend_unavailable("Kafka") from error
+    finally:
+        await clients.stop(admin.close)
+
+
+async def _create(admin: AIOKafkaAdminClient, specs: Sequence[TopicSpec], replication: int) -> None:
+    response = await admin.create_topics(
+        [
+            NewTopic(
+                spec.name,
+                num_partitions=spec.partitions,
+                replication_factor=replication,
+                topic_configs={"retention.ms": str(spec.retention_days * _DAY_MS)},
+            )
+            for spec in specs
+        ]
+    )
+    existing = []
+    for name, code, *_ in response.topic_errors:  # type: ignore[attr-defined]
+        if code == TopicAlreadyExistsError.errno:
+            existing.append(name)
+        elif code != 0:
+            raise for_code(code)()
+    if existing:
+        wanted = {spec.name: spec.partitions for spec in specs}
+        found = {told["topic"]: len(told["partitions"]) for told in await admin.describe_topics(existing)}
+        if short := {name: NewPartitions(wanted[name]) for name in existing if found[name] < wanted[name]}:
+            grown = await admin.create_partitions(short)
+            for _, code, *_ in grown.topic_errors:  # type: ignore[attr-defined]
+                if code != 0:
+                    raise for_code(code)()

@@ -1,0 +1,26 @@
+"""Ids: opaque strings to everybody else, UUIDv7 (RFC 9562 §5.7) inside, so that they sort by time in an index."""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+from collections.abc import Callable
+
+NewId = Callable[[], str]
+
+
+def new_id() -> str:
+    """A new UUIDv7 in its 36-character text form: 48 bits of Unix milliseconds, 74 random bits."""
+    milliseconds = time.time_ns() // 1_000_000
+    random = int.from_bytes(os.urandom(10), "big")
+    value = (milliseconds & (1 << 48) - 1) << 80 | 0x7 << 76 | (random >> 68 & 0xFFF) << 64 | 0b10 << 62
+    return str(uuid.UUID(int=value | random & (1 << 62) - 1))
+
+
+def is_id(text: str) -> bool:
+    """Whether `text` has the form of an id. An id of another form cannot exist, so asking a store is needless."""
+    try:
+        return str(uuid.UUID(text)) == text
+    except ValueError:
+        return False

@@ -1,0 +1,201 @@
+"""What happens around every call: request id, metrics, deadline, authentication, access, validation, errors.
+
+One function per shape of RPC, composed once at start; nothing here is looked up by name while serving.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import grpc
+from google.protobuf.message import Message
+
+from pkg import errors
+from pkg.auth.caller import Caller, CallerRole
+from pkg.auth.revocations import Revocations
+from pkg.auth.tokens import ServiceTokens, TokenVerifier
+from pkg.deadline import call_deadline
+from pkg.errors import OofggError, Reason
+from pkg.ids import NewId
+from pkg.rpc import status
+from pkg.rpc.access import AccessRule
+from pkg.rpc.call import Call, StreamCall
+from pkg.rpc.validation import MessageValidator
+from pkg.telemetry.logs import current_request_id, get_logger
+from pkg.telemetry.metrics import MethodMetrics, Metrics
+
+_log = get_logger(__name__)
+
+REQUEST_ID_HEADER = "x-request-id"
+# The same ids that Envoy keeps.
+_SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_BEARER = "Bearer "
+# A unary call without a deadline of its own gets this one; work that cannot end in time is not begun.
+_DEFAULT_DEADLINE_SECONDS = 30.0
+_LEAST_SECONDS = 0.002
+
+# Turns a library's error into a domain error, or None when it is not a backend's fault.
+TranslateFault = Callable[[BaseException], OofggError | None]
+
+NOBODY = Caller(user_id="", username="", role=CallerRole.PLAYER, game_id="", login_id="")
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """What all calls of a process share."""
+
+    verifier: TokenVerifier
+    service_tokens: ServiceTokens
+    revocations: Revocations
+    validator: MessageValidator
+    metrics: Metrics
+    new_id: NewId
+    translate_fault: TranslateFault
+
+    def unary(
+        self, name: str, rule: AccessRule, behaviour: Callable[[Any, Call], Awaitable[Message]]
+    ) -> Callable[[Any, Any], Awaitable[Message]]:
+        """The handler of a unary RPC."""
+        metrics = self.metrics.method(name)
+
+        async def handle(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Message:
+            call: Call | None = None
+
+            async def serve() -> Message:
+                nonlocal call
+                metadata, request_id = self._begin(context)
+                caller = await self._authenticate(rule, metadata)
+                call = Call(context, name, metadata, request_id, caller)
+                self.validator.check(request)
+                budget = _budget(context)
+                call_deadline.set(time.monotonic() + budget)
+                async with asyncio.timeout(budget):
+                    return await behaviour(request, call)
+
+            response: Message = await self._run(serve, context, metrics)
+            return response
+
+        return handle
+
+    def server_stream(
+        self, name: str, rule: AccessRule, behaviour: Callable[[Any, StreamCall], Awaitable[None]]
+    ) -> Callable[[Any, Any], Awaitable[None]]:
+        """The handler of an RPC with one request and many responses."""
+        metrics = self.metrics.method(name)
+
+        async def handle(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+            async def serve() -> None:
+                call = await self._open(name, rule, context)
+                self.validator.check(request)
+                await behaviour(request, call)
+
+            await self._run(serve, context, metrics)
+
+        return handle
+
+    def bidirectional(
+        self, name: str, rule: AccessRule, behaviour: Callable[[StreamCall], Awaitable[None]]
+    ) -> Callable[[Any, Any], Awaitable[None]]:
+        """The handler of an RPC with many requests and many responses."""
+        metrics = self.metrics.method(name)
+
+        async def handle(_: object, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+            async def serve() -> None:
+                await behaviour(await self._open(name, rule, context))
+
+            await self._run(serve, context, metrics)
+
+        return handle
+
+    async def _open(self, name: str, rule: AccessRule, context: grpc.aio.ServicerContext[Any, Any]) -> StreamCall:
+        metadata, request_id = self._begin(context)
+        caller = await self._authenticate(rule, metadata)
+        return StreamCall(context, name, metadata, request_id, caller, check=self.validator.check, end=grpc.aio.EOF)
+
+    def _begin(self, context: grpc.aio.ServicerContext[Any, Any]) -> tuple[Mapping[str, str], str]:
+        metadata = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
+        request_id = metadata.get(REQUEST_ID_HEADER, "")
+        if not _SANE_REQUEST_ID.fullmatch(request_id):
+            request_id = self.new_id()
+        current_request_id.set(request_id)
+        return metadata, request_id
+
+    async def _authenticate(self, rule: AccessRule, metadata: Mapping[str, str]) -> Caller:
+        if rule.public:
+            return NOBODY
+        header = metadata.get("authorization", "")
+        if not header.startswith(_BEARER):
+            raise errors.Unauthenticated(
+                Reason.TOKEN_MISSING, "Send the access token of a login as metadata `authorization: Bearer …`."
+            )
+        token = header[len(_BEARER) :]
+        if rule.internal:
+            return self.service_tokens.verify(token)
+        caller = (await self.verifier.verify(token)).caller
+        if self.revocations.is_revoked(caller.login_id):
+            raise errors.Unauthenticated(Reason.TOKEN_REVOKED, "This login was ended. Log in again.")
+        rule.check(caller)
+        return caller
+
+    async def _run(
+        self,
+        serve: Callable[[], Awaitable[Any]],
+        context: grpc.aio.ServicerContext[Any, Any],
+        metrics: MethodMetrics,
+    ) -> Any:
+        started = time.perf_counter()
+        code = "OK"
+        metrics.in_flight.inc()
+        try:
+            return await serve()
+        except asyncio.CancelledError:
+            code = "CANCELLED"
+            raise
+        except Exception as error:
+            refusal = self._refusal(error)
+            code = status.code_of(refusal).name
+            await _abort(context, refusal)
+        finally:
+            metrics.in_flight.dec()
+            metrics.latency.observe(time.perf_counter() - started)
+            metrics.count(code)
+
+    def _refusal(self, error: Exception) -> OofggError:
+        """The domain error a client may see; what it must not see goes to the log."""
+        if isinstance(error, OofggError):
+            if error.__cause__ is not None:
+                _log.info("call refused", reason=error.reason, cause=repr(error.__cause__))
+            return error
+        if isinstance(error, TimeoutError):
+            _log.warning("call ran out of time")
+            return errors.DeadlineExceeded(Reason.DEADLINE, "The deadline of this call left too little time.")
+        if translated := self.translate_fault(error):
+            _log.warning("backend failed", reason=translated.message, cause=repr(error))
+            return translated
+        _log.exception("call failed")
+        return errors.Internal(Reason.INTERNAL, "A fault of the platform. Quote the request id when you report it.")
+
+
+def _budget(context: grpc.aio.ServicerContext[Any, Any]) -> float:
+    """Seconds this call may take. Raises DeadlineExceeded when it is not worth beginning."""
+    remaining = context.time_remaining()
+    if remaining is None:
+        return _DEFAULT_DEADLINE_SECONDS
+    if remaining < _LEAST_SECONDS:
+        raise errors.DeadlineExceeded(Reason.DEADLINE, "The deadline of this call left too little time.")
+    return min(float(remaining), 24 * 3600.0)
+
+
+async def _abort(context: grpc.aio.ServicerContext[Any, Any], error: OofggError) -> NoReturn:
+    request_id = current_request_id.get()
+    await context.abort(
+        status.code_of(error),
+        error.message,
+        trailing_metadata=((status.DETAILS_KEY, status.to_details(error, request_id)), (REQUEST_ID_HEADER, request_id)),
+    )
+    raise AssertionError("abort returns never")

@@ -1,0 +1,55 @@
+"""The one place that builds a gRPC server."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import grpc
+from grpc_health.v1 import health_pb2_grpc
+from grpc_health.v1._async import HealthServicer
+
+from pkg.rpc.binder import Binding, handlers_of
+from pkg.rpc.pipeline import Pipeline
+from pkg.rpc.reflection import Reflection
+
+# 1 MiB, like Envoy's limit on request bodies; payloads of commands are at most 64 KiB each.
+_MAX_REQUEST_BYTES = 1024 * 1024
+_OPTIONS: list[tuple[str, int]] = [
+    ("grpc.so_reuseport", 0),
+    ("grpc.max_receive_message_length", _MAX_REQUEST_BYTES),
+    ("grpc.max_metadata_size", 16 * 1024),
+    # Backstops against buffering ahead of a slow reader; acknowledgement is the real bound (docs/architecture).
+    ("grpc.http2.bdp_probe", 0),
+    ("grpc.http2.write_buffer_size", 64 * 1024),
+    # Envoy keeps connections open; these find its death.
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+]
+
+
+def build_server(
+    address: str,
+    bindings: Sequence[Binding],
+    pipeline: Pipeline,
+    health: HealthServicer,
+    reflection: Reflection | None,
+) -> tuple[grpc.aio.Server, int]:
+    """A server bound to `address` (host:port; port 0 for any), not started, and its port.
+
+    Raises OSError when the address is taken, TypeError when a servicer lacks an RPC.
+    """
+    server = grpc.aio.server(options=_OPTIONS)
+    for binding in bindings:
+        handlers = handlers_of(binding, pipeline)
+        name = binding.service.full_name
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, handlers),))
+        server.add_registered_method_handlers(name, handlers)
+    health_pb2_grpc.add_HealthServicer_to_server(health, server)
+    if reflection is not None:
+        reflection.bind(server)
+    try:
+        port = server.add_insecure_port(address)
+    except RuntimeError as error:
+        raise OSError(f"cannot listen on {address}: {error}") from error
+    return server, port

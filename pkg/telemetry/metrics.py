@@ -1,0 +1,51 @@
+"""Prometheus metrics of a process. Names and labels are documented in docs/reference/metrics.md."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+
+_LATENCY_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+@dataclass(frozen=True, slots=True)
+class MethodMetrics:
+    """The metrics of one RPC, bound to its label."""
+
+    name: str
+    _calls: Counter
+    latency: Histogram
+    in_flight: Gauge
+
+    def count(self, code: str) -> None:
+        """Counts a call that ended with this gRPC code, such as `OK`."""
+        self._calls.labels(self.name, code).inc()
+
+
+class Metrics:
+    """One registry per process, passed to whoever measures."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        self._calls = Counter("oofgg_rpc_calls_total", "Calls that ended.", ["method", "code"], registry=self.registry)
+        self._latency = Histogram(
+            "oofgg_rpc_seconds",
+            "Seconds from the first byte to the end of a call; of a stream, its life.",
+            ["method"],
+            buckets=_LATENCY_BUCKETS,
+            registry=self.registry,
+        )
+        self._in_flight = Gauge("oofgg_rpc_in_flight", "Calls being served.", ["method"], registry=self.registry)
+        self.backend_up = Gauge(
+            "oofgg_backend_up", "1 when the last check succeeded.", ["service", "backend"], registry=self.registry
+        )
+
+    def method(self, name: str) -> MethodMetrics:
+        """The metrics of the RPC with this full name, such as `oofgg.v1.AuthService/Login`."""
+        return MethodMetrics(name, self._calls, self._latency.labels(name), self._in_flight.labels(name))
+
+    def render(self) -> bytes:
+        """All metrics in the Prometheus text format."""
+        return generate_latest(self.registry)

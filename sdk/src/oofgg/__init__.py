@@ -1,0 +1,79 @@
+"""Client SDK of oofgg, the open, self-hosted game backend.
+
+async with oofgg.Client("localhost:8080", game="…") as client:
+    await client.login("ada", "…")
+    session = await client.sessions.create()
+    async with client.play(session) as play: ...
+"""
+
+from oofgg import errors
+from oofgg._channel import Stubs
+from oofgg._events import Event, LogReset, Message, Presence, ResultChange, StateChange
+from oofgg._play import PlaySession
+from oofgg._resources import Games, History, Leaderboards, Sessions
+from oofgg._types import (
+    Account,
+    ApiKey,
+    Delivery,
+    Game,
+    GameSettings,
+    LeaderboardEntry,
+    Login,
+    Match,
+    MatchOutcome,
+    MatchParticipant,
+    Outcome,
+    PresenceChange,
+    Rank,
+    ResultState,
+    Role,
+    Seat,
+    SeatResult,
+    Session,
+    SessionState,
+    TokenInfo,
+)
+from oofgg.client import Client
+from oofgg.errors import OofggError, Reason
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Account",
+    "ApiKey",
+    "Client",
+    "Delivery",
+    "Event",
+    "Game",
+    "GameSettings",
+    "Games",
+    "History",
+    "LeaderboardEntry",
+    "Leaderboards",
+    "LogReset",
+    "Login",
+    "Match",
+    "MatchOutcome",
+    "MatchParticipant",
+    "Message",
+    "OofggError",
+    "Outcome",
+    "PlaySession",
+    "Presence",
+    "PresenceChange",
+    "Rank",
+    "Reason",
+    "ResultChange",
+    "ResultState",
+    "Role",
+    "Seat",
+    "SeatResult",
+    "Session",
+    "SessionState",
+    "Sessions",
+    "StateChange",
+    "Stubs",
+    "TokenInfo",
+    "__version__",
+    "errors",
+]

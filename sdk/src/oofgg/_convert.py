@@ -1,0 +1,204 @@
+"""From the wire to the types of the SDK and back: the one place that knows both."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, TypeVar
+
+from google.protobuf.message import Message as ProtobufMessage
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from oofgg import _events as events
+from oofgg import _types as types
+from oofgg.v1 import auth_pb2, game_pb2, history_pb2, leaderboard_pb2, session_pb2
+
+_E = TypeVar("_E", bound=StrEnum)
+
+DELIVERY = {
+    types.Delivery.RELIABLE: session_pb2.DELIVERY_CLASS_RELIABLE,
+    types.Delivery.LATEST: session_pb2.DELIVERY_CLASS_LATEST,
+    types.Delivery.VOLATILE: session_pb2.DELIVERY_CLASS_VOLATILE,
+}
+
+
+def time(owner: ProtobufMessage, name: str) -> datetime | None:
+    """A Timestamp field, or None where it is absent."""
+    if not owner.HasField(name):
+        return None
+    stamp: Timestamp = getattr(owner, name)
+    return stamp.ToDatetime(tzinfo=UTC)
+
+
+def short(kind: type[_E], wire: Any, number: int, prefix: str) -> _E:
+    """An enum value without its prefix; UNSPECIFIED for one that this SDK does not know yet."""
+    try:
+        return kind(wire.Name(number).removeprefix(prefix))
+    except ValueError:
+        return kind("UNSPECIFIED")
+
+
+def role(number: int) -> types.Role:
+    return short(types.Role, auth_pb2.Role, number, "ROLE_")
+
+
+def session_state(number: int) -> types.SessionState:
+    return short(types.SessionState, session_pb2.SessionState, number, "SESSION_STATE_")
+
+
+def result_state(number: int) -> types.ResultState:
+    return short(types.ResultState, session_pb2.ResultState, number, "RESULT_STATE_")
+
+
+def account(wire: auth_pb2.Account) -> types.Account:
+    return types.Account(wire.user_id, wire.username, wire.email, role(wire.role), time(wire, "create_time"))
+
+
+def game(wire: game_pb2.Game) -> types.Game:
+    return types.Game(
+        game_id=wire.game_id,
+        name=wire.name,
+        description=wire.description,
+        owner_user_id=wire.owner_user_id,
+        settings=types.GameSettings(wire.settings.max_seats, wire.settings.match_history_topic_disabled),
+        create_time=time(wire, "create_time"),
+        update_time=time(wire, "update_time"),
+        match_history_topic=wire.match_history_topic,
+    )
+
+
+def wire_settings(settings: types.GameSettings) -> game_pb2.GameSettings:
+    return game_pb2.GameSettings(
+        max_seats=settings.max_seats, match_history_topic_disabled=settings.match_history_topic_disabled
+    )
+
+
+def seat(wire: session_pb2.Seat) -> types.Seat:
+    return types.Seat(wire.seat, wire.user_id, wire.username, wire.team, wire.connected, time(wire, "join_time"))
+
+
+def result(wire: session_pb2.Result) -> tuple[types.SeatResult, ...]:
+    return tuple(types.SeatResult(entry.seat, entry.placement, entry.score, entry.team) for entry in wire.seats)
+
+
+def wire_result(
+    stated: Mapping[int, int] | Iterable[types.SeatResult], scores: Mapping[int, int] | None
+) -> session_pb2.Result:
+    """A result as it is stated: places and scores by seat, or one SeatResult per seat."""
+    if isinstance(stated, Mapping):
+        by_seat = scores or {}
+        stated = [types.SeatResult(number, place, by_seat.get(number, 0)) for number, place in stated.items()]
+    elif scores is not None:
+        raise ValueError("a SeatResult has its score itself")
+    return session_pb2.Result(
+        seats=[
+            session_pb2.SeatResult(seat=entry.seat, team=entry.team, placement=entry.placement, score=entry.score)
+            for entry in stated
+        ]
+    )
+
+
+def session(wire: session_pb2.Session, node: str = "") -> types.Session:
+    return types.Session(
+        session_id=wire.session_id,
+        game_id=wire.game_id,
+        state=session_state(wire.state),
+        label=wire.label,
+        attributes=dict(wire.attributes),
+        min_seats=wire.min_seats,
+        max_seats=wire.max_seats,
+        seats={taken.seat: seat(taken) for taken in wire.seats},
+        creator_user_id=wire.creator_user_id,
+        flush_window_ms=wire.flush_window_ms,
+        create_time=time(wire, "create_time"),
+        start_time=time(wire, "start_time"),
+        finish_time=time(wire, "finish_time"),
+        result=result(wire.result),
+        result_state=result_state(wire.result_state),
+        node=node,
+    )
+
+
+def outcome(wire: session_pb2.FinishResponse) -> types.Outcome:
+    return types.Outcome(result_state(wire.state), result(wire.result), time(wire, "deadline_time"))
+
+
+def leaderboard_entry(wire: leaderboard_pb2.LeaderboardEntry) -> types.LeaderboardEntry:
+    return types.LeaderboardEntry(
+        wire.rank,
+        wire.user_id,
+        wire.username,
+        wire.wins,
+        wire.losses,
+        wire.draws,
+        wire.score,
+        time(wire, "update_time"),
+    )
+
+
+def match(wire: history_pb2.Match) -> types.Match:
+    return types.Match(
+        match_id=wire.match_id,
+        game_id=wire.game_id,
+        result_state=result_state(wire.result_state),
+        participants=tuple(
+            types.MatchParticipant(
+                seat=player.seat,
+                user_id=player.user_id,
+                username=player.username,
+                team=player.team,
+                placement=player.placement,
+                score=player.score,
+                outcome=short(types.MatchOutcome, history_pb2.MatchOutcome, player.outcome, "MATCH_OUTCOME_"),
+            )
+            for player in wire.participants
+        ),
+        label=wire.label,
+        attributes=dict(wire.attributes),
+        start_time=time(wire, "start_time"),
+        finish_time=time(wire, "finish_time"),
+    )
+
+
+def event(wire: session_pb2.Event) -> events.Event:
+    """An event; one of a kind that this SDK does not know yet is a plain Event."""
+    seq, after_seq, by, at = wire.seq, wire.after_seq, wire.seat, time(wire, "event_time")
+    body = wire.WhichOneof("body")
+    if body == "message":
+        said = wire.message
+        return events.Message(
+            seq=seq, after_seq=after_seq, seat=by, event_time=at,
+            data=said.payload, kind=said.kind, key=said.key, number=said.command,
+        )  # fmt: skip
+    if body == "presence":
+        change = short(types.PresenceChange, session_pb2.PresenceChange, wire.presence.change, "PRESENCE_CHANGE_")
+        return events.Presence(
+            seq=seq, after_seq=after_seq, seat=by, event_time=at, change=change, participant=seat(wire.presence.seat)
+        )
+    if body == "state":
+        return events.StateChange(
+            seq=seq, after_seq=after_seq, seat=by, event_time=at, state=session_state(wire.state.state)
+        )
+    if body == "result":
+        return events.ResultChange(
+            seq=seq, after_seq=after_seq, seat=by, event_time=at, state=result_state(wire.result.state),
+            result=result(wire.result.result), deadline_time=time(wire.result, "deadline_time"),
+        )  # fmt: skip
+    if body == "log_reset":
+        return events.LogReset(
+            seq=seq, after_seq=after_seq, seat=by, event_time=at, session=session(wire.log_reset.session)
+        )
+    return events.Event(seq=seq, after_seq=after_seq, seat=by, event_time=at)
+
+
+def payload(value: Any) -> tuple[bytes, str]:
+    """What to send, and the kind it has by itself. Raises TypeError for what cannot be sent."""
+    if isinstance(value, bytes | bytearray | memoryview):
+        return bytes(value), ""
+    if isinstance(value, str):
+        return value.encode(), ""
+    if isinstance(value, ProtobufMessage):
+        return value.SerializeToString(), value.DESCRIPTOR.full_name
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode(), ""

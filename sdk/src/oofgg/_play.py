@@ -1,0 +1,375 @@
+"""Playing in a session: one seat, over as many streams as it takes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable, Mapping
+from types import TracebackType
+from typing import Self
+
+import grpc.aio
+
+from oofgg import _convert
+from oofgg._channel import NODE_HEADER, Metadata, Stubs
+from oofgg._events import Event
+from oofgg._inbox import Gap, Inbox
+from oofgg._login import LoginKeeper
+from oofgg._outbox import Outbox
+from oofgg._reconnect import ReconnectPolicy
+from oofgg._resources import Sessions
+from oofgg._types import Delivery, Outcome, Seat, SeatResult, Session, SessionState
+from oofgg.errors import DeadlineExceeded, FailedPrecondition, OofggError, Reason, Unavailable, from_rpc_error
+from oofgg.v1 import session_pb2
+
+logger = logging.getLogger("oofgg")
+
+_OPEN_SECONDS = 10.0
+_FLUSH_SECONDS = 5.0
+_DEFAULT_HEARTBEAT = 10.0
+# A server that misses two heartbeats is gone; the rest is for the network.
+_MISSED = 2.5
+_MOST_PAYLOAD = 64 * 1024
+_MOST_NAME = 64
+
+_Call = grpc.aio.StreamStreamCall[session_pb2.PlayRequest, session_pb2.PlayResponse]
+
+
+class PlaySession:
+    """A seat in a session that is being played. Made by `Client.play`; see there.
+
+    Iterate to receive: RELIABLE events come once each and in order, whatever happens to the connection. Iteration ends
+    when the session is over or the seat is given up, and raises the OofggError that ends it otherwise, such as
+    Aborted(REPLACED) when another client took the seat. Keep iterating: who does not is closed as too slow.
+    """
+
+    def __init__(
+        self,
+        *,
+        sessions: Sessions,
+        stubs: Stubs,
+        login: LoginKeeper,
+        session: str | Session,
+        team: int,
+        after_seq: int | None,
+        reconnect_for: float,
+    ) -> None:
+        self._sessions = sessions
+        self._stubs = stubs
+        self._login = login
+        self._session = session
+        self._team = team
+        self._inbox = Inbox(after_seq)
+        self._outbox = Outbox()
+        self._policy = ReconnectPolicy(reconnect_for)
+        self._node = ""
+        self._authorization: Metadata = ()
+        self._task: asyncio.Task[None] | None = None
+        self._error: BaseException | None = None
+        self._ended = False
+        self._connected = False
+        self._latency: float | None = None
+        self._beat: session_pb2.Heartbeat | None = None
+        self._beat_sent: tuple[int, float] = (0, 0.0)
+        self._opened = asyncio.Event()
+        self._arrived = asyncio.Event()
+        self._safe = asyncio.Event()
+        self._wake = asyncio.Event()
+
+    async def __aenter__(self) -> Self:
+        if self._task is not None:
+            raise RuntimeError("this was entered before; call client.play again")
+        self._task = asyncio.create_task(self._run())
+        try:
+            await self._opened.wait()
+        except BaseException:
+            await self._stop()
+            raise
+        if self._error is not None:
+            await self._stop()
+            raise self._error
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None and self._outbox.unsafe and not self._inbox.over:
+                async with asyncio.timeout(_FLUSH_SECONDS):
+                    await self.flush()
+        except TimeoutError:
+            raise Unavailable(f"{self._outbox.unsafe} commands could not be sent in time") from None
+        finally:
+            await self._stop()
+
+    @property
+    def info(self) -> Session:
+        """The session as far as it was received, which may be ahead of the iteration."""
+        if self._inbox.session is None:
+            raise RuntimeError("not playing yet: use `async with`")
+        return self._inbox.session
+
+    @property
+    def session_id(self) -> str:
+        """Id of the session, and of its match in the history."""
+        return self.info.session_id
+
+    @property
+    def state(self) -> SessionState:
+        """Where the session is in its life."""
+        return self.info.state
+
+    @property
+    def seats(self) -> Mapping[int, Seat]:
+        """Who is in it, by seat."""
+        return self.info.seats
+
+    @property
+    def seat(self) -> int:
+        """Number of the caller's seat."""
+        return self._inbox.seat
+
+    @property
+    def connected(self) -> bool:
+        """Whether a stream is open at the moment."""
+        return self._connected
+
+    @property
+    def latency(self) -> float | None:
+        """Seconds to the server and back, as last measured on a quiet stream."""
+        return self._latency
+
+    async def send(
+        self, payload: object, *, kind: str = "", delivery: Delivery = Delivery.RELIABLE, key: str = ""
+    ) -> None:
+        """Sends bytes, text, a protobuf message or anything JSON-able, of at most 64 KiB, to everybody in the session.
+
+        Returns when it is queued. A RELIABLE command arrives once, whatever happens to the connection, unless this
+        process ends first; when 256 of them or 1 MiB are under way, `send` waits. Raises ValueError for what is too
+        large, and the OofggError that ended the stream.
+        """
+        data, own_kind = _convert.payload(payload)
+        kind = kind or own_kind
+        if len(data) > _MOST_PAYLOAD:
+            raise ValueError(f"a payload has at most {_MOST_PAYLOAD} bytes; this one has {len(data)}")
+        if len(kind) > _MOST_NAME or len(key) > _MOST_NAME:
+            raise ValueError(f"kind and key have at most {_MOST_NAME} characters")
+        self._require_open()
+        while delivery is Delivery.RELIABLE and not self._outbox.has_room(len(data)):
+            await self._wait_safe()
+            self._require_open()
+        self._outbox.put(data, kind, delivery, key)
+        self._wake.set()
+
+    async def flush(self) -> None:
+        """Waits until every RELIABLE command is safe with the server. Raises the OofggError that ended the stream."""
+        while self._outbox.unsafe:
+            self._require_open()
+            await self._wait_safe()
+
+    async def started(self) -> None:
+        """Waits until enough seats are taken. Raises FailedPrecondition(SESSION_STATE) if the session ends instead."""
+        while self.state in (SessionState.CREATED, SessionState.WAITING):
+            self._require_open()
+            self._arrived.clear()
+            await self._arrived.wait()
+        if self.state.over:
+            self._require_open()
+
+    async def finish(
+        self, result: Mapping[int, int] | Iterable[SeatResult], *, scores: Mapping[int, int] | None = None
+    ) -> Outcome:
+        """States the result; see `client.sessions.finish`. The session ends when all agree, or their time is up."""
+        return await self._sessions.finish(self.info, result, scores=scores)
+
+    async def leave(self) -> None:
+        """Gives the seat up, which ends the iteration."""
+        await self._sessions.leave(self.info)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Event:
+        while True:
+            event = self._inbox.take(asyncio.get_running_loop().time())
+            if event is not None:
+                if self._inbox.ack_due() is not None:
+                    self._wake.set()
+                return event
+            if self._ended:
+                if self._error is not None:
+                    raise self._error
+                raise StopAsyncIteration
+            self._arrived.clear()
+            await self._arrived.wait()
+
+    def _require_open(self) -> None:
+        if self._error is not None:
+            raise self._error
+        if self._ended or self._task is None or self._inbox.over:
+            raise FailedPrecondition("The session is over.", reason=Reason.SESSION_STATE)
+
+    async def _wait_safe(self) -> None:
+        self._safe.clear()
+        await self._safe.wait()
+
+    async def _stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        self._end(self._error)
+
+    def _end(self, error: BaseException | None) -> None:
+        self._ended = True
+        self._connected = False
+        self._error = error
+        for waited in (self._opened, self._arrived, self._safe):
+            waited.set()
+
+    async def _run(self) -> None:
+        try:
+            await self._play()
+        except Exception as error:
+            if not isinstance(error, OofggError):
+                logger.exception("playing failed")
+            self._end(error)
+        else:
+            self._end(None)
+
+    async def _play(self) -> None:
+        session, _ = await self._sessions.take_seat(self._session, self._team)
+        self._node = session.node
+        loop = asyncio.get_running_loop()
+        while True:
+            began = loop.time()
+            try:
+                await self._stream(session.session_id)
+                if self._inbox.over:
+                    return
+                error: OofggError = Unavailable("the stream ended")
+            except OofggError as failure:
+                error = failure
+            if self._connected:
+                self._connected = False
+                self._policy.worked(loop.time() - began)
+            retry = self._policy.next(error, loop.time())
+            logger.info("the stream of session %s broke, again in %.2f s: %s", session.session_id, retry.delay, error)
+            await asyncio.sleep(retry.delay)
+            if retry.node is not None:
+                self._node = retry.node
+            if retry.restart:
+                self._inbox.after_seq = None
+            if retry.renew:
+                await self._login.renew(self._authorization)
+
+    async def _stream(self, session_id: str) -> None:
+        """Serves one stream until the server ends it. Raises OofggError when it broke."""
+        metadata = self._authorization = await self._login.metadata()
+        if self._node:
+            metadata = (*metadata, (NODE_HEADER, self._node))
+        call: _Call = self._stubs.sessions.Play(metadata=metadata)
+        writer: asyncio.Task[None] | None = None
+        try:
+            heartbeat = await self._open(call, session_id)
+            writer = asyncio.create_task(self._write(call, heartbeat))
+            await self._read(call, heartbeat)
+        except grpc.aio.AioRpcError as failure:
+            raise from_rpc_error(failure) from failure
+        except TimeoutError:
+            raise DeadlineExceeded("nothing was heard from the server for too long") from None
+        except Gap as gap:
+            raise Unavailable(f"the stream is not whole: {gap}") from gap
+        finally:
+            if writer is not None:
+                writer.cancel()
+                await asyncio.gather(writer, return_exceptions=True)
+            call.cancel()
+
+    async def _open(self, call: _Call, session_id: str) -> float:
+        """Opens the stream and returns its heartbeat in seconds."""
+        opening = session_pb2.StreamOpen(session_id=session_id, after_seq=self._inbox.after_seq)
+        async with asyncio.timeout(_OPEN_SECONDS):
+            try:
+                await call.write(session_pb2.PlayRequest(open=opening))
+            except asyncio.InvalidStateError:
+                pass  # it has failed already, and reading tells why
+            response = await call.read()
+        if not isinstance(response, session_pb2.PlayResponse) or not response.HasField("opened"):
+            raise Unavailable("the stream ended before it began")
+        self._inbox.open(response.opened)
+        self._outbox.reopen(response.opened.command)
+        self._take(response)
+        self._connected = True
+        self._opened.set()
+        return response.opened.heartbeat_ms / 1000 or _DEFAULT_HEARTBEAT
+
+    async def _read(self, call: _Call, heartbeat: float) -> None:
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(heartbeat * _MISSED) as patience:
+            while True:
+                response = await call.read()
+                if not isinstance(response, session_pb2.PlayResponse):
+                    return
+                patience.reschedule(loop.time() + heartbeat * _MISSED)
+                self._take(response)
+
+    def _take(self, response: session_pb2.PlayResponse) -> None:
+        now = asyncio.get_running_loop().time()
+        if response.ack_command:
+            self._outbox.acknowledge(response.ack_command)
+        self._safe.set()
+        if response.HasField("heartbeat"):
+            self._take_heartbeat(response.heartbeat, now)
+        self._inbox.receive(response, now)
+        self._arrived.set()
+        if self._inbox.ack_due() is not None:
+            self._wake.set()
+
+    def _take_heartbeat(self, heartbeat: session_pb2.Heartbeat, now: float) -> None:
+        if not heartbeat.reply:
+            self._beat = session_pb2.Heartbeat(nonce=heartbeat.nonce, reply=True)
+            self._wake.set()
+        elif heartbeat.nonce == self._beat_sent[0]:
+            self._latency = now - self._beat_sent[1]
+
+    async def _write(self, call: _Call, heartbeat: float) -> None:
+        """Writes what is to be sent until cancelled, or until the stream breaks, which reading notices."""
+        loop = asyncio.get_running_loop()
+        said = loop.time()
+        self._wake.set()
+        try:
+            while True:
+                self._wake.clear()
+                now = loop.time()
+                request = self._compose(now, quiet=now - said >= heartbeat)
+                if request is not None:
+                    said = now
+                    await call.write(request)
+                    continue
+                due = self._inbox.ack_due()
+                until = said + heartbeat if due is None else min(due, said + heartbeat)
+                await _wait(self._wake, until - now)
+        except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
+            return
+
+    def _compose(self, now: float, *, quiet: bool) -> session_pb2.PlayRequest | None:
+        request = session_pb2.PlayRequest(commands=self._outbox.take())
+        due = self._inbox.ack_due()
+        if due is not None and (request.commands or due <= now or self._beat is not None):
+            request.ack_flush = self._inbox.acknowledge()
+        if self._beat is not None:
+            request.heartbeat.CopyFrom(self._beat)
+            self._beat = None
+        elif quiet:
+            self._beat_sent = (self._beat_sent[0] + 1, now)
+            request.heartbeat.nonce = self._beat_sent[0]
+        has_content = bool(request.commands) or request.ack_flush or request.HasField("heartbeat")
+        return request if has_content else None
+
+
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(max(0.0, seconds)):
+            await event.wait()
+    except TimeoutError:
+        return

@@ -1,0 +1,248 @@
+"""Games, sessions, leaderboards and history: the calls of a client, grouped."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from typing import TypeVar
+
+from google.protobuf.field_mask_pb2 import FieldMask
+
+from oofgg import _convert
+from oofgg._channel import Caller, Stubs, new_request_id
+from oofgg._types import (
+    ApiKey,
+    Game,
+    GameSettings,
+    LeaderboardEntry,
+    Match,
+    Outcome,
+    Rank,
+    SeatResult,
+    Session,
+    SessionState,
+)
+from oofgg.v1 import auth_pb2, game_pb2, history_pb2, leaderboard_pb2, session_pb2
+
+_T = TypeVar("_T")
+_PAGE = 100
+
+
+async def paged(page: Callable[[str], Awaitable[tuple[Iterable[_T], str]]]) -> AsyncIterator[_T]:
+    """Everything on all pages; each is fetched when it is reached."""
+    token = ""
+    while True:
+        items, token = await page(token)
+        for item in items:
+            yield item
+        if not token:
+            return
+
+
+class _Resource:
+    def __init__(self, stubs: Stubs, caller: Caller, game: Callable[[], str]) -> None:
+        self._stubs = stubs
+        self._caller = caller
+        self._default_game = game
+
+    def _game(self, game_id: str | None) -> str:
+        chosen = game_id or self._default_game()
+        if not chosen:
+            raise ValueError("which game? Pass game_id=…, or make the client with game=…")
+        return chosen
+
+
+class Games(_Resource):
+    """A developer's games."""
+
+    async def create(self, name: str, *, description: str = "", settings: GameSettings | None = None) -> Game:
+        """Makes a game. Raises AlreadyExists(GAME_NAME_TAKEN)."""
+        request = game_pb2.CreateGameRequest(name=name, description=description, request_id=new_request_id())
+        if settings is not None:
+            request.settings.CopyFrom(_convert.wire_settings(settings))
+        response = await self._caller.call(self._stubs.games.CreateGame, request)
+        return _convert.game(response.game)
+
+    async def get(self, game_id: str | None = None) -> Game:
+        """Reads a game; the client's own by default. Raises NotFound."""
+        request = game_pb2.GetGameRequest(game_id=self._game(game_id))
+        response = await self._caller.call(self._stubs.games.GetGame, request)
+        return _convert.game(response.game)
+
+    def list(self) -> AsyncIterator[Game]:
+        """The caller's games, newest first."""
+
+        async def page(token: str) -> tuple[Iterable[Game], str]:
+            request = game_pb2.ListGamesRequest(page_size=_PAGE, page_token=token)
+            response = await self._caller.call(self._stubs.games.ListGames, request)
+            return map(_convert.game, response.games), response.next_page_token
+
+        return paged(page)
+
+    async def update(
+        self,
+        game_id: str | None = None,
+        *,
+        name: str | None = None,
+        description: str | None = None,
+        settings: GameSettings | None = None,
+    ) -> Game:
+        """Changes what is given and leaves the rest."""
+        changed = game_pb2.Game(game_id=self._game(game_id), name=name or "", description=description or "")
+        if settings is not None:
+            changed.settings.CopyFrom(_convert.wire_settings(settings))
+        given = {"name": name, "description": description, "settings": settings}
+        request = game_pb2.UpdateGameRequest(
+            game=changed,
+            update_mask=FieldMask(paths=[field for field, value in given.items() if value is not None]),
+            request_id=new_request_id(),
+        )
+        response = await self._caller.call(self._stubs.games.UpdateGame, request)
+        return _convert.game(response.game)
+
+    async def delete(self, game_id: str | None = None) -> None:
+        """Deletes a game: nobody can log in to it or open a session in it any more."""
+        request = game_pb2.DeleteGameRequest(game_id=self._game(game_id), request_id=new_request_id())
+        await self._caller.call(self._stubs.games.DeleteGame, request)
+
+    async def create_api_key(self, name: str, *, game_id: str | None = None) -> ApiKey:
+        """Makes an API key for a game's servers. It is shown this once."""
+        request = auth_pb2.CreateApiKeyRequest(game_id=self._game(game_id), name=name, request_id=new_request_id())
+        response = await self._caller.call(self._stubs.auth.CreateApiKey, request)
+        return ApiKey(response.api_key_id, response.api_key)
+
+
+class Sessions(_Resource):
+    """Game sessions. To play in one, see `Client.play`."""
+
+    async def create(
+        self,
+        *,
+        label: str = "",
+        attributes: Mapping[str, str] | None = None,
+        min_seats: int = 0,
+        max_seats: int = 0,
+        flush_window_ms: int | None = None,
+        game_id: str | None = None,
+    ) -> Session:
+        """Opens a session, which starts when `min_seats` (0: two) are taken. It has no seats yet: join it, or play."""
+        request = session_pb2.CreateSessionRequest(
+            game_id=self._game(game_id),
+            label=label,
+            attributes=attributes,
+            min_seats=min_seats,
+            max_seats=max_seats,
+            flush_window_ms=flush_window_ms,
+            request_id=new_request_id(),
+        )
+        response = await self._caller.call(self._stubs.sessions.CreateSession, request)
+        return _convert.session(response.session, response.placement.node)
+
+    async def get(self, session_id: str) -> Session:
+        """Reads a session. Raises NotFound."""
+        request = session_pb2.GetSessionRequest(session_id=session_id)
+        response = await self._caller.call(self._stubs.sessions.GetSession, request)
+        return _convert.session(response.session, response.placement.node)
+
+    def list(
+        self, *, state: SessionState | None = None, label: str = "", game_id: str | None = None
+    ) -> AsyncIterator[Session]:
+        """Sessions of the game that are not over, newest first."""
+        wanted = session_pb2.SessionState.Value(f"SESSION_STATE_{state or SessionState.UNSPECIFIED}")
+        game = self._game(game_id)
+
+        async def page(token: str) -> tuple[Iterable[Session], str]:
+            request = session_pb2.ListSessionsRequest(
+                game_id=game, state=wanted, label=label, page_size=_PAGE, page_token=token
+            )
+            response = await self._caller.call(self._stubs.sessions.ListSessions, request)
+            return map(_convert.session, response.sessions), response.next_page_token
+
+        return paged(page)
+
+    async def join(self, session: str | Session, *, team: int = 0) -> Session:
+        """Takes a seat, or keeps the one the caller has. Raises FailedPrecondition(SESSION_FULL or SESSION_STATE)."""
+        return (await self.take_seat(session, team))[0]
+
+    async def take_seat(self, session: str | Session, team: int = 0) -> tuple[Session, int]:
+        """As `join`; returns the session and the number of the caller's seat."""
+        session_id, node = _which(session)
+        request = session_pb2.JoinRequest(session_id=session_id, team=team, request_id=new_request_id())
+        response = await self._caller.call(self._stubs.sessions.Join, request, node=node)
+        return _convert.session(response.session, response.placement.node), response.seat.seat
+
+    async def leave(self, session: str | Session) -> None:
+        """Gives the seat up."""
+        session_id, node = _which(session)
+        request = session_pb2.LeaveRequest(session_id=session_id, request_id=new_request_id())
+        await self._caller.call(self._stubs.sessions.Leave, request, node=node)
+
+    async def close(self, session: str | Session) -> None:
+        """Ends a session without a result. For its creator and the game's developer."""
+        session_id, node = _which(session)
+        request = session_pb2.CloseRequest(session_id=session_id, request_id=new_request_id())
+        await self._caller.call(self._stubs.sessions.Close, request, node=node)
+
+    async def finish(
+        self,
+        session: str | Session,
+        result: Mapping[int, int] | Iterable[SeatResult],
+        *,
+        scores: Mapping[int, int] | None = None,
+    ) -> Outcome:
+        """States the result: a place per seat (`{1: 1, 2: 2}`: seat 1 won), perhaps with scores, or SeatResults.
+
+        The word of a game's developer (a client with `api_key`) counts at once; players have to agree.
+        """
+        session_id, node = _which(session)
+        request = session_pb2.FinishRequest(
+            session_id=session_id, result=_convert.wire_result(result, scores), request_id=new_request_id()
+        )
+        response = await self._caller.call(self._stubs.sessions.Finish, request, node=node)
+        return _convert.outcome(response)
+
+
+class Leaderboards(_Resource):
+    """Who is best. A leaderboard is `wins` (then fewer losses) or `score`."""
+
+    def get(self, leaderboard: str = "wins", *, game_id: str | None = None) -> AsyncIterator[LeaderboardEntry]:
+        """The entries, best first."""
+        game = self._game(game_id)
+
+        async def page(token: str) -> tuple[Iterable[LeaderboardEntry], str]:
+            request = leaderboard_pb2.GetLeaderboardRequest(
+                game_id=game, leaderboard=leaderboard, page_size=_PAGE, page_token=token
+            )
+            response = await self._caller.call(self._stubs.leaderboards.GetLeaderboard, request)
+            return map(_convert.leaderboard_entry, response.entries), response.next_page_token
+
+        return paged(page)
+
+    async def rank(self, user_id: str = "", *, leaderboard: str = "wins", game_id: str | None = None) -> Rank:
+        """A player's entry, the caller's by default. Raises NotFound(ENTRY_NOT_FOUND) before the first match."""
+        request = leaderboard_pb2.GetRankRequest(game_id=self._game(game_id), leaderboard=leaderboard, user_id=user_id)
+        response = await self._caller.call(self._stubs.leaderboards.GetRank, request)
+        return Rank(_convert.leaderboard_entry(response.entry), response.total)
+
+
+class History(_Resource):
+    """Finished matches, a moment after they finish."""
+
+    def list(self, *, user_id: str = "", game_id: str | None = None) -> AsyncIterator[Match]:
+        """Matches of the game, or of one player in it, latest first."""
+        game = self._game(game_id)
+
+        async def page(token: str) -> tuple[Iterable[Match], str]:
+            request = history_pb2.ListMatchesRequest(game_id=game, user_id=user_id, page_size=_PAGE, page_token=token)
+            response = await self._caller.call(self._stubs.history.ListMatches, request)
+            return map(_convert.match, response.matches), response.next_page_token
+
+        return paged(page)
+
+    async def get(self, match_id: str) -> Match:
+        """Reads a match; its id is that of its session. Raises NotFound."""
+        response = await self._caller.call(self._stubs.history.GetMatch, history_pb2.GetMatchRequest(match_id=match_id))
+        return _convert.match(response.match)
+
+
+def _which(session: str | Session) -> tuple[str, str]:
+    return (session, "") if isinstance(session, str) else (session.session_id, session.node)

@@ -1,0 +1,246 @@
+"""What the platform answers with, as frozen dataclasses. Times are aware and in UTC."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+
+class Role(StrEnum):
+    """What an account may do."""
+
+    UNSPECIFIED = "UNSPECIFIED"
+    PLAYER = "PLAYER"
+    DEVELOPER = "DEVELOPER"
+    ADMIN = "ADMIN"
+
+
+class SessionState(StrEnum):
+    """Where a session is in its life. FINISHED (with a result) and DELETED (without) are the ends."""
+
+    UNSPECIFIED = "UNSPECIFIED"
+    CREATED = "CREATED"
+    WAITING = "WAITING"
+    STARTED = "STARTED"
+    PAUSED = "PAUSED"
+    FINISHED = "FINISHED"
+    DELETED = "DELETED"
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more can happen."""
+        return self in (SessionState.FINISHED, SessionState.DELETED)
+
+
+class Delivery(StrEnum):
+    """What becomes of a command on its way to somebody who does not keep up."""
+
+    RELIABLE = "RELIABLE"
+    """Everybody, the sender too, gets all of these in one order."""
+    LATEST = "LATEST"
+    """Only the newest per sender and key matters. Not sent back to the sender."""
+    VOLATILE = "VOLATILE"
+    """Sent once, dropped where there is no room. Not sent back to the sender."""
+
+
+class PresenceChange(StrEnum):
+    """What happened to a participant."""
+
+    UNSPECIFIED = "UNSPECIFIED"
+    JOINED = "JOINED"
+    DISCONNECTED = "DISCONNECTED"
+    CONNECTED = "CONNECTED"
+    REPLACED = "REPLACED"
+    LEFT = "LEFT"
+    KICKED = "KICKED"
+
+
+class ResultState(StrEnum):
+    """How a result came about. UNSPECIFIED: none was stated."""
+
+    UNSPECIFIED = "UNSPECIFIED"
+    PENDING = "PENDING"
+    AGREED = "AGREED"
+    DISPUTED = "DISPUTED"
+    STATED = "STATED"
+
+
+class MatchOutcome(StrEnum):
+    """How a match went for one player. UNSPECIFIED: it was disputed and counts for nobody."""
+
+    UNSPECIFIED = "UNSPECIFIED"
+    WIN = "WIN"
+    LOSS = "LOSS"
+    DRAW = "DRAW"
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """An account as its owner sees it."""
+
+    user_id: str
+    username: str
+    email: str
+    role: Role
+    create_time: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """Who is logged in. `game_id` is empty for a console login."""
+
+    user_id: str
+    role: Role
+    game_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class TokenInfo:
+    """Whose access token this is; everything but `is_valid` is empty when it is not valid."""
+
+    is_valid: bool
+    user_id: str
+    username: str
+    role: Role
+    game_id: str
+    expires_in: int
+    """Seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """A new API key. `api_key` is shown this once."""
+
+    api_key_id: str
+    api_key: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class GameSettings:
+    """What a developer decides about a game."""
+
+    max_seats: int = 0
+    """Most seats of a session, up to 512. 0 means 16."""
+    match_history_topic_disabled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Game:
+    """A game."""
+
+    game_id: str
+    name: str
+    description: str
+    owner_user_id: str
+    settings: GameSettings
+    create_time: datetime | None
+    update_time: datetime | None
+    match_history_topic: str
+    """Kafka topic of its finished matches; empty when turned off."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """A place in a session."""
+
+    seat: int
+    user_id: str
+    username: str
+    team: int
+    connected: bool
+    join_time: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class SeatResult:
+    """Result of one seat. `placement` counts from 1; equal places are a draw."""
+
+    seat: int
+    placement: int
+    score: int = 0
+    team: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A game session, as it was when this was read."""
+
+    session_id: str
+    game_id: str
+    state: SessionState
+    label: str
+    attributes: Mapping[str, str]
+    min_seats: int
+    max_seats: int
+    seats: Mapping[int, Seat]
+    """Taken seats by number."""
+    creator_user_id: str
+    flush_window_ms: int
+    create_time: datetime | None
+    start_time: datetime | None
+    finish_time: datetime | None
+    result: Sequence[SeatResult]
+    """Empty while there is none."""
+    result_state: ResultState
+    node: str = ""
+    """The node that ran it then, a hint; empty when unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How far a result is. `result` is empty and `deadline_time` set while it is PENDING."""
+
+    state: ResultState
+    result: Sequence[SeatResult]
+    deadline_time: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class LeaderboardEntry:
+    """A player's place on a leaderboard."""
+
+    rank: int
+    user_id: str
+    username: str
+    wins: int
+    losses: int
+    draws: int
+    score: int
+    update_time: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rank:
+    """A player's entry, and how many players are on the leaderboard."""
+
+    entry: LeaderboardEntry
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class MatchParticipant:
+    """One player of a match."""
+
+    seat: int
+    user_id: str
+    username: str
+    team: int
+    placement: int
+    score: int
+    outcome: MatchOutcome
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A finished match; its id is that of its session."""
+
+    match_id: str
+    game_id: str
+    result_state: ResultState
+    participants: Sequence[MatchParticipant]
+    label: str
+    attributes: Mapping[str, str]
+    start_time: datetime | None
+    finish_time: datetime | None

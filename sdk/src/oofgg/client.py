@@ -1,0 +1,158 @@
+"""The client: one login on one channel."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Self
+
+import grpc
+
+from oofgg import _convert
+from oofgg._channel import Caller, Metadata, Stubs, new_request_id, open_channel
+from oofgg._login import LoginKeeper
+from oofgg._play import PlaySession
+from oofgg._resources import Games, History, Leaderboards, Sessions
+from oofgg._types import Account, Login, Session, TokenInfo
+from oofgg.v1 import auth_pb2
+
+DEFAULT_TIMEOUT = 15.0
+
+
+class Client:
+    """A connection to a platform, and at most one login on it.
+
+        async with oofgg.Client("localhost:8080", game="…") as client:
+            await client.login("ada", "…")
+
+    With `game`, logins are a player's in that game; without it, console logins. With `api_key`, the client is a
+    game's server, logged in from the start. `timeout` is for each call with its repeats, in seconds. `credentials`,
+    such as `grpc.ssl_channel_credentials()`, encrypt the connection.
+
+    Tokens are renewed by themselves. Calls are repeated while the platform cannot be reached, and then fail with
+    `errors.Unavailable`; everything else they fail with is another `OofggError`. For one event loop.
+    """
+
+    def __init__(
+        self,
+        target: str,
+        *,
+        game: str | None = None,
+        api_key: str | None = None,
+        credentials: grpc.ChannelCredentials | None = None,
+        timeout: float = DEFAULT_TIMEOUT,
+    ) -> None:
+        self.game = game or ""
+        self._target = target
+        self._api_key = api_key or ""
+        self._credentials = credentials
+        self._caller = Caller(timeout)
+        self._channel: grpc.aio.Channel | None = None
+
+    async def __aenter__(self) -> Self:
+        if self._channel is not None:
+            raise RuntimeError("this client is open already")
+        self._channel = open_channel(self._target, self._credentials)
+        self.stubs = Stubs(self._channel)
+        """The generated stubs, for what is not wrapped here."""
+        self._login = LoginKeeper(self.stubs, self._caller, self._api_key)
+        parts = (self.stubs, self._caller, lambda: self.game or (self.login_info.game_id if self.login_info else ""))
+        self.games = Games(*parts)
+        self.sessions = Sessions(*parts)
+        self.leaderboards = Leaderboards(*parts)
+        self.history = History(*parts)
+        if self._api_key:
+            try:
+                await self._login.renew()
+            except BaseException:
+                await self.__aexit__(None, None, None)
+                raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._channel is not None:
+            await self._login.close()
+            await self._channel.close()
+            self._channel = None
+
+    @property
+    def login_info(self) -> Login | None:
+        """Who is logged in."""
+        return self._login.login
+
+    async def register(self, username: str, email: str, password: str) -> Login:
+        """Creates an account and logs it in. Raises AlreadyExists(USERNAME_TAKEN or EMAIL_TAKEN), InvalidArgument."""
+        request = auth_pb2.RegisterRequest(
+            username=username, email=email, password=password, game_id=self.game, request_id=new_request_id()
+        )
+        response = await self._caller.call(self.stubs.auth.Register, request, authorized=False)
+        return self._accept(response)
+
+    async def login(self, username: str, password: str) -> Login:
+        """Logs an account in. Raises Unauthenticated(BAD_CREDENTIALS)."""
+        request = auth_pb2.LoginRequest(username=username, password=password, game_id=self.game)
+        response = await self._caller.call(self.stubs.auth.Login, request, authorized=False)
+        return self._accept(response)
+
+    async def logout(self) -> None:
+        """Ends the login: its tokens stop working everywhere, its streams end. An API key is only forgotten."""
+        if not self._login.by_key:
+            await self._caller.call(self.stubs.auth.Logout, auth_pb2.LogoutRequest())
+        self._login.forget()
+
+    async def account(self) -> Account:
+        """The account that is logged in."""
+        response = await self._caller.call(self.stubs.auth.GetAccount, auth_pb2.GetAccountRequest())
+        return _convert.account(response.account)
+
+    async def become_developer(self) -> Account:
+        """Makes the account a developer's, where the platform allows this. Needs a console login."""
+        response = await self._caller.call(self.stubs.auth.BecomeDeveloper, auth_pb2.BecomeDeveloperRequest())
+        account = _convert.account(response.account)
+        self._login.replace_access(response.access_token, response.expires_in, account.role)
+        return account
+
+    async def validate_token(self, access_token: str) -> TokenInfo:
+        """Whose access token this is, for a game's server that got it from a player."""
+        request = auth_pb2.ValidateTokenRequest(access_token=access_token)
+        found = await self._caller.call(self.stubs.auth.ValidateToken, request, authorized=False)
+        return TokenInfo(
+            is_valid=found.is_valid,
+            user_id=found.user_id,
+            username=found.username,
+            role=_convert.role(found.role),
+            game_id=found.game_id,
+            expires_in=found.expires_in,
+        )
+
+    async def metadata(self) -> Metadata:
+        """What to pass as `metadata` to `stubs`: the login's access token, renewed if need be."""
+        return await self._login.metadata()
+
+    def play(
+        self, session: str | Session, *, team: int = 0, after_seq: int | None = 0, reconnect_for: float = 60.0
+    ) -> PlaySession:
+        """Takes a seat in a session and plays: an async context manager, and an iterator of what happens.
+
+            async with client.play(session_id) as session:
+                await session.send({"move": "e4"})
+                async for event in session: ...
+
+        Events begin after number `after_seq`: by default with the first the session still has; None begins with what
+        happens from now on. A dropped connection is opened again, and goes on where it was; after `reconnect_for`
+        seconds without one it is given up.
+        """
+        return PlaySession(
+            sessions=self.sessions,
+            stubs=self.stubs,
+            login=self._login,
+            session=session,
+            team=team,
+            after_seq=after_seq,
+            reconnect_for=reconnect_for,
+        )
+
+    def _accept(self, response: auth_pb2.RegisterResponse | auth_pb2.LoginResponse) -> Login:
+        login = Login(response.user_id, _convert.role(response.role), self.game)
+        return self._login.accept(login, response.access_token, response.refresh_token, response.expires_in)

@@ -1,0 +1,39 @@
+"""The command line: `python -m services COMMAND`.
+
+Each command is imported only when it is asked for: the supervisor of `up` must stay small.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+COMMANDS = {
+    "serve": "run services in this process: serve auth game … | all [--migrate]",
+    "migrate": "apply database migrations and exit: migrate auth game … | all",
+    "admin": "administer a running platform: admin make-developer USERNAME",
+    "health": "whether the services of this container are ready, for health checks",
+    "backup": "save the data, while people play: backup FILE",
+    "restore": "go back to a backup, while nothing runs: restore FILE",
+    "up": "start the embedded platform and keep it running",
+    "demo": "play a match on the embedded platform and show the result [--keep]",
+}
+
+
+def main(arguments: list[str]) -> int:
+    """Runs a command; returns its exit code."""
+    if not arguments or arguments[0] not in COMMANDS:
+        print("usage: python -m services COMMAND\n", file=sys.stderr)
+        for name, purpose in COMMANDS.items():
+            print(f"  {name:<8} {purpose}", file=sys.stderr)
+        return 2
+    try:
+        module = import_module(f"services.{arguments[0]}")
+        code: int = module.run(arguments[1:])
+    except KeyboardInterrupt:  # before the command looks after signals itself
+        return 130
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

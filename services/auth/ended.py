@@ -1,0 +1,68 @@
+"""Tells every process which logins have ended: PostgreSQL first, then the Redis stream that all follow."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+import redis.asyncio as redis
+from redis.exceptions import RedisError
+
+from pkg.auth import revocations
+from pkg.clock import Clock
+from pkg.db.database import Database
+from pkg.db.replies import forget_old_replies
+from pkg.errors import OofggError
+from pkg.telemetry.logs import get_logger
+from pkg.wakes import woken
+from services.auth.store import LoginStore
+
+_log = get_logger(__name__)
+_BATCH = 500
+_INTERVAL_SECONDS = 0.25
+_TIDY_SECONDS = 600.0
+
+
+class EndedLogins:
+    """Publishes what was ended and not published yet, again and again until Redis has it."""
+
+    def __init__(
+        self, logins: LoginStore, database: Database, client: redis.Redis, clock: Clock, access_seconds: int
+    ) -> None:
+        self._logins = logins
+        self._database = database
+        self._client = client
+        self._clock = clock
+        self._keep = timedelta(seconds=access_seconds + 60)
+        self._wake = asyncio.Event()
+
+    def hint(self) -> None:
+        """Says that something was ended just now."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Publishes until cancelled. What ended recently is published again at the start: Redis may have lost it."""
+        fresh = True
+        tidy_at = 0.0
+        while True:
+            try:
+                if fresh:
+                    await self._logins.mark_unpublished_since(self._clock.now() - self._keep)
+                    fresh = False
+                await self._publish()
+                if self._clock.monotonic() >= tidy_at:
+                    await self._logins.forget(self._clock.now() - self._keep)
+                    await forget_old_replies(self._database)
+                    tidy_at = self._clock.monotonic() + _TIDY_SECONDS
+            except (OofggError, RedisError, OSError, TimeoutError) as error:
+                _log.warning("ended logins wait to be published", error=repr(error))
+            self._wake.clear()
+            await woken(self._wake, within=_INTERVAL_SECONDS)
+
+    async def _publish(self) -> None:
+        while login_ids := await self._logins.unpublished(_BATCH):
+            for login_id in login_ids:
+                await revocations.publish(
+                    self._client, login_id, keep_seconds=int(self._keep.total_seconds()), clock=self._clock
+                )
+            await self._logins.mark_published(login_ids)

@@ -1,0 +1,1 @@
+"""Live game sessions: seats, ordered streams, results."""

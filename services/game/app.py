@@ -1,0 +1,78 @@
+"""Composition root of `game`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from oofgg.v1 import session_pb2
+from pkg.events.relay import Relay
+from pkg.games import GameDirectory
+from pkg.rpc.binder import Binding
+from pkg.runtime.host import App, Host
+from services.game.codec import PieceEncoder
+from services.game.finish import Finisher, ResultStore
+from services.game.journal import Journal
+from services.game.listing import Listing
+from services.game.owner import Owner
+from services.game.servicer import SessionServicer
+from services.game.settings import GameSettings
+from services.game.store import SessionStore
+from services.game.streams import Streams
+
+
+@asynccontextmanager
+async def app(host: Host) -> AsyncIterator[App]:
+    """Needs Redis and PostgreSQL; what is published waits for Kafka."""
+    settings = GameSettings()
+    database = await host.postgres("game")
+    times = settings.times()
+    store = SessionStore(host.redis, host.node, times, ended_seconds=settings.ended_seconds)
+    listing = Listing(host.redis, store, host.clock)
+    journal = Journal(store, listing, host.clock)
+    finisher = Finisher(ResultStore(database, host.new_id), host.clock)
+    owner = Owner(
+        store,
+        listing,
+        journal,
+        PieceEncoder(),
+        host.clock,
+        limits=settings.delivery(),
+        lease_seconds=settings.lease_seconds,
+        decided=finisher.decided,
+    )
+    streams = Streams(
+        journal,
+        host.revocations,
+        host.clock,
+        budget=settings.budget(),
+        heartbeat_seconds=settings.heartbeat_seconds,
+        unconfirmed_bytes=settings.unconfirmed_bytes,
+    )
+    servicer = SessionServicer(
+        node=host.node,
+        owner=owner,
+        store=store,
+        listing=listing,
+        journal=journal,
+        streams=streams,
+        finisher=finisher,
+        games=GameDirectory(host.channel("catalog"), host.clock),
+        times=times,
+        clock=host.clock,
+        new_id=host.new_id,
+    )
+    await owner.renew_lease()
+    host.spawn(journal.run(), name="journal")
+    host.spawn(owner.run_lease(), name="lease")
+    host.spawn(owner.recover(), name="recover")
+    host.spawn(owner.run_timers(), name="timers")
+    host.spawn(finisher.run(), name="finisher")
+    host.spawn(streams.run(), name="streams")
+    host.spawn(streams.drain(host.draining), name="drain")
+    host.spawn(Relay(database, host.settings.kafka_bootstrap, host.clock).run(), name="results relay")
+    yield App(
+        name="game",
+        bindings=[Binding(session_pb2.DESCRIPTOR.services_by_name["SessionService"], servicer)],
+        checks={"postgres": database.check, "redis": host.check_redis},
+    )

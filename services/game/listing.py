@@ -1,0 +1,136 @@
+"""Which sessions there are: sorted sets in Redis by game, state and label.
+
+Members are session ids, which sort by time. The sets only point: what is listed is read from the sessions themselves,
+and a pointer to a session that is over, gone or different is dropped when it is come across.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final, cast
+
+import redis.asyncio as redis
+from redis.exceptions import RedisError
+
+from pkg.clock import Clock
+from pkg.errors import backend_unavailable
+from services.game.sessions import OVER, Session, State
+from services.game.store import SessionStore
+
+_DEADLINE_SECONDS: Final = 2.0
+# Most pointers one call follows, so that a filter few sessions pass does not read them all.
+_MOST_READ: Final = 500
+_BIRTH_SECONDS: Final = 60.0
+_LISTED: Final = (State.CREATED, State.WAITING, State.STARTED, State.PAUSED)
+_LIVE: Final = "game:live"
+
+
+class Listing:
+    """The lists of sessions. Everything raises Unavailable when Redis is away."""
+
+    def __init__(self, client: redis.Redis, store: SessionStore, clock: Clock) -> None:
+        self._redis = client
+        self._store = store
+        self._clock = clock
+
+    async def update(self, session: Session, state: State) -> None:
+        """Lists a session under its state, or nowhere when it is over."""
+        facts = session.facts
+        shown = shown_state(state)
+        pipeline = self._redis.pipeline(transaction=False)
+        for other in _LISTED:
+            for label in ("", facts.label) if facts.label else ("",):
+                key = _key(facts.game_id, other, label)
+                if other is shown:
+                    pipeline.zadd(key, {facts.session_id: 0})
+                else:
+                    pipeline.zrem(key, facts.session_id)
+        for label in ("", facts.label) if facts.label else ("",):
+            key = _key(facts.game_id, None, label)
+            if state in OVER:
+                pipeline.zrem(key, facts.session_id)
+            else:
+                pipeline.zadd(key, {facts.session_id: 0})
+        if state in OVER:
+            pipeline.zrem(_LIVE, facts.session_id)
+        else:
+            pipeline.zadd(_LIVE, {facts.session_id: 0})
+        async with _answers():
+            await pipeline.execute()
+
+    async def page(
+        self, game_id: str, state: State | None, label: str, after: str, size: int
+    ) -> tuple[list[Session], str]:
+        """Up to `size` sessions, newest first, after a session id (empty: from the newest), and the id to go on after
+        (empty: that was all)."""
+        key = _key(game_id, state, label)
+        found: list[Session] = []
+        read = 0
+        while read < _MOST_READ:
+            async with _answers():
+                raw = cast(
+                    "list[bytes]",
+                    await self._redis.zrevrangebylex(key, f"({after}" if after else "+", "-", 0, size + 1),
+                )
+            ids = [value.decode() for value in raw]
+            for session_id, session in zip(ids, await self._store.read_many(ids), strict=True):
+                if len(found) == size:
+                    return found, found[-1].facts.session_id
+                after = session_id
+                if session is not None and _matches(session, state, label):
+                    found.append(session)
+                elif session.over if session is not None else self._is_gone(session_id):
+                    async with _answers():
+                        await self._redis.zrem(key, session_id)
+            read += len(ids)
+            if len(ids) <= size:
+                return found, ""
+        return found, after
+
+    async def live(self, after: str, count: int) -> list[str]:
+        """Ids of sessions that are not over, oldest first, after an id."""
+        async with _answers():
+            raw = cast(
+                "list[bytes]", await self._redis.zrangebylex(_LIVE, f"({after}" if after else "-", "+", 0, count)
+            )
+        return [value.decode() for value in raw]
+
+    async def forget(self, session_id: str) -> None:
+        """Drops a session that is gone from the list of those that are not over."""
+        if not self._is_gone(session_id):
+            return
+        async with _answers():
+            await self._redis.zrem(_LIVE, session_id)
+
+    def _is_gone(self, session_id: str) -> bool:
+        """Whether a session that is not there is not just about to be: it is listed before it is made."""
+        made = int(session_id.replace("-", "")[:12], 16) / 1000
+        return self._clock.now().timestamp() - made > _BIRTH_SECONDS
+
+
+def shown_state(state: State) -> State:
+    """The state as others see it."""
+    return State.STARTED if state is State.FINISHING else state
+
+
+def _matches(session: Session, state: State | None, label: str) -> bool:
+    return (
+        not session.over
+        and (state is None or shown_state(session.state) is state)
+        and (not label or session.facts.label == label)
+    )
+
+
+@asynccontextmanager
+async def _answers() -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(_DEADLINE_SECONDS):
+            yield
+    except (RedisError, OSError, TimeoutError) as error:
+        raise backend_unavailable("Redis") from error
+
+
+def _key(game_id: str, state: State | None, label: str) -> str:
+    return f"{{g:{game_id}}}:{state or '*'}:{label}"

@@ -1,0 +1,314 @@
+"""SessionService on the wire."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, Final, TypeVar
+
+from google.protobuf.message import Message
+
+from oofgg.v1 import session_pb2 as pb
+from pkg.auth.caller import Caller, CallerRole
+from pkg.clock import Clock
+from pkg.errors import FailedPrecondition, NotFound, PermissionDenied, Reason, invalid_field
+from pkg.games import GameDirectory
+from pkg.ids import NewId
+from pkg.pagination import decode_token, encode_token, page_size
+from pkg.rpc.call import Call, StreamCall
+from services.game.codec import (
+    RESULT_STATES,
+    STATES,
+    read_result,
+    result_message,
+    seat_message,
+    session_message,
+    timestamp,
+)
+from services.game.finish import Finisher
+from services.game.journal import Journal
+from services.game.listing import Listing
+from services.game.live import LiveSession
+from services.game.owner import Owner
+from services.game.results import ResultState, normalised
+from services.game.sessions import Session, SessionFacts, SessionTimes, State
+from services.game.store import SessionStore, reply_key
+from services.game.streams import Stream, Streams, not_watching
+
+M = TypeVar("M", bound=Message)
+
+_DEFAULT_SEATS: Final = 2
+_DEFAULT_WINDOW_MILLISECONDS: Final = 20
+_STATES_BY_NUMBER: Final = {number: state for state, number in STATES.items() if state is not State.FINISHING}
+
+
+class SessionServicer:
+    """Sessions for players and developers."""
+
+    def __init__(
+        self,
+        *,
+        node: str,
+        owner: Owner,
+        store: SessionStore,
+        listing: Listing,
+        journal: Journal,
+        streams: Streams,
+        finisher: Finisher,
+        games: GameDirectory,
+        times: SessionTimes,
+        clock: Clock,
+        new_id: NewId,
+    ) -> None:
+        self._node = node
+        self._owner = owner
+        self._store = store
+        self._listing = listing
+        self._journal = journal
+        self._streams = streams
+        self._finisher = finisher
+        self._games = games
+        self._times = times
+        self._clock = clock
+        self._new_id = new_id
+
+    async def create_session(self, request: pb.CreateSessionRequest, call: Call) -> pb.CreateSessionResponse:
+        caller = call.caller
+        await self._games.require_access(caller, request.game_id, call)
+        session_id, key = self._new_id(), ""
+        if request.request_id:
+            session_id = await self._store.reserve(
+                caller.user_id, "CreateSession", request.request_id, request, session_id
+            )
+            key = reply_key(session_id, caller.user_id, "CreateSession", request.request_id)
+            if (kept := await self._store.reply(key)) is not None:
+                return pb.CreateSessionResponse.FromString(kept)
+        game = await self._games.lookup(request.game_id, call)
+        min_seats, max_seats = _seats(request, game.max_seats)
+        session = Session(
+            SessionFacts(
+                session_id=session_id,
+                game_id=request.game_id,
+                creator_user_id=caller.user_id,
+                label=request.label,
+                attributes=dict(request.attributes),
+                min_seats=min_seats,
+                max_seats=max_seats,
+                flush_window_ms=(
+                    request.flush_window_ms if request.HasField("flush_window_ms") else _DEFAULT_WINDOW_MILLISECONDS
+                ),
+                create_time=self._now(),
+                history_topic=game.match_history_topic,
+            ),
+            self._times,
+        )
+        response = pb.CreateSessionResponse(session=session_message(session), placement=self._placement())
+        reply = (key, response.SerializeToString()) if key else None
+        # Listed first: a pointer to nothing is dropped, a session nobody points to would stay for ever.
+        await self._listing.update(session, State.CREATED)
+        if await self._store.create(session, reply):
+            self._owner.add(session, epoch=1)
+        elif key and (kept := await self._store.reply(key)) is not None:
+            return pb.CreateSessionResponse.FromString(kept)
+        return response
+
+    async def get_session(self, request: pb.GetSessionRequest, call: Call) -> pb.GetSessionResponse:
+        session, node = await self._store.read(request.session_id)
+        await self._games.require_access(call.caller, session.facts.game_id, call)
+        return pb.GetSessionResponse(session=session_message(session), placement=pb.Placement(node=node))
+
+    async def list_sessions(self, request: pb.ListSessionsRequest, call: Call) -> pb.ListSessionsResponse:
+        await self._games.require_access(call.caller, request.game_id, call)
+        state = _STATES_BY_NUMBER.get(request.state)
+        key = decode_token(request.page_token, str)
+        sessions, more = await self._listing.page(
+            request.game_id, state, request.label, str(key[0]) if key else "", page_size(request.page_size)
+        )
+        return pb.ListSessionsResponse(
+            sessions=[session_message(session) for session in sessions],
+            next_page_token=encode_token([more]) if more else "",
+        )
+
+    async def join(self, request: pb.JoinRequest, call: Call) -> pb.JoinResponse:
+        async def effect(live: LiveSession, keep: Callable[[Message], None]) -> pb.JoinResponse:
+            caller, session = call.caller, live.room.session
+            caller.require_game(session.facts.game_id)
+            self._journal.require_available()
+            now = self._now()
+            live.room.apply(session.join(caller.user_id, caller.username, request.team, now), now)
+            response = pb.JoinResponse(
+                session=session_message(session),
+                seat=seat_message(session.participant(caller.user_id)),
+                placement=self._placement(),
+            )
+            keep(response)
+            await self._kept(live)
+            return response
+
+        return await self._once("Join", request, call, pb.JoinResponse, effect)
+
+    async def leave(self, request: pb.LeaveRequest, call: Call) -> pb.LeaveResponse:
+        async def effect(live: LiveSession, keep: Callable[[Message], None]) -> pb.LeaveResponse:
+            caller, session = call.caller, live.room.session
+            caller.require_game(session.facts.game_id)
+            seat = session.participant(caller.user_id)
+            self._journal.require_available()
+            now = self._now()
+            live.room.apply(session.leave(seat.number, now), now)
+            response = pb.LeaveResponse()
+            keep(response)
+            await self._kept(live)
+            return response
+
+        return await self._once("Leave", request, call, pb.LeaveResponse, effect)
+
+    async def close(self, request: pb.CloseRequest, call: Call) -> pb.CloseResponse:
+        async def effect(live: LiveSession, keep: Callable[[Message], None]) -> pb.CloseResponse:
+            session = live.room.session
+            await self._games.require_access(call.caller, session.facts.game_id, call)
+            if call.caller.role is not CallerRole.DEVELOPER and call.caller.user_id != session.facts.creator_user_id:
+                raise PermissionDenied(
+                    Reason.NOT_OWNER, "Only who opened a session and the game's developer can close it."
+                )
+            self._journal.require_available()
+            now = self._now()
+            live.room.apply(session.close(now), now)
+            response = pb.CloseResponse()
+            keep(response)
+            await self._kept(live)
+            return response
+
+        return await self._once("Close", request, call, pb.CloseResponse, effect)
+
+    async def finish(self, request: pb.FinishRequest, call: Call) -> pb.FinishResponse:
+        async def effect(live: LiveSession, keep: Callable[[Message], None]) -> pb.FinishResponse:
+            session = live.room.session
+            number = await self._speaker(call, session)
+            entries = read_result(request.result.seats)
+            if session.decision is None:
+                self._journal.require_available()
+                live.room.state_result(number, entries, self._now())
+            elif number == 0 and normalised(entries, {seat.number: seat.team for seat in session.roster}) != (
+                session.decision.result
+            ):
+                raise FailedPrecondition(
+                    Reason.SESSION_STATE,
+                    f"The result of session {session.facts.session_id} is decided, and it is another one.",
+                    state=session.state.value,
+                )
+            response = _finish_response(session)
+            keep(response)
+            await self._kept(live)
+            return response
+
+        response = await self._once("Finish", request, call, pb.FinishResponse, effect)
+        if response.state != RESULT_STATES[ResultState.PENDING]:
+            try:
+                live = await self._owner.get(request.session_id)
+            except NotFound:
+                return response  # a repeat, long after the end
+            await self._finisher.drive(live)
+        return response
+
+    async def play(self, call: StreamCall) -> None:
+        first = await self._streams.first_request(call)
+        live, seat = await self._place(first.open.session_id, call.caller)
+        async with self._streams.opening(call, live, unary_sender=False) as stream:
+            await stream.run(seat, _after(first.open), first.commands, reads=True)
+
+    async def watch(self, request: pb.WatchRequest, call: StreamCall) -> None:
+        live, seat = await self._place(request.open.session_id, call.caller)
+        async with self._streams.opening(call, live, unary_sender=True) as stream:
+            await stream.run(seat, _after(request.open), (), reads=False)
+
+    async def send(self, request: pb.SendRequest, call: Call) -> pb.SendResponse:
+        live, seat = await self._place(request.session_id, call.caller)
+        stream = live.streams.get(seat)
+        if not isinstance(stream, Stream):
+            raise not_watching(request.session_id)
+        stream.hear(request)
+        stream.acknowledge(request.ack_flush)
+        await stream.has_room()
+        ticket = stream.take_commands(request.commands)
+        command = live.room.safe_command(seat)
+        await live.confirmed(ticket)
+        return pb.SendResponse(ack_command=command)
+
+    async def _speaker(self, call: Call, session: Session) -> int:
+        """The seat that speaks; 0 for the game's developer."""
+        await self._games.require_access(call.caller, session.facts.game_id, call)
+        if call.caller.role is CallerRole.DEVELOPER:
+            return 0
+        seats: Iterable[Any] = session.roster if session.decision else session.seats.values()
+        for seat in seats:
+            if seat.user_id == call.caller.user_id:
+                return int(seat.number)
+        return session.participant(call.caller.user_id).number
+
+    async def _place(self, session_id: str, caller: Caller) -> tuple[LiveSession, int]:
+        live = await self._owner.get(session_id)
+        session = live.room.session
+        caller.require_game(session.facts.game_id)
+        return live, session.participant(caller.user_id).number
+
+    async def _once(
+        self,
+        rpc: str,
+        request: Any,
+        call: Call,
+        response: type[M],
+        effect: Callable[[LiveSession, Callable[[Message], None]], Awaitable[M]],
+    ) -> M:
+        """Runs `effect`, or returns the reply it gave to the same request id. `effect` hands its reply to what it is
+        given, before it waits for the log."""
+        session_id = request.session_id
+        if not request.request_id:
+            return await effect(await self._owner.get(session_id), lambda _: None)
+        user_id = call.caller.user_id
+        await self._store.reserve(user_id, rpc, request.request_id, request, session_id)
+        key = reply_key(session_id, user_id, rpc, request.request_id)
+        if (kept := await self._store.reply(key)) is not None:
+            return response.FromString(kept)
+        live = await self._owner.get(session_id)
+        async with live.replaying:
+            if (kept := await self._store.reply(key)) is not None:
+                return response.FromString(kept)
+
+            def keep(reply: Message) -> None:
+                live.room.reply(key, reply.SerializeToString())
+
+            return await effect(live, keep)
+
+    async def _kept(self, live: LiveSession) -> None:
+        live.touch()
+        await live.confirmed(live.room.outstanding)
+
+    def _placement(self) -> pb.Placement:
+        return pb.Placement(node=self._node)
+
+    def _now(self) -> float:
+        return self._clock.now().timestamp()
+
+
+def _seats(request: pb.CreateSessionRequest, most: int) -> tuple[int, int]:
+    min_seats = request.min_seats or min(_DEFAULT_SEATS, request.max_seats or _DEFAULT_SEATS)
+    max_seats = request.max_seats or max(min_seats, min(_DEFAULT_SEATS, most))
+    if max_seats > most:
+        raise invalid_field("max_seats", f"sessions of this game have at most {most} seats")
+    if min_seats > max_seats:
+        raise invalid_field("min_seats", f"is more than the session has seats ({max_seats})")
+    return min_seats, max_seats
+
+
+def _after(opening: pb.StreamOpen) -> int | None:
+    return opening.after_seq if opening.HasField("after_seq") else None
+
+
+def _finish_response(session: Session) -> pb.FinishResponse:
+    if session.decision is not None:
+        response = pb.FinishResponse(state=RESULT_STATES[session.decision.state])
+        if session.decision.result is not None:
+            response.result.CopyFrom(result_message(session.decision.result))
+        return response
+    if session.ballot is None:
+        raise AssertionError("a stated result is either decided or pending")
+    return pb.FinishResponse(state=RESULT_STATES[ResultState.PENDING], deadline_time=timestamp(session.ballot.deadline))

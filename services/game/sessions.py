@@ -1,0 +1,309 @@
+"""The rules of a session: its states, its seats, who comes and goes, and how it ends.
+
+Plain state without I/O. Methods change it and return what happened, for `room.Room` to number and tell. Times are
+seconds since the epoch, passed in, so that deadlines mean the same after a restart on another machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Final
+
+from pkg.errors import FailedPrecondition, PermissionDenied, Reason
+from services.game.results import Ballot, Decision, Result, ResultState, SeatResult, normalised
+
+
+class State(StrEnum):
+    """Where a session is. FINISHING is internal: the result is decided and on its way to the database."""
+
+    CREATED = "CREATED"
+    WAITING = "WAITING"
+    STARTED = "STARTED"
+    PAUSED = "PAUSED"
+    FINISHING = "FINISHING"
+    FINISHED = "FINISHED"
+    DELETED = "DELETED"
+
+
+TRANSITIONS: Final[Mapping[State, frozenset[State]]] = {
+    State.CREATED: frozenset({State.WAITING, State.DELETED}),
+    State.WAITING: frozenset({State.STARTED, State.DELETED}),
+    State.STARTED: frozenset({State.PAUSED, State.FINISHING, State.DELETED}),
+    State.PAUSED: frozenset({State.STARTED, State.FINISHING, State.DELETED}),
+    State.FINISHING: frozenset({State.FINISHED}),
+    State.FINISHED: frozenset(),
+    State.DELETED: frozenset(),
+}
+
+OVER: Final = frozenset({State.FINISHED, State.DELETED})
+
+
+class PresenceKind(StrEnum):
+    """What happened to a participant."""
+
+    JOINED = "JOINED"
+    DISCONNECTED = "DISCONNECTED"
+    CONNECTED = "CONNECTED"
+    REPLACED = "REPLACED"
+    LEFT = "LEFT"
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """A place in a session. `leave_at`: when it is given up unless a stream opens before; None while one is open."""
+
+    number: int
+    user_id: str
+    username: str
+    team: int
+    connected: bool
+    join_time: float
+    leave_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class SessionFacts:
+    """What never changes about a session. An empty `history_topic`: none is published besides the common one."""
+
+    session_id: str
+    game_id: str
+    creator_user_id: str
+    label: str
+    attributes: Mapping[str, str]
+    min_seats: int
+    max_seats: int
+    flush_window_ms: int
+    create_time: float
+    history_topic: str
+
+
+@dataclass(frozen=True, slots=True)
+class SessionTimes:
+    """How long things may take, in seconds."""
+
+    grace: float = 60.0
+    ballot: float = 30.0
+    abandoned: float = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class PresenceChanged:
+    """Someone came or went."""
+
+    kind: PresenceKind
+    seat: Seat
+
+
+@dataclass(frozen=True, slots=True)
+class StateChanged:
+    """The session is in another state; FINISHING is told to nobody."""
+
+    state: State
+
+
+@dataclass(frozen=True, slots=True)
+class ResultChanged:
+    """A seat stated a result (PENDING), or it is decided (seat 0)."""
+
+    state: ResultState
+    result: Result | None
+    seat: int = 0
+    deadline: float | None = None
+
+
+Change = PresenceChanged | StateChanged | ResultChanged
+
+
+@dataclass(slots=True)
+class Session:
+    """One session."""
+
+    facts: SessionFacts
+    times: SessionTimes = field(default_factory=SessionTimes)
+    state: State = State.CREATED
+    seats: dict[int, Seat] = field(default_factory=dict)
+    start_time: float | None = None
+    finish_time: float | None = None
+    ballot: Ballot | None = None
+    decision: Decision | None = None
+    roster: tuple[Seat, ...] = ()  # who took part, fixed with the decision
+    quiet_since: float | None = None  # since when no stream is open; None while one is
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more can happen."""
+        return self.state in OVER
+
+    def seat_of(self, user_id: str) -> Seat | None:
+        """The seat of an account."""
+        return next((seat for seat in self.seats.values() if seat.user_id == user_id), None)
+
+    def participant(self, user_id: str) -> Seat:
+        """As `seat_of`. Raises PermissionDenied(NOT_A_PARTICIPANT) when it has none."""
+        seat = self.seat_of(user_id)
+        if seat is None:
+            raise PermissionDenied(
+                Reason.NOT_A_PARTICIPANT, f"You have no seat in session {self.facts.session_id}. Join it first."
+            )
+        return seat
+
+    def join(self, user_id: str, username: str, team: int, now: float) -> list[Change]:
+        """Takes the lowest free seat; nothing happens for who has one.
+
+        Raises FailedPrecondition: SESSION_STATE when the session is ending, SESSION_FULL when no seat is free.
+        """
+        if self.state in OVER or self.state is State.FINISHING or (self.ballot and not self.seat_of(user_id)):
+            raise self._refusal("joined")
+        if self.seat_of(user_id):
+            return []
+        number = next((n for n in range(1, self.facts.max_seats + 1) if n not in self.seats), 0)
+        if not number:
+            raise FailedPrecondition(
+                Reason.SESSION_FULL, f"All {self.facts.max_seats} seats of session {self.facts.session_id} are taken."
+            )
+        seat = Seat(number, user_id, username, team, False, now, now + self.times.grace)
+        self.seats[number] = seat
+        changes: list[Change] = [PresenceChanged(PresenceKind.JOINED, seat)]
+        if self.state is State.CREATED:
+            changes += self._go(State.WAITING)
+        if self.state is State.WAITING and len(self.seats) >= self.facts.min_seats:
+            self.start_time = now
+            changes += self._go(State.STARTED)
+        return changes
+
+    def connect(self, number: int, *, replaces: bool) -> list[Change]:
+        """A stream opened for a seat, perhaps in the place of another."""
+        if self.over:
+            return []
+        self.quiet_since = None
+        seat = self.seats[number] = replace(self.seats[number], connected=True, leave_at=None)
+        return [PresenceChanged(PresenceKind.REPLACED if replaces else PresenceKind.CONNECTED, seat)]
+
+    def disconnect(self, number: int, now: float) -> list[Change]:
+        """The stream of a seat ended; the seat is kept for the grace period."""
+        seat = self.seats.get(number)
+        if self.over or seat is None or not seat.connected:
+            return []
+        seat = self.seats[number] = replace(seat, connected=False, leave_at=now + self.times.grace)
+        if not any(other.connected for other in self.seats.values()):
+            self.quiet_since = now
+        return [PresenceChanged(PresenceKind.DISCONNECTED, seat)]
+
+    def renew_grace(self, now: float) -> None:
+        """Begins the grace period of everybody without a stream anew: they could not come back."""
+        for number, seat in self.seats.items():
+            if seat.leave_at is not None:
+                self.seats[number] = replace(seat, leave_at=max(seat.leave_at, now + self.times.grace))
+        if self.quiet_since is not None:
+            self.quiet_since = now
+
+    def leave(self, number: int, now: float) -> list[Change]:
+        """Gives a seat up. Raises FailedPrecondition(SESSION_STATE) when the session is over."""
+        if self.over:
+            raise self._refusal("left")
+        seat = replace(self.seats.pop(number), connected=False, leave_at=None)
+        if self.quiet_since is None and not any(other.connected for other in self.seats.values()):
+            self.quiet_since = now
+        return [PresenceChanged(PresenceKind.LEFT, seat), *self._decide(now)]
+
+    def close(self, now: float) -> list[Change]:
+        """Ends the session without a result. Raises FailedPrecondition(SESSION_STATE) when it is ending otherwise."""
+        if State.DELETED not in TRANSITIONS[self.state]:
+            raise self._refusal("closed")
+        self.finish_time = now
+        self.ballot = None
+        return self._go(State.DELETED)
+
+    def state_result(self, number: int, entries: list[SeatResult], now: float) -> list[Change]:
+        """A seat states the result.
+
+        Raises FailedPrecondition(SESSION_STATE) when there is nothing to decide (yet, or any more), InvalidArgument
+        for a result that does not fit the seats.
+        """
+        self._require_decidable()
+        ballot = self.ballot
+        teams = self._teams()
+        result = normalised(entries, teams)
+        if ballot is None:
+            ballot = self.ballot = Ballot(frozenset(teams), now + self.times.ballot)
+            self.roster = tuple(self.seats[n] for n in sorted(self.seats))
+        ballot.statements[number] = result
+        if decided := self._decide(now):
+            return decided
+        return [ResultChanged(ResultState.PENDING, result, number, ballot.deadline)]
+
+    def host_result(self, entries: list[SeatResult], now: float) -> list[Change]:
+        """The game's developer or host states the result, which decides it. Raises as `state_result`."""
+        self._require_decidable()
+        result = normalised(entries, self._teams())
+        return self._decided(Decision(ResultState.STATED, result), now)
+
+    def finished(self) -> list[Change]:
+        """The decided result is in the database."""
+        decision = self.decision
+        if decision is None:
+            raise AssertionError("a session cannot finish before its result is decided")
+        return [ResultChanged(decision.state, decision.result), *self._go(State.FINISHED)]
+
+    def deadline(self) -> float | None:
+        """When `tick` has something to do."""
+        if self.over or self.state is State.FINISHING:
+            return None
+        times = [seat.leave_at for seat in self.seats.values() if seat.leave_at is not None]
+        if self.ballot is not None:
+            times.append(self.ballot.deadline)
+        if self.quiet_since is not None:
+            times.append(self.quiet_since + self.times.abandoned)
+        return min(times, default=None)
+
+    def tick(self, now: float) -> list[Change]:
+        """What time has brought: seats whose grace is over, a ballot that is due, a session nobody plays."""
+        if self.over or self.state is State.FINISHING:
+            return []
+        changes: list[Change] = []
+        if self.ballot is not None:
+            changes += self._decide(now)
+        for seat in list(self.seats.values()):
+            if seat.leave_at is not None and seat.leave_at <= now and not self.decision:
+                changes += self.leave(seat.number, now)
+        abandoned = self.quiet_since is not None and self.quiet_since + self.times.abandoned <= now
+        if abandoned and self.ballot is None and State.DELETED in TRANSITIONS[self.state]:
+            changes += self.close(now)
+        return changes
+
+    def _require_decidable(self) -> None:
+        if self.decision is not None or State.FINISHING not in TRANSITIONS[self.state]:
+            raise self._refusal("finished")
+
+    def _teams(self) -> dict[int, int]:
+        seats = self.roster if self.ballot is not None else self.seats.values()
+        return {seat.number: seat.team for seat in seats}
+
+    def _decide(self, now: float) -> list[Change]:
+        if self.ballot is None or self.decision is not None:
+            return []
+        decision = self.ballot.decision(self.seats.keys(), now)
+        return self._decided(decision, now) if decision else []
+
+    def _decided(self, decision: Decision, now: float) -> list[Change]:
+        self.decision = decision
+        if self.ballot is None:
+            self.roster = tuple(self.seats[n] for n in sorted(self.seats))
+        self.finish_time = now
+        return self._go(State.FINISHING)
+
+    def _go(self, state: State) -> list[Change]:
+        if state not in TRANSITIONS[self.state]:
+            raise self._refusal(state.value.lower())
+        self.state = state
+        return [StateChanged(state)]
+
+    def _refusal(self, verb: str) -> FailedPrecondition:
+        what = "its result is being decided" if self.ballot and not self.over else f"it is {self.state}"
+        return FailedPrecondition(
+            Reason.SESSION_STATE,
+            f"Session {self.facts.session_id} cannot be {verb}: {what}.",
+            state=self.state.value,
+        )

@@ -1,0 +1,328 @@
+"""Open streams: one writer each, that joins what is pending into one message.
+
+The handler of the call is the writer. For `Play`, a task beside it reads; for `Watch`, `Send` stands in for it. Whoever
+wants a stream to end calls `close`: the writer then raises that error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Final
+
+from oofgg.v1 import session_pb2 as pb
+from pkg.auth.revocations import Revocations
+from pkg.clock import Clock
+from pkg.errors import (
+    Aborted,
+    DeadlineExceeded,
+    InvalidArgument,
+    OofggError,
+    PermissionDenied,
+    Reason,
+    ResourceExhausted,
+    Unauthenticated,
+    Unavailable,
+)
+from pkg.rpc.call import StreamCall
+from services.game.budget import Budget, BudgetLimits
+from services.game.codec import session_message, timestamp, trailer
+from services.game.delivery import AckError, Receiver
+from services.game.journal import Journal
+from services.game.live import LiveSession
+from services.game.order import LATEST, VOLATILE
+from services.game.room import Opened
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+_SWEEP_SECONDS: Final = 0.25
+_FIRST_REQUEST_SECONDS: Final = 10.0
+# uvloop's clock and timers count milliseconds: a timer may come that much early, and asking it for less would spin.
+_TIMER_SECONDS: Final = 0.001
+# What a request without commands takes from the budget of commands: acknowledgements come often.
+_REQUEST_COST: Final = 0.1
+# A stream that is over waits this long for its last acknowledgement.
+_LAST_WORD_SECONDS: Final = 1.0
+# A peer that misses two heartbeats is gone; the rest is for the network.
+_MISSED: Final = 2.2
+
+
+class Stream:
+    """One open stream of a seat."""
+
+    def __init__(
+        self, call: StreamCall, live: LiveSession, streams: Streams, *, unary_sender: bool, now: float
+    ) -> None:
+        """`unary_sender`: the client sends by `Send` and cannot answer heartbeats; it acknowledges them."""
+        self.live = live
+        self.login_id = call.caller.login_id
+        self.user_id = call.caller.user_id
+        self.heard = now
+        self.said = now
+        self._call = call
+        self._streams = streams
+        self._unary_sender = unary_sender
+        self._budget = Budget(streams.budget, now)
+        self._loop = asyncio.get_running_loop()
+        self._waiter: asyncio.Future[None] | None = None
+        self._error: OofggError | None = None
+        self._half_closed = False
+        self._beat: pb.Heartbeat | None = None
+        self._opened: Opened | None = None
+
+    @property
+    def receiver(self) -> Receiver:
+        """Its place in the session."""
+        if self._opened is None:
+            raise AssertionError("the stream is not open yet")
+        return self._opened.receiver
+
+    def close(self, error: OofggError) -> None:
+        """Ends the stream with an error; the first one counts."""
+        if self._error is None:
+            self._error = error
+        self.wake()
+
+    def wake(self) -> None:
+        """Something may be there to write."""
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def beat(self, heartbeat: pb.Heartbeat) -> None:
+        """Has a heartbeat written; a later one replaces it."""
+        self._beat = heartbeat
+        self.wake()
+
+    async def run(self, seat: int, after: int | None, first: Sequence[pb.Command], *, reads: bool) -> None:
+        """Serves the stream from its opening to its end. Raises the error it ends with."""
+        live, room = self.live, self.live.room
+        now = self._streams.now()
+        opened = self._opened = room.open(seat, after, self.wake, now)
+        if opened.replaced is not None and (other := live.streams.get(seat)):
+            other.close(Aborted(Reason.REPLACED, "Another connection took this seat.", session_id=live.session_id))
+        live.streams[seat] = self
+        reader: asyncio.Task[None] | None = None
+        try:
+            greeting = self._greeting(opened, now)
+            live.touch()
+            await live.confirmed(opened.ticket)
+            await self._write(greeting)
+            self.take_commands(first)
+            if reads:
+                reader = asyncio.create_task(self._read())
+            await self._deliver(opened.receiver)
+        finally:
+            if live.streams.get(seat) is self:
+                del live.streams[seat]
+            room.shut(opened.receiver, self._streams.now())
+            live.touch()
+            if reader is not None:
+                reader.cancel()
+                await asyncio.gather(reader, return_exceptions=True)
+
+    def hear(self, request: pb.PlayRequest | pb.SendRequest) -> None:
+        """Something came from the participant. Raises ResourceExhausted(RATE_LIMITED) when it is too much."""
+        self.heard = now = self._loop.time()
+        if not self._budget.spend(len(request.commands) or _REQUEST_COST, request.ByteSize(), now):
+            raise ResourceExhausted(
+                Reason.RATE_LIMITED,
+                "This stream sends more than a stream may. Send fewer commands, or join them.",
+                retry_after=1.0,
+            )
+
+    def take_commands(self, commands: Sequence[pb.Command]) -> int:
+        """Takes what the participant sent and returns the ticket that confirms the reliable commands.
+
+        Raises Unavailable when reliable commands cannot be kept.
+        """
+        room = self.live.room
+        if not commands or self.receiver.end_after is not None or room.session.over:
+            return room.confirmed
+        if any(command.delivery not in (LATEST, VOLATILE) for command in commands):
+            self._streams.journal.require_available()
+        ticket = room.command(self.receiver.seat, commands, self._streams.now())
+        self.live.touch()
+        return ticket
+
+    def acknowledge(self, flush: int) -> None:
+        """The participant has everything up to this flush. Raises InvalidArgument(PROTOCOL_VIOLATION)."""
+        if flush:
+            try:
+                self.receiver.acknowledge(flush)
+            except AckError as error:
+                raise InvalidArgument(Reason.PROTOCOL_VIOLATION, f"ack_flush: {error}.") from error
+
+    async def has_room(self) -> None:
+        """Waits while the session has as much on its way to the log as it may."""
+        room = self.live.room
+        while room.backlog > self._streams.unconfirmed_bytes:
+            await self.live.confirmed(room.confirmed + 1)
+
+    async def _read(self) -> None:
+        try:
+            while (request := await self._call.read()) is not None:
+                self.hear(request)
+                if request.HasField("open"):
+                    raise InvalidArgument(
+                        Reason.PROTOCOL_VIOLATION, "open: only the first request of a stream opens it."
+                    )
+                self.acknowledge(request.ack_flush)
+                if request.commands:
+                    self.take_commands(request.commands)
+                    await self.has_room()
+                if request.HasField("heartbeat") and not request.heartbeat.reply:
+                    self.beat(pb.Heartbeat(nonce=request.heartbeat.nonce, reply=True))
+        except OofggError as error:
+            self.close(error)
+        finally:
+            # However reading ended, there is no one to write to for long.
+            self._half_closed = True
+            self.wake()
+
+    async def _deliver(self, receiver: Receiver) -> None:
+        loop = self._loop
+        ends_at: float | None = None
+        while True:
+            if self._error is not None:
+                raise self._error
+            if self._beat is not None:
+                await self._write_heartbeat(self._beat, receiver)
+                continue
+            now = loop.time()
+            due = receiver.due(now)
+            if due is None:
+                if self._half_closed:
+                    return
+                if receiver.done:
+                    # A client that is cut off while it acknowledges takes a good end for a fault.
+                    ends_at = ends_at or now + _LAST_WORD_SECONDS
+                    if receiver.all_acknowledged or now >= ends_at:
+                        return
+                receiver.settle()
+                await self._wait(ends_at)
+            elif due > now + _TIMER_SECONDS:
+                await self._wait(due)
+            elif flush := receiver.take(now):
+                await self._write(flush.body + trailer(flush.number, flush.ack_command))
+
+    async def _wait(self, until: float | None) -> None:
+        self._waiter = self._loop.create_future()
+        timer = self._loop.call_at(until, self.wake) if until is not None else None
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+            if timer is not None:
+                timer.cancel()
+
+    async def _write(self, message: bytes) -> None:
+        self.said = self._loop.time()
+        await self._call.write(message)
+
+    async def _write_heartbeat(self, heartbeat: pb.Heartbeat, receiver: Receiver) -> None:
+        self._beat = None
+        heartbeat.send_time.CopyFrom(timestamp(self._streams.now()))
+        flush = receiver.count(0) if self._unary_sender else 0
+        await self._write(pb.PlayResponse(heartbeat=heartbeat, flush=flush).SerializeToString())
+
+    def _greeting(self, opened: Opened, now: float) -> bytes:
+        return pb.PlayResponse(
+            opened=pb.StreamOpened(
+                session=session_message(self.live.room.session),
+                seat=opened.seat,
+                head_seq=opened.head,
+                command=opened.command,
+                heartbeat_ms=int(self._streams.heartbeat_seconds * 1000),
+                server_time=timestamp(now),
+            )
+        ).SerializeToString()
+
+
+class Streams:
+    """All open streams of this process: heartbeats, ended logins, shutdown."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        revocations: Revocations,
+        clock: Clock,
+        *,
+        budget: BudgetLimits,
+        heartbeat_seconds: float,
+        unconfirmed_bytes: int,
+    ) -> None:
+        self.journal = journal
+        self.budget = budget
+        self.heartbeat_seconds = heartbeat_seconds
+        self.unconfirmed_bytes = unconfirmed_bytes
+        self._revocations = revocations
+        self._clock = clock
+        self._open: set[Stream] = set()
+        self._nonce = 0
+        self._draining = False
+
+    def now(self) -> float:
+        """Seconds since the epoch."""
+        return self._clock.now().timestamp()
+
+    @asynccontextmanager
+    async def opening(self, call: StreamCall, live: LiveSession, *, unary_sender: bool) -> AsyncIterator[Stream]:
+        """A stream that is looked after while it is open. Raises Unavailable when none may open any more."""
+        if self._draining:
+            raise _shutting_down()
+        self.journal.require_available()
+        stream = Stream(call, live, self, unary_sender=unary_sender, now=asyncio.get_running_loop().time())
+        self._open.add(stream)
+        try:
+            yield stream
+        finally:
+            self._open.discard(stream)
+
+    async def first_request(self, call: StreamCall) -> pb.PlayRequest:
+        """The request that opens a stream. Raises InvalidArgument(PROTOCOL_VIOLATION), DeadlineExceeded."""
+        try:
+            async with asyncio.timeout(_FIRST_REQUEST_SECONDS):
+                request: pb.PlayRequest | None = await call.read()
+        except TimeoutError as error:
+            raise DeadlineExceeded(Reason.DEADLINE, "The stream was not opened in time.") from error
+        if request is None or not request.HasField("open"):
+            raise InvalidArgument(Reason.PROTOCOL_VIOLATION, "open: the first request of a stream has to open it.")
+        return request
+
+    async def run(self) -> None:
+        """Looks after the open streams until cancelled."""
+        while True:
+            await asyncio.sleep(_SWEEP_SECONDS)
+            self._sweep(asyncio.get_running_loop().time(), self._open)
+
+    async def drain(self, draining: asyncio.Event) -> None:
+        """Once the process shuts down, sends everybody elsewhere."""
+        await draining.wait()
+        self._draining = True
+        for stream in list(self._open):
+            stream.close(_shutting_down())
+
+    def _sweep(self, now: float, streams: Iterable[Stream]) -> None:
+        quiet = now - self.heartbeat_seconds
+        dead = now - self.heartbeat_seconds * _MISSED
+        for stream in list(streams):
+            if self._revocations.is_revoked(stream.login_id):
+                stream.close(Unauthenticated(Reason.TOKEN_REVOKED, "This login was ended. Log in again."))
+            elif stream.heard < dead:
+                stream.close(DeadlineExceeded(Reason.DEADLINE, "Nothing was heard from this client for too long."))
+            elif stream.said < quiet:
+                self._nonce += 1
+                stream.beat(pb.Heartbeat(nonce=self._nonce))
+
+
+def not_watching(session_id: str) -> PermissionDenied:
+    """The error for who sends without a stream."""
+    return PermissionDenied(
+        Reason.NOT_A_PARTICIPANT, "You have no open stream in this session. Open Watch first.", session_id=session_id
+    )
+
+
+def _shutting_down() -> Unavailable:
+    return Unavailable(Reason.SHUTTING_DOWN, "This node is shutting down. Open the stream again.", retry_after=0.1)

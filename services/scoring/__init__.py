@@ -1,0 +1,1 @@
+"""What follows from results: leaderboards and match history."""

@@ -1,0 +1,44 @@
+"""Composition root of `scoring`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from oofgg.v1 import history_pb2, leaderboard_pb2
+from pkg.events.projection import Projection
+from pkg.events.topics import MATCH_RESULTS, spec_of
+from pkg.games import GameDirectory
+from pkg.rpc.binder import Binding
+from pkg.runtime.host import App, Host
+from services.scoring.consumer import MatchConsumer
+from services.scoring.projection import MatchProjection
+from services.scoring.servicer import HistoryServicer, LeaderboardServicer
+from services.scoring.store import MatchStore, StandingStore
+
+
+@asynccontextmanager
+async def app(host: Host) -> AsyncIterator[App]:
+    """Needs PostgreSQL; without Kafka it answers from what it has."""
+    database = await host.postgres("scoring")
+    matches, standings = MatchStore(database), StandingStore(database)
+    games = GameDirectory(host.channel("catalog"), host.clock)
+    projection = Projection(
+        database,
+        host.settings.kafka_bootstrap,
+        spec_of(MATCH_RESULTS),
+        MatchConsumer(MatchProjection(matches, standings)).apply,
+        holder=f"{host.node}/{host.new_id()}",
+    )
+    host.spawn(projection.run(), name="results projection")
+    yield App(
+        name="scoring",
+        bindings=[
+            Binding(
+                leaderboard_pb2.DESCRIPTOR.services_by_name["LeaderboardService"],
+                LeaderboardServicer(standings, games),
+            ),
+            Binding(history_pb2.DESCRIPTOR.services_by_name["HistoryService"], HistoryServicer(matches, games)),
+        ],
+        checks={"postgres": database.check},
+    )

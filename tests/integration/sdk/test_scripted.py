@@ -1,0 +1,395 @@
+"""The SDK against a platform that fails on command."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+import grpc
+import pytest
+
+import oofgg
+from oofgg import errors
+from oofgg.v1 import session_pb2
+from tests.integration.sdk.script import SESSION, Platform, Script, StreamScript, finished, message
+
+
+@pytest.fixture
+async def platform() -> AsyncIterator[Platform]:
+    async with Platform().serve() as serving:
+        yield serving
+
+
+@pytest.fixture
+async def client(platform: Platform) -> AsyncIterator[oofgg.Client]:
+    async with oofgg.Client(platform.target, timeout=5.0) as opened:
+        await opened.login("ada", "secret")
+        yield opened
+
+
+async def everything(client: oofgg.Client, platform: Platform, *scripts: Script) -> list[oofgg.Event]:
+    """All events of a session that follows these scripts to its end."""
+    platform.sessions.scripts = list(scripts)
+    async with asyncio.timeout(15), client.play(SESSION) as session:
+        return [event async for event in session]
+
+
+def texts(events: list[oofgg.Event]) -> list[str]:
+    return [event.text() for event in events if isinstance(event, oofgg.Message)]
+
+
+class TestTokens:
+    async def test_an_expired_token_is_renewed_once_for_all(self, platform: Platform, client: oofgg.Client) -> None:
+        platform.auth.refresh_gate.clear()
+        client._login.replace_access("stale", 900, oofgg.Role.PLAYER)
+        calls = [asyncio.create_task(client.account()) for _ in range(20)]
+        async with asyncio.timeout(5):
+            while not platform.auth.refreshes:
+                await asyncio.sleep(0.01)
+        platform.auth.refresh_gate.set()
+        assert {account.user_id for account in await asyncio.gather(*calls)} == {"u1"}
+        assert platform.auth.refreshes == ["r1"]
+
+    async def test_it_is_renewed_ahead_of_time(self, platform: Platform, client: oofgg.Client) -> None:
+        platform.auth.expires_in = 1
+        await client.login("ada", "secret")
+        await asyncio.sleep(0.85)
+        await client.account()
+        assert platform.auth.refreshes == ["r2"]
+
+    async def test_a_cancelled_call_does_not_lose_the_new_token(self, platform: Platform, client: oofgg.Client) -> None:
+        platform.auth.refresh_gate.clear()
+        client._login.replace_access("stale", 900, oofgg.Role.PLAYER)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.2):
+                await client.account()
+        platform.auth.refresh_gate.set()
+        await client.account()
+        assert platform.auth.refreshes == ["r1"]
+
+    async def test_a_failing_renewal_is_repeated(self, platform: Platform, client: oofgg.Client) -> None:
+        platform.auth.failing = 2
+        client._login.replace_access("stale", 900, oofgg.Role.PLAYER)
+        await client.account()
+        assert platform.auth.refreshes == ["r1", "r1", "r1"]
+
+    async def test_an_ended_login_is_over(self, platform: Platform, client: oofgg.Client) -> None:
+        platform.auth.ended = True
+        client._login.replace_access("stale", 900, oofgg.Role.PLAYER)
+        with pytest.raises(errors.Unauthenticated) as ended:
+            await client.account()
+        assert ended.value.reason is oofgg.Reason.REFRESH_TOKEN_INVALID
+        assert await client.metadata() == ()
+
+    async def test_api_keys_are_exchanged_again(self, platform: Platform) -> None:
+        platform.auth.expires_in = 1
+        async with oofgg.Client(platform.target, api_key="oofgg_key") as server:
+            assert platform.auth.exchanges == 1
+            assert server.login_info == oofgg.Login("", oofgg.Role.DEVELOPER, "g1")
+            await asyncio.sleep(0.85)
+            await server.account()
+            assert platform.auth.exchanges == 2
+
+
+class TestCalls:
+    async def test_unavailable_is_repeated_under_one_request_id(self, platform: Platform, client: oofgg.Client) -> None:
+        platform.games.failures = [(grpc.StatusCode.UNAVAILABLE, "SHUTTING_DOWN")] * 3
+        assert (await client.games.create("Duel")).game_id == "g1"
+        created = platform.games.created
+        assert len(created) == 4
+        assert len({request.request_id for request in created}) == 1
+        assert created[0].request_id
+        await client.games.create("Duel")
+        assert created[-1].request_id != created[0].request_id
+
+    @pytest.mark.parametrize(
+        "code", [grpc.StatusCode.INTERNAL, grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.ABORTED]
+    )
+    async def test_nothing_else_is(self, platform: Platform, client: oofgg.Client, code: grpc.StatusCode) -> None:
+        platform.games.failures = [(code, "INTERNAL")]
+        with pytest.raises(oofgg.OofggError) as failed:
+            await client.games.create("Duel")
+        assert failed.value.code is code
+        assert len(platform.games.created) == 1
+
+    async def test_a_deadline_holds(self, platform: Platform) -> None:
+        platform.games.sleep = 30
+        began = time.monotonic()
+        async with oofgg.Client(platform.target, timeout=0.3) as client:
+            with pytest.raises(errors.DeadlineExceeded):
+                await client.games.create("Duel")
+        assert time.monotonic() - began < 2
+
+    async def test_nobody_there(self) -> None:
+        began = time.monotonic()
+        async with oofgg.Client("127.0.0.1:1", timeout=0.5) as client:
+            with pytest.raises(errors.Unavailable):
+                await client.login("ada", "secret")
+        assert time.monotonic() - began < 2
+
+    async def test_all_pages(self, client: oofgg.Client) -> None:
+        assert [game.game_id async for game in client.games.list()] == [str(number) for number in range(9)]
+
+    async def test_another_node_is_followed(self, client: oofgg.Client) -> None:
+        await client.sessions.leave(SESSION)
+
+    async def test_a_closed_client_can_be_opened_again(self, platform: Platform) -> None:
+        client = oofgg.Client(platform.target)
+        for _ in range(2):
+            async with client:
+                await client.login("ada", "secret")
+                with pytest.raises(RuntimeError):
+                    await client.__aenter__()
+
+
+class TestStreams:
+    async def test_a_broken_stream_goes_on_where_it_was(self, platform: Platform, client: oofgg.Client) -> None:
+        async def first(stream: StreamScript) -> None:
+            await stream.accept()
+            assert stream.opening.after_seq == 0
+            assert stream.headers["x-oofgg-node"] == "n1"
+            await stream.tell(message(1, "a"), message(2, "b"))
+            await stream.refuse(grpc.StatusCode.UNAVAILABLE, "SHUTTING_DOWN")
+
+        async def second(stream: StreamScript) -> None:
+            await stream.accept(head=2)
+            assert stream.opening.after_seq == 2
+            assert "x-oofgg-node" not in stream.headers, "the node may be gone: any will do"
+            await stream.tell(message(2, "b"), message(3, "c"), finished(4))
+
+        assert texts(await everything(client, platform, first, second)) == ["a", "b", "c"]
+
+    @pytest.mark.parametrize("after", [0, 1], ids=["nothing", "one"])
+    async def test_commands_are_sent_again_unless_they_arrived(
+        self, platform: Platform, client: oofgg.Client, after: int
+    ) -> None:
+        numbers: list[list[int]] = []
+
+        async def first(stream: StreamScript) -> None:
+            await stream.accept()
+            numbers.append([command.number for command in await stream.read_commands(3)])
+            await stream.refuse(grpc.StatusCode.UNAVAILABLE, "SHUTTING_DOWN")
+
+        async def second(stream: StreamScript) -> None:
+            await stream.accept(command=after)
+            numbers.append([command.number for command in await stream.read_commands(3 - after)])
+            await stream.tell(ack=3)
+            await stream.stay()
+
+        platform.sessions.scripts = [first, second]
+        async with asyncio.timeout(10), client.play(SESSION) as session:
+            for text in "abc":
+                await session.send(text)
+            await session.flush()
+        assert numbers == [[1, 2, 3], list(range(after + 1, 4))]
+
+    async def test_send_waits_when_too_much_is_under_way(self, platform: Platform, client: oofgg.Client) -> None:
+        gate = asyncio.Event()
+
+        async def script(stream: StreamScript) -> None:
+            await stream.accept()
+            await gate.wait()
+            await stream.tell(ack=256)
+            await stream.read_commands(257)
+            await stream.tell(ack=257)
+            await stream.stay()
+
+        platform.sessions.scripts = [script]
+        async with asyncio.timeout(10), client.play(SESSION) as session:
+            for _ in range(256):
+                await session.send("x")
+            waiting = asyncio.create_task(session.send("y"))
+            await asyncio.sleep(0.1)
+            assert not waiting.done()
+            gate.set()
+            await waiting
+            await session.flush()
+
+    async def test_leaving_the_block_waits_for_what_was_sent(self, platform: Platform, client: oofgg.Client) -> None:
+        arrived: list[str] = []
+
+        async def script(stream: StreamScript) -> None:
+            await stream.accept()
+            arrived.extend(command.payload.decode() for command in await stream.read_commands(1))
+            await stream.tell(ack=1)
+            await stream.stay()
+
+        platform.sessions.scripts = [script]
+        async with client.play(SESSION) as session:
+            await session.send("last words")
+        assert arrived == ["last words"]
+
+    async def test_flushes_are_acknowledged_as_events_are_taken(self, platform: Platform, client: oofgg.Client) -> None:
+        acks: list[int] = []
+
+        async def script(stream: StreamScript) -> None:
+            await stream.accept()
+            await stream.tell(message(1, "x" * 30_000), flush=1)
+            acks.append(await stream.read_ack())
+            await stream.tell(message(2), flush=2)
+            await stream.tell(message(3), flush=3)
+            acks.append(await stream.read_ack())
+            await stream.tell(finished(4))
+
+        await everything(client, platform, script)
+        assert acks == [1, 3]
+
+    async def test_who_does_not_take_events_does_not_acknowledge(
+        self, platform: Platform, client: oofgg.Client
+    ) -> None:
+        requests: list[session_pb2.PlayRequest] = []
+
+        async def script(stream: StreamScript) -> None:
+            await stream.accept()
+            await stream.tell(message(1), flush=1)
+            requests.extend([await stream.read(), await stream.read()])
+            await stream.tell(finished(2))
+
+        platform.sessions.scripts = [script]
+        async with asyncio.timeout(10), client.play(SESSION) as session:
+            while not requests:
+                await asyncio.sleep(0.01)
+            assert [request.ack_flush for request in requests] == [0, 0]
+            assert all(request.HasField("heartbeat") for request in requests), "but it is still there"
+            assert len([event async for event in session]) == 2
+
+    async def test_heartbeats_are_answered_and_measured(self, platform: Platform, client: oofgg.Client) -> None:
+        answers: list[session_pb2.Heartbeat] = []
+
+        async def script(stream: StreamScript) -> None:
+            await stream.accept()
+            await stream.write(session_pb2.PlayResponse(heartbeat=session_pb2.Heartbeat(nonce=7)))
+            while len(answers) < 2:
+                request = await stream.read()
+                if request.HasField("heartbeat"):
+                    answers.append(request.heartbeat)
+            reply = session_pb2.Heartbeat(nonce=answers[1].nonce, reply=True)
+            await stream.write(session_pb2.PlayResponse(heartbeat=reply))
+            await stream.stay()
+
+        platform.sessions.scripts = [script]
+        async with asyncio.timeout(10), client.play(SESSION) as session:
+            while session.latency is None:
+                await asyncio.sleep(0.01)
+            assert 0 <= session.latency < 1
+        assert (answers[0].nonce, answers[0].reply) == (7, True)
+        assert not answers[1].reply
+
+    async def test_a_silent_server_is_left(self, platform: Platform, client: oofgg.Client) -> None:
+        async def silent(stream: StreamScript) -> None:
+            await stream.accept()
+            await stream.stay()
+
+        async def second(stream: StreamScript) -> None:
+            await stream.accept()
+            await stream.tell(message(1, "here"), finished(2))
+
+        began = time.monotonic()
+        assert texts(await everything(client, platform, silent, second)) == ["here"]
+        assert 0.8 < time.monotonic() - began < 5, "2.5 heartbeats of 0.4 s"
+
+    async def test_the_right_node_is_asked(self, platform: Platform, client: oofgg.Client) -> None:
+        async def wrong(stream: StreamScript) -> None:
+            await stream.read_opening()
+            await stream.refuse(grpc.StatusCode.FAILED_PRECONDITION, "WRONG_NODE", node="n7")
+
+        async def right(stream: StreamScript) -> None:
+            assert stream.headers["x-oofgg-node"] == "n7"
+            await stream.accept()
+            await stream.tell(finished(1))
+
+        assert len(await everything(client, platform, wrong, right)) == 1
+
+    async def test_an_expired_token_is_renewed(self, platform: Platform, client: oofgg.Client) -> None:
+        async def expired(stream: StreamScript) -> None:
+            await stream.refuse(grpc.StatusCode.UNAUTHENTICATED, "TOKEN_EXPIRED")
+
+        async def renewed(stream: StreamScript) -> None:
+            assert stream.headers["authorization"] == "Bearer a2"
+            await stream.accept()
+            await stream.tell(finished(1))
+
+        assert len(await everything(client, platform, expired, renewed)) == 1
+
+    async def test_a_gap_is_asked_for_again(self, platform: Platform, client: oofgg.Client) -> None:
+        async def gap(stream: StreamScript) -> None:
+            await stream.accept()
+            await stream.tell(message(1, "a"), message(3, "c"))
+            await stream.stay()
+
+        async def whole(stream: StreamScript) -> None:
+            await stream.accept()
+            missing = [
+                message(seq, text) for seq, text in ((1, "a"), (2, "b"), (3, "c")) if seq > stream.opening.after_seq
+            ]
+            await stream.tell(*missing, finished(4))
+
+        assert texts(await everything(client, platform, gap, whole)) == ["a", "b", "c"]
+
+    async def test_a_log_that_is_gone_is_begun_again(self, platform: Platform, client: oofgg.Client) -> None:
+        async def gone(stream: StreamScript) -> None:
+            await stream.read_opening()
+            await stream.refuse(grpc.StatusCode.OUT_OF_RANGE, "RESUME_TOO_OLD")
+
+        async def current(stream: StreamScript) -> None:
+            await stream.accept(head=70)
+            assert not stream.opening.HasField("after_seq")
+            await stream.tell(message(71, "now"), finished(72))
+
+        assert texts(await everything(client, platform, gone, current)) == ["now"]
+
+    async def test_a_stream_that_ends_without_a_reason_is_opened_again(
+        self, platform: Platform, client: oofgg.Client
+    ) -> None:
+        async def ends(stream: StreamScript) -> None:
+            await stream.accept()
+
+        async def goes_on(stream: StreamScript) -> None:
+            await stream.accept()
+            await stream.tell(finished(1))
+
+        assert len(await everything(client, platform, ends, goes_on)) == 1
+
+    async def test_what_cannot_be_mended_is_raised_after_what_came_before(
+        self, platform: Platform, client: oofgg.Client
+    ) -> None:
+        async def script(stream: StreamScript) -> None:
+            await stream.accept()
+            await stream.tell(message(1, "a"))
+            await stream.refuse(grpc.StatusCode.ABORTED, "REPLACED")
+
+        platform.sessions.scripts = [script]
+        async with asyncio.timeout(10), client.play(SESSION) as session:
+            assert texts([await anext(session)]) == ["a"]
+            with pytest.raises(errors.Aborted):
+                await anext(session)
+            with pytest.raises(errors.Aborted):
+                await session.send("x")
+
+    async def test_patience_ends(self, platform: Platform, client: oofgg.Client) -> None:
+        async def down(stream: StreamScript) -> None:
+            await stream.refuse(grpc.StatusCode.UNAVAILABLE, "BACKEND_UNAVAILABLE")
+
+        platform.sessions.scripts = [down]
+        with pytest.raises(errors.Unavailable):
+            async with asyncio.timeout(10), client.play(SESSION, reconnect_for=0.5):
+                pytest.fail("it never opened")
+        assert len(platform.sessions.streams) > 2
+
+    async def test_a_session_is_played_once(self, platform: Platform, client: oofgg.Client) -> None:
+        async def script(stream: StreamScript) -> None:
+            await stream.accept()
+            await stream.stay()
+
+        platform.sessions.scripts = [script]
+        playing = client.play(SESSION)
+        with pytest.raises(RuntimeError):
+            _ = playing.info
+        async with playing as session:
+            assert (session.session_id, session.seat, session.connected) == (SESSION, 1, True)
+            with pytest.raises(RuntimeError):
+                await playing.__aenter__()
+        assert not session.connected
+        with pytest.raises(errors.FailedPrecondition):
+            await session.send("x")

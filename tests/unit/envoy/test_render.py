@@ -1,0 +1,100 @@
+"""The template, for every environment."""
+
+from __future__ import annotations
+
+import base64
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
+
+from envoy.reference import table
+from envoy.render import Address, Environment, Inputs, json_descriptors, render
+from envoy.replies import REFUSALS, local_replies, status_details
+from envoy.routes import CLUSTERS, public_routes, read_descriptors
+from oofgg.v1 import errors_pb2
+
+ROOT = Path(__file__).parents[3]
+ROUTES = public_routes(read_descriptors())
+INPUTS = Inputs(
+    environment=Environment.PRODUCTION,
+    listener=Address("0.0.0.0", 8080),
+    admin_port=9901,
+    clusters={name: Address(name, 50051) for name in CLUSTERS.values()},
+    jwks=Address("auth", 8081),
+    cors_origins=("https://play.example.com",),
+)
+DEVELOPMENT = replace(INPUTS, environment=Environment.DEVELOPMENT)
+JWT = "envoy.filters.http.jwt_authn"
+
+
+def test_production_takes_nothing_meant_for_development() -> None:
+    with pytest.raises(ValueError, match="rate limits"):
+        render(replace(INPUTS, lift_limits_on_loopback=True))
+    with pytest.raises(ValueError, match="CORS"):
+        render(replace(INPUTS, cors_origins=("*",)))
+
+
+def test_an_origin_may_leave_its_port_open() -> None:
+    rendered = render(replace(INPUTS, cors_origins=("https://play.example.com", "http://localhost:*")))
+    assert '{"exact": "https://play.example.com"}' in rendered
+    assert "http://localhost(:[0-9]{1,5})?" in rendered
+
+
+def test_a_service_without_an_address_is_an_error() -> None:
+    with pytest.raises(ValueError, match="game, scoring"):
+        render(replace(INPUTS, clusters={"auth": Address("a", 1), "catalog": Address("a", 1)}))
+
+
+def test_the_transcoder_gets_what_it_needs_and_no_more() -> None:
+    held = FileDescriptorSet.FromString(json_descriptors(read_descriptors()))
+    names = [file.name for file in held.file]
+    assert "oofgg/v1/auth.proto" in names
+    assert "google/rpc/errors.proto" in names
+    assert not [name for name in names if name.startswith("buf/") or name == "oofgg/v1/session.proto"]
+    assert not any(file.HasField("source_code_info") for file in held.file)
+
+
+@pytest.mark.parametrize("refusal", REFUSALS, ids=lambda refusal: refusal.when)
+def test_a_refusal_carries_a_documented_reason(refusal: Any) -> None:
+    status = errors_pb2.Status.FromString(status_details(refusal))
+    info = errors_pb2.ErrorInfo.FromString(status.details[0].value)
+    assert f"ERROR_REASON_{info.reason}" in dict(errors_pb2.ErrorReason.items())
+    assert (status.code, info.domain) == (refusal.code, "oofgg")
+    assert (len(status.details) == 2) == (refusal.retry_after is not None)
+
+
+def test_refusals_are_for_grpc_and_for_json() -> None:
+    replies = list(local_replies())
+    assert len(replies) == 2 * len(REFUSALS)
+    for grpc_reply, json_reply in zip(replies[::2], replies[1::2], strict=True):
+        assert json_reply.expression in grpc_reply.expression
+        encoded = dict(grpc_reply.headers)["grpc-status-details-bin"]
+        decoded = errors_pb2.Status.FromString(base64.b64decode(encoded + "=" * (-len(encoded) % 4)))
+        assert decoded.code == json_reply.json["code"]
+
+
+@pytest.mark.parametrize(("text", "host", "port"), [("auth:1", "auth", 1), ("[::1]:80", "::1", 80)])
+def test_addresses(text: str, host: str, port: int) -> None:
+    assert Address.parse(text) == Address(host, port)
+
+
+@pytest.mark.parametrize("text", ["", "auth", "auth:", ":80", "auth:x"])
+def test_what_is_no_address(text: str) -> None:
+    with pytest.raises(ValueError, match="not host:port"):
+        Address.parse(text)
+
+
+def test_the_table_in_the_docs_is_current() -> None:
+    assert (ROOT / "docs/reference/rpcs.md").read_text() == table(ROUTES), "run `make proto`"
+
+
+def test_the_command_line_renders() -> None:
+    addresses = [argument for name in sorted(set(CLUSTERS.values())) for argument in (f"--{name}", f"{name}:50051")]
+    command = [sys.executable, "-m", "envoy", "render", "--jwks", "auth:8081", *addresses]
+    printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=30).stdout
+    assert all(f'address: "{name}", port_value: 50051' in printed for name in CLUSTERS.values())

@@ -1,0 +1,87 @@
+"""Pieces, joined, are valid messages; and the engine's constants are the protocol's."""
+
+from __future__ import annotations
+
+import pytest
+
+from oofgg.v1 import session_pb2 as pb
+from services.game.budget import Budget, BudgetLimits
+from services.game.codec import (
+    RESULT_STATES,
+    STATES,
+    PieceEncoder,
+    session_message,
+    split_pieces,
+    timestamp,
+    trailer,
+)
+from services.game.order import LATEST, RELIABLE, VOLATILE
+from services.game.results import ResultState, SeatResult
+from services.game.sessions import ResultChanged, State, StateChanged
+from tests.unit.game.model import room
+
+NOW = 1_700_000_000.123456
+
+
+@pytest.mark.parametrize("response", [pb.PlayResponse, pb.WatchResponse], ids=["play", "watch"])
+@pytest.mark.parametrize("size", [0, 1, 100, 127, 128, 20_000, 65_536])
+def test_joined_pieces_are_a_response(response: type[pb.PlayResponse | pb.WatchResponse], size: int) -> None:
+    encoder = PieceEncoder()
+    command = pb.Command(number=7, key="k", kind="move", payload=bytes(size))
+    made = room()
+    pieces = [
+        encoder.message(3, 0, 1, NOW, command),
+        encoder.message(0, 3, 2, NOW, command),
+        encoder.change(4, NOW, StateChanged(State.FINISHED)),
+        encoder.change(5, NOW, ResultChanged(ResultState.AGREED, (SeatResult(1, 0, 1, -5),))),
+        encoder.reset(6, NOW, made.session),
+    ]
+    joined = b"".join(pieces)
+    assert split_pieces(joined) == pieces
+    message = response.FromString(joined + trailer(300, 70_000))
+    assert (message.flush, message.ack_command) == (300, 70_000)
+    first, second, state, result, reset = message.events
+    assert (first.seq, first.seat, first.message.command, first.message.kind) == (3, 1, 7, "move")
+    assert first.event_time.ToMicroseconds() == 1_700_000_000_123_456
+    assert (second.seq, second.after_seq, second.message.key) == (0, 3, "k")
+    assert state.state.state == pb.SESSION_STATE_FINISHED
+    assert result.result.result.seats[0].score == -5
+    assert reset.log_reset.session == session_message(made.session)
+
+
+def test_no_news_is_no_bytes() -> None:
+    assert trailer(0, 0) == b""
+    assert pb.PlayResponse.FromString(trailer(0, 5)) == pb.PlayResponse(ack_command=5)
+
+
+def test_play_and_watch_have_the_same_fields() -> None:
+    fields = [
+        {(field.name, field.number, field.type) for field in message.DESCRIPTOR.fields}
+        for message in (pb.PlayResponse, pb.WatchResponse)
+    ]
+    assert fields[0] == fields[1]
+
+
+def test_the_engines_constants_are_the_protocols() -> None:
+    assert (RELIABLE, LATEST, VOLATILE) == (
+        pb.DELIVERY_CLASS_RELIABLE,
+        pb.DELIVERY_CLASS_LATEST,
+        pb.DELIVERY_CLASS_VOLATILE,
+    )
+    assert set(STATES) == set(State)
+    assert set(RESULT_STATES) == set(ResultState)
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.9999996, 12.5, NOW])
+def test_times_are_exact_to_the_microsecond(seconds: float) -> None:
+    assert timestamp(seconds).ToMicroseconds() == round(seconds * 1_000_000)
+
+
+def test_a_budget_fills_with_time_up_to_its_burst() -> None:
+    budget = Budget(BudgetLimits(10, 20, 1000, 4000), 0.0)
+    assert budget.spend(20, 0, 0.0)
+    assert not budget.spend(1, 0, 0.0)
+    assert budget.spend(9, 0, 1.0)
+    assert budget.spend(20, 4000, 100.0)
+    assert not budget.spend(0, 1, 100.0)
+    assert budget.spend(0, 900, 101.0)

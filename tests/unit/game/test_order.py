@@ -1,0 +1,81 @@
+"""The channels of a session keep what they promise, and no more."""
+
+from __future__ import annotations
+
+import pytest
+
+from services.game.order import LatestBoard, Tail, VolatileRing
+
+
+def test_a_tail_numbers_from_its_head_and_pages_by_size() -> None:
+    tail = Tail(5)
+    tail.extend([b"six", b"seven", b"eight"])
+    assert (tail.first, tail.head, tail.size) == (6, 8, 13)
+    assert tail.page(5, 8, at_least_one=False) == (b"sixseven", 7)
+    assert tail.page(7, 100, at_least_one=False) == (b"eight", 8)
+    assert tail.page(5, 2, at_least_one=False) == (b"", 5)
+    assert tail.page(5, 2, at_least_one=True) == (b"six", 6)
+    assert tail.behind(6) == (2, 10)
+    assert tail.behind(8) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("after", "held"), [(4, False), (5, True), (8, True), (9, False)], ids=["lost", "oldest", "head", "future"]
+)
+def test_a_tail_knows_from_where_a_receiver_can_go_on(after: int, held: bool) -> None:
+    tail = Tail(0, max_events=3)
+    tail.extend([b"x"] * 8)
+    assert tail.first == 6
+    assert tail.holds(after) is held
+
+
+def test_a_tail_is_bounded_by_events_and_by_bytes() -> None:
+    tail = Tail(max_events=10, max_bytes=100)
+    for size in (1, 50, 60, 3, 99, 100):
+        tail.extend([bytes(size)])
+        assert tail.size <= 100
+    assert tail.first == tail.head == 6
+    tail.extend([b""] * 50)
+    assert tail.head - tail.first + 1 == 10
+
+
+def test_a_page_is_shared_only_by_receivers_it_fits() -> None:
+    tail = Tail()
+    tail.extend([b"aaaa", b"bbbb"])
+    assert tail.page(0, 100, at_least_one=False) == (b"aaaabbbb", 2)
+    assert tail.page(0, 5, at_least_one=False) == (b"aaaa", 1)
+    tail.extend([b"cccc"])
+    assert tail.page(0, 100, at_least_one=False) == (b"aaaabbbbcccc", 3)
+
+
+def test_a_board_keeps_the_newest_value_in_the_order_of_change() -> None:
+    board = LatestBoard()
+    for seat, key, value in ((1, "x", b"old"), (2, "x", b"two"), (1, "y", b"why"), (1, "x", b"new")):
+        board.put(seat, key, value)
+    assert [piece for _, _, piece in board.newer(0, than_of=9)] == [b"two", b"why", b"new"]
+    assert [piece for _, _, piece in board.newer(2, than_of=9)] == [b"why", b"new"]
+    assert [piece for _, _, piece in board.newer(0, than_of=1)] == [b"two"]
+    board.drop(1)
+    assert [piece for _, _, piece in board.newer(0, than_of=9)] == [b"two"]
+
+
+def test_a_sender_cannot_fill_the_board() -> None:
+    board = LatestBoard(max_keys=4, max_bytes=100)
+    board.put(2, "mine", b"kept")
+    for number in range(50):
+        board.put(1, str(number), bytes(30))
+    assert len(board) == 4  # three of 30 bytes, and the other sender's
+    board.put(1, "huge", bytes(1000))
+    assert [piece for _, seat, piece in board.newer(0, than_of=2)] == [bytes(1000)]
+    board.put(1, "small", b"x")
+    assert [piece for _, seat, piece in board.newer(0, than_of=2)] == [b"x"]
+
+
+def test_a_ring_forgets_the_oldest_and_counts_them() -> None:
+    ring = VolatileRing(max_events=3, max_bytes=10)
+    for value in (b"a", b"b", b"c", b"d", b"e"):
+        ring.put(1, value)
+    assert ring.since(0) == ([(1, b"c"), (1, b"d"), (1, b"e")], 2)
+    assert ring.since(4) == ([(1, b"e")], 0)
+    ring.put(1, bytes(9))
+    assert ring.since(0) == ([(1, b"e"), (1, bytes(9))], 4)

@@ -1,0 +1,74 @@
+"""The writer of a stream, on the event loop that services run on."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+import uvloop
+
+from pkg.clock import SystemClock
+from services.game.budget import BudgetLimits
+from services.game.delivery import Receiver
+from services.game.live import LiveSession
+from services.game.order import LATEST
+from services.game.streams import Streams
+from tests.unit.game.model import Said, keep, room
+
+WINDOW_MS = 20
+ROUNDS = 150
+
+
+class SilentCall:
+    """A call whose client only listens."""
+
+    def __init__(self) -> None:
+        self.caller = SimpleNamespace(login_id="login", user_id="user1")
+        self.written: list[bytes] = []
+
+    async def write(self, message: bytes) -> None:
+        self.written.append(message)
+
+
+def test_a_busy_writer_flushes_once_per_window_and_sleeps_in_between(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = 0
+    due = Receiver.due
+
+    def counted(receiver: Receiver, now: float) -> float | None:
+        nonlocal asked
+        asked += 1
+        return due(receiver, now)
+
+    monkeypatch.setattr(Receiver, "due", counted)
+
+    async def play() -> tuple[int, float]:
+        made = room(window_ms=WINDOW_MS)
+        live = LiveSession(made, 1, touch=lambda live: cast("None", keep(live.room)))
+        budget = BudgetLimits(1e6, 1e6, 1e9, 1e9)
+        journal = cast("Any", SimpleNamespace(require_available=lambda: None))
+        streams = Streams(
+            journal,
+            cast("Any", None),
+            SystemClock(),
+            budget=budget,
+            heartbeat_seconds=10.0,
+            unconfirmed_bytes=1,
+        )
+        call = SilentCall()
+        async with streams.opening(cast("Any", call), live, unary_sender=True) as stream:
+            writer = asyncio.create_task(stream.run(1, None, (), reads=False))
+            began = asyncio.get_running_loop().time()
+            for number in range(1, ROUNDS + 1):
+                made.command(2, [Said(number, LATEST, key="x")], 0.0)
+                await asyncio.sleep(0.002)
+            passed = asyncio.get_running_loop().time() - began
+            writer.cancel()
+            await asyncio.gather(writer, return_exceptions=True)
+        return len(call.written), passed
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        written, passed = runner.run(play())
+    assert 3 <= written <= passed * 1000 / (WINDOW_MS - 2) + 3
+    assert asked <= 4 * written, "the writer must not spin until its window is over"

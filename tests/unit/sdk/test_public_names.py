@@ -1,0 +1,86 @@
+"""What users may rely on. A change here is a change of the SDK's interface: note it in sdk/CHANGELOG.md."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import sys
+from pathlib import Path
+
+import pytest
+
+import oofgg
+from oofgg import errors
+from oofgg.v1 import errors_pb2
+
+SDK = Path(__file__).parents[3] / "sdk" / "src" / "oofgg"
+
+NAMES = """
+Account ApiKey Client Delivery Event Game GameSettings Games History LeaderboardEntry Leaderboards LogReset Login Match
+MatchOutcome MatchParticipant Message OofggError Outcome PlaySession Presence PresenceChange Rank Reason ResultChange
+ResultState Role Seat SeatResult Session SessionState Sessions StateChange Stubs TokenInfo __version__ errors
+"""
+MEMBERS = {
+    "Client": "account become_developer login login_info logout metadata play register validate_token",
+    "Games": "create create_api_key delete get list update",
+    "Sessions": "close create finish get join leave list take_seat",
+    "Leaderboards": "get rank",
+    "History": "get list",
+    "PlaySession": "connected finish flush info latency leave seat seats send session_id started state",
+    "Message": "after_seq data event_time json key kind number parse seat seq text",
+    "OofggError": "add_note args code request_id with_traceback",
+}
+ERRORS = """
+Aborted AlreadyExists Cancelled DataLoss DeadlineExceeded FailedPrecondition FieldViolation Internal InvalidArgument
+NotFound OofggError OutOfRange PermissionDenied Reason ResourceExhausted Unauthenticated Unavailable Unimplemented
+Unknown from_rpc_error
+"""
+
+
+def test_names_of_the_package() -> None:
+    assert sorted(oofgg.__all__) == sorted(NAMES.split())
+    assert all(hasattr(oofgg, name) for name in oofgg.__all__)
+
+
+@pytest.mark.parametrize("name", MEMBERS)
+def test_members(name: str) -> None:
+    public = [member for member in dir(getattr(oofgg, name)) if not member.startswith("_")]
+    assert public == MEMBERS[name].split()
+
+
+def test_errors() -> None:
+    defined = [
+        name
+        for name, value in vars(errors).items()
+        if not name.startswith("_") and getattr(value, "__module__", "") == "oofgg.errors"
+    ]
+    assert sorted(defined) == sorted(ERRORS.split())
+
+
+def test_reasons_are_those_of_the_protos() -> None:
+    assert [f"ERROR_REASON_{reason}" for reason in oofgg.Reason] == errors_pb2.ErrorReason.keys()
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES.split() if name[0].isupper()])
+def test_everything_says_what_it_is(name: str) -> None:
+    public = getattr(oofgg, name)
+    assert inspect.getdoc(public)
+    for member, value in vars(public).items():
+        if not member.startswith("_") and (inspect.isfunction(value) or isinstance(value, property)):
+            assert inspect.getdoc(value), f"{name}.{member}"
+
+
+@pytest.mark.parametrize("path", sorted(SDK.glob("*.py")), ids=lambda path: path.name)
+def test_the_sdk_stands_on_grpc_and_protobuf_alone(path: Path) -> None:
+    allowed = sys.stdlib_module_names | {"grpc", "google", "oofgg"}
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            imported = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0
+            imported = [node.module or ""]
+        else:
+            continue
+        assert {name.partition(".")[0] for name in imported} <= allowed
+        google = {name for name in imported if name.startswith("google")}
+        assert all(name.startswith("google.protobuf") for name in google)
