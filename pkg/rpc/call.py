@@ -5,6 +5,7 @@ This is all of the transport that handlers see, so that the server behind it can
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
@@ -50,7 +51,7 @@ class Call:
 class StreamCall(Call):
     """A call that streams in at least one direction."""
 
-    __slots__ = ("_check", "_end")
+    __slots__ = ("_broken", "_check", "_end")
 
     def __init__(
         self,
@@ -62,10 +63,12 @@ class StreamCall(Call):
         *,
         check: Callable[[Any], None],
         end: object,
+        broken: type[Exception],
     ) -> None:
         super().__init__(context, method, metadata, request_id, caller)
         self._check = check
         self._end = end
+        self._broken = broken
 
     async def read(self) -> Any:
         """The next request, checked; None when the client has sent its last. Raises InvalidArgument."""
@@ -78,3 +81,11 @@ class StreamCall(Call):
     async def write(self, message: Message | bytes) -> None:
         """Sends a response; bytes go out as they are and must be an encoded response."""
         await self._context.write(message)
+
+    async def write_last(self, message: Message | bytes, *, within: float) -> None:
+        """Sends a response before the call is ended, if the other end still takes it within so many seconds."""
+        try:
+            async with asyncio.timeout(within):
+                await self._context.write(message)
+        except (TimeoutError, self._broken):
+            return

@@ -115,7 +115,16 @@ class Pipeline:
     async def _open(self, name: str, rule: AccessRule, context: grpc.aio.ServicerContext[Any, Any]) -> StreamCall:
         metadata, request_id = self._begin(context)
         caller = await self._authenticate(rule, metadata)
-        return StreamCall(context, name, metadata, request_id, caller, check=self.validator.check, end=grpc.aio.EOF)
+        return StreamCall(
+            context,
+            name,
+            metadata,
+            request_id,
+            caller,
+            check=self.validator.check,
+            end=grpc.aio.EOF,
+            broken=grpc.aio.BaseError,
+        )
 
     def _begin(self, context: grpc.aio.ServicerContext[Any, Any]) -> tuple[Mapping[str, str], str]:
         metadata = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}

@@ -68,10 +68,15 @@ def from_rpc_error(error: grpc.aio.AioRpcError) -> OofggError:
         status.ParseFromString(raw if isinstance(raw, bytes) else b"")
     except DecodeError:
         status.Clear()
+    return from_status(status, error.code())
+
+
+def from_status(status: errors_pb2.Status, code: grpc.StatusCode) -> OofggError:
+    """The domain error that a status describes; without a reason of ours, the nearest there is."""
     info = _unpack(status.details, "ErrorInfo", errors_pb2.ErrorInfo())
     if info is None or info.reason not in Reason.__members__:
         return errors.backend_unavailable("Another service")
-    kind = _CLASSES.get(error.code(), errors.Internal)
+    kind = _CLASSES.get(code, errors.Internal)
     refined = kind(Reason(info.reason), status.message)
     refined.metadata = dict(info.metadata)
     if retry := _unpack(status.details, "RetryInfo", errors_pb2.RetryInfo()):

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
+from oofgg.v1 import errors_pb2
 from oofgg.v1 import session_pb2 as pb
 from pkg.auth.revocations import Revocations
 from pkg.clock import Clock
@@ -26,6 +27,7 @@ from pkg.errors import (
     Unavailable,
 )
 from pkg.rpc.call import StreamCall
+from pkg.rpc.status import to_details
 from services.game.budget import Budget, BudgetLimits
 from services.game.codec import session_message, timestamp, trailer
 from services.game.delivery import AckError, Receiver
@@ -43,7 +45,7 @@ _FIRST_REQUEST_SECONDS: Final = 10.0
 _TIMER_SECONDS: Final = 0.001
 # What a request without commands takes from the budget of commands: acknowledgements come often.
 _REQUEST_COST: Final = 0.1
-# A stream that is over waits this long for its last acknowledgement.
+# A stream that is over waits this long for its last acknowledgement, or for its error to be written.
 _LAST_WORD_SECONDS: Final = 1.0
 # A peer that misses two heartbeats is gone; the rest is for the network.
 _MISSED: Final = 2.2
@@ -113,6 +115,9 @@ class Stream:
             if reads:
                 reader = asyncio.create_task(self._read())
             await self._deliver(opened.receiver)
+        except OofggError as error:
+            await self._say_why(error)
+            raise
         finally:
             if live.streams.get(seat) is self:
                 del live.streams[seat]
@@ -226,6 +231,12 @@ class Stream:
         heartbeat.send_time.CopyFrom(timestamp(self._streams.now()))
         flush = receiver.count(0) if self._unary_sender else 0
         await self._write(pb.PlayResponse(heartbeat=heartbeat, flush=flush).SerializeToString())
+
+    async def _say_why(self, error: OofggError) -> None:
+        # As an event too: a client whose write meets the end of the stream may never see the trailers, and would come
+        # back where it must not, for instance after REPLACED.
+        status = errors_pb2.Status.FromString(to_details(error, self._call.request_id))
+        await self._call.write_last(pb.PlayResponse(status=status).SerializeToString(), within=_LAST_WORD_SECONDS)
 
     def _greeting(self, opened: Opened, now: float) -> bytes:
         return pb.PlayResponse(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,8 @@ PASSWORD = "correct horse"
 MODULES = (auth_pb2, game_pb2, session_pb2, leaderboard_pb2, history_pb2)
 SERVICES = [service for module in MODULES for service in module.DESCRIPTOR.services_by_name.values()]
 METHODS = [method for service in SERVICES for method in service.methods]
+# What grpc.aio puts in the place of the server's status when a write meets the end of a stream.
+LOST_STATUS = "Internal error from Core"
 Metadata = tuple[tuple[str, str], ...]
 
 
@@ -89,9 +92,16 @@ async def call(channel: grpc.aio.Channel, method: MethodDescriptor, metadata: Me
         "response_deserializer": GetMessageClass(method.output_type).FromString,
     }
     if method.client_streaming:
-        stream = channel.stream_stream(path, **codec)(metadata=metadata, timeout=10)
-        await stream.write(message)
-        return await stream.read()
+        while True:
+            stream = channel.stream_stream(path, **codec)(metadata=metadata, timeout=10)
+            try:
+                await stream.write(message)
+                return await stream.read()
+            except grpc.aio.AioRpcError as error:
+                if error.details() != LOST_STATUS:
+                    raise
+            except asyncio.InvalidStateError:
+                return await stream.read()
     if method.server_streaming:
         return await channel.unary_stream(path, **codec)(message, metadata=metadata, timeout=10).read()
     return await channel.unary_unary(path, **codec)(message, metadata=metadata, timeout=10)

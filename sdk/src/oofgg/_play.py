@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from types import TracebackType
 from typing import Self
 
@@ -19,7 +19,15 @@ from oofgg._outbox import Outbox
 from oofgg._reconnect import ReconnectPolicy
 from oofgg._resources import Sessions
 from oofgg._types import Delivery, Outcome, Seat, SeatResult, Session, SessionState
-from oofgg.errors import DeadlineExceeded, FailedPrecondition, OofggError, Reason, Unavailable, from_rpc_error
+from oofgg.errors import (
+    DeadlineExceeded,
+    FailedPrecondition,
+    OofggError,
+    Reason,
+    Unavailable,
+    from_rpc_error,
+    from_status,
+)
 from oofgg.v1 import session_pb2
 
 logger = logging.getLogger("oofgg")
@@ -33,6 +41,8 @@ _MOST_PAYLOAD = 64 * 1024
 _MOST_NAME = 64
 
 _Call = grpc.aio.StreamStreamCall[session_pb2.PlayRequest, session_pb2.PlayResponse]
+# Iterated, not read: `read` gives nothing more once a write has failed, though the reason for the end may be waiting.
+_Responses = AsyncIterator[session_pb2.PlayResponse]
 
 
 class PlaySession:
@@ -270,9 +280,10 @@ class PlaySession:
         call: _Call = self._stubs.sessions.Play(metadata=metadata)
         writer: asyncio.Task[None] | None = None
         try:
-            heartbeat = await self._open(call, session_id)
+            responses = call.__aiter__()
+            heartbeat = await self._open(call, responses, session_id)
             writer = asyncio.create_task(self._write(call, heartbeat))
-            await self._read(call, heartbeat)
+            await self._read(responses, heartbeat)
         except grpc.aio.AioRpcError as failure:
             raise from_rpc_error(failure) from failure
         except TimeoutError:
@@ -285,7 +296,7 @@ class PlaySession:
                 await asyncio.gather(writer, return_exceptions=True)
             call.cancel()
 
-    async def _open(self, call: _Call, session_id: str) -> float:
+    async def _open(self, call: _Call, responses: _Responses, session_id: str) -> float:
         """Opens the stream and returns its heartbeat in seconds."""
         opening = session_pb2.StreamOpen(session_id=session_id, after_seq=self._inbox.after_seq)
         async with asyncio.timeout(_OPEN_SECONDS):
@@ -293,8 +304,8 @@ class PlaySession:
                 await call.write(session_pb2.PlayRequest(open=opening))
             except asyncio.InvalidStateError:
                 pass  # it has failed already, and reading tells why
-            response = await call.read()
-        if not isinstance(response, session_pb2.PlayResponse) or not response.HasField("opened"):
+            response = await anext(responses, None)
+        if response is None or not response.HasField("opened"):
             raise Unavailable("the stream ended before it began")
         self._inbox.open(response.opened)
         self._outbox.reopen(response.opened.command)
@@ -303,13 +314,10 @@ class PlaySession:
         self._opened.set()
         return response.opened.heartbeat_ms / 1000 or _DEFAULT_HEARTBEAT
 
-    async def _read(self, call: _Call, heartbeat: float) -> None:
+    async def _read(self, responses: _Responses, heartbeat: float) -> None:
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(heartbeat * _MISSED) as patience:
-            while True:
-                response = await call.read()
-                if not isinstance(response, session_pb2.PlayResponse):
-                    return
+            async for response in responses:
                 patience.reschedule(loop.time() + heartbeat * _MISSED)
                 self._take(response)
 
@@ -322,6 +330,8 @@ class PlaySession:
             self._take_heartbeat(response.heartbeat, now)
         self._inbox.receive(response, now)
         self._arrived.set()
+        if response.HasField("status"):
+            raise from_status(response.status)
         if self._inbox.ack_due() is not None:
             self._wake.set()
 

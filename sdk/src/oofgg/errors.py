@@ -216,24 +216,33 @@ class Unauthenticated(OofggError):
 
 
 _CLASSES: dict[grpc.StatusCode, type[OofggError]] = {kind.code: kind for kind in OofggError.__subclasses__()}
+_CODES: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
 
 
 def from_rpc_error(error: grpc.RpcError) -> OofggError:
     """The typed error behind a failed gRPC call, for who uses `client.stubs`."""
     call: Any = error  # grpc's RpcError is a Call, but says so nowhere
-    code = call.code()
-    status = _status(call)
+    refined = _refine(call.code(), _status(call), call.details() or "")
+    if "request_id" not in refined.metadata and (request_id := _header(call, "x-request-id")):
+        # Envoy's own refusals name it there.
+        refined.metadata = {**refined.metadata, "request_id": request_id}
+    return refined
+
+
+def from_status(status: errors_pb2.Status) -> OofggError:
+    """The typed error that the last response of a stream announces."""
+    return _refine(_CODES.get(status.code, grpc.StatusCode.UNKNOWN), status, "")
+
+
+def _refine(code: grpc.StatusCode, status: errors_pb2.Status, details: str) -> OofggError:
     kind = _CLASSES.get(code, Unknown)
     info = _detail(status, "ErrorInfo", errors_pb2.ErrorInfo())
     bad = _detail(status, "BadRequest", errors_pb2.BadRequest())
     retry = _detail(status, "RetryInfo", errors_pb2.RetryInfo())
-    metadata = dict(info.metadata) if info else {}
-    if "request_id" not in metadata and (request_id := _header(call, "x-request-id")):
-        metadata["request_id"] = request_id  # Envoy's own refusals name it there
     return kind(
-        status.message or call.details() or "",
+        status.message or details,
         reason=Reason(info.reason) if info and info.reason in Reason.__members__ else Reason.UNSPECIFIED,
-        metadata=metadata,
+        metadata=dict(info.metadata) if info else {},
         violations=[FieldViolation(found.field, found.description) for found in bad.field_violations] if bad else (),
         retry_after=retry.retry_delay.ToNanoseconds() / _NANOSECONDS if retry else None,
     )

@@ -9,14 +9,15 @@ from typing import Any, Self
 
 import grpc
 
-from oofgg.v1 import auth_pb2, auth_pb2_grpc, game_pb2, game_pb2_grpc, session_pb2_grpc
+from oofgg.v1 import auth_pb2, auth_pb2_grpc, errors_pb2, game_pb2, game_pb2_grpc, session_pb2_grpc
 from oofgg.v1 import session_pb2 as pb
 from pkg.errors import OofggError, Reason
-from pkg.rpc.status import from_rpc_error
+from pkg.rpc.status import from_rpc_error, from_status
 from tests.integration.calls import bearer, register
 from tests.integration.conftest import RunningServices
 
 WITHIN = 10.0
+CODES = {code.value[0]: code for code in grpc.StatusCode}
 Metadata = tuple[tuple[str, str], ...]
 
 
@@ -111,6 +112,7 @@ class Player:
         self._session_id = session_id
         self._after = after
         self.opened = pb.StreamOpened()
+        self.status = errors_pb2.Status()
         self.events: list[pb.Event] = []
         self.last = after
         self.acked_command = 0
@@ -185,7 +187,9 @@ class Player:
                 await self._take(response)
                 self._changed.set()
         except grpc.aio.AioRpcError as error:
-            self.error = from_rpc_error(error)
+            # A write of ours that met the end has put INTERNAL in the place of the trailers.
+            code = CODES[self.status.code]
+            self.error = from_rpc_error(error) if code is grpc.StatusCode.OK else from_status(self.status, code)
         finally:
             self._changed.set()
 
@@ -202,6 +206,8 @@ class Player:
                 assert event.seq == self.last + 1, "a gap or a repeat"
                 self.last = event.seq
             self.events.append(event)
+        if response.HasField("status"):
+            self.status = response.status
         self.acked_command = max(self.acked_command, response.ack_command)
         self.heartbeats += response.HasField("heartbeat")
         if response.flush:

@@ -74,6 +74,9 @@ async def test_a_second_stream_replaces_the_first(arena: Arena) -> None:
         error = await first.ended()
         assert error is not None
         assert error.reason is Reason.REPLACED
+        assert first.status.code == grpc.StatusCode.ABORTED.value[0], (
+            "said in the stream too, not in its trailers alone"
+        )
         await second.send(say(1, "still here"))
         await second.until(lambda: second.acked_command == 1)
         await watcher.until(lambda: (1, "REPLACED") in watcher.presence)

@@ -153,6 +153,13 @@ class StreamScript:
     async def refuse(self, code: grpc.StatusCode, reason: str, retry_after: float | None = None, **more: str) -> None:
         await refuse(self.context, code, reason, retry_after, **more)
 
+    async def refuse_and_lose_the_trailers(self, code: grpc.StatusCode, reason: str) -> None:
+        """As a client of grpc.aio sees a refusal while it writes: the reason in the last response, then INTERNAL."""
+        status = errors_pb2.Status.FromString(refusal_details(reason, {}, None))
+        status.code = code.value[0]
+        await self.write(session_pb2.PlayResponse(status=status))
+        await self.context.abort(grpc.StatusCode.INTERNAL, "Internal error from Core")
+
     async def stay(self) -> None:
         """Until the client goes."""
         async for _ in self._requests:

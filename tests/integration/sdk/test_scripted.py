@@ -367,6 +367,22 @@ class TestStreams:
             with pytest.raises(errors.Aborted):
                 await session.send("x")
 
+    async def test_the_reason_for_the_end_counts_even_when_its_trailers_are_lost(
+        self, platform: Platform, client: oofgg.Client
+    ) -> None:
+        """Coming back after REPLACED would take the seat from whoever has it now."""
+
+        async def script(stream: StreamScript) -> None:
+            await stream.accept()
+            await stream.refuse_and_lose_the_trailers(grpc.StatusCode.ABORTED, "REPLACED")
+
+        platform.sessions.scripts = [script]
+        async with asyncio.timeout(10), client.play(SESSION) as session:
+            with pytest.raises(errors.Aborted) as caught:
+                await anext(session)
+        assert caught.value.reason is errors.Reason.REPLACED
+        assert len(platform.sessions.streams) == 1
+
     async def test_patience_ends(self, platform: Platform, client: oofgg.Client) -> None:
         async def down(stream: StreamScript) -> None:
             await stream.refuse(grpc.StatusCode.UNAVAILABLE, "BACKEND_UNAVAILABLE")

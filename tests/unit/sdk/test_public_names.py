@@ -33,7 +33,7 @@ MEMBERS = {
 ERRORS = """
 Aborted AlreadyExists Cancelled DataLoss DeadlineExceeded FailedPrecondition FieldViolation Internal InvalidArgument
 NotFound OofggError OutOfRange PermissionDenied Reason ResourceExhausted Unauthenticated Unavailable Unimplemented
-Unknown from_rpc_error
+Unknown from_rpc_error from_status
 """
 
 

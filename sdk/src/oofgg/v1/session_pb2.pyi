@@ -10,6 +10,7 @@ import google.protobuf.internal.containers
 import google.protobuf.internal.enum_type_wrapper
 import google.protobuf.message
 import google.protobuf.timestamp_pb2
+import oofgg.v1.errors_pb2
 import sys
 import typing
 
@@ -745,6 +746,7 @@ class PlayResponse(google.protobuf.message.Message):
     ACK_COMMAND_FIELD_NUMBER: builtins.int
     OPENED_FIELD_NUMBER: builtins.int
     HEARTBEAT_FIELD_NUMBER: builtins.int
+    STATUS_FIELD_NUMBER: builtins.int
     flush: builtins.int
     """Number of this flush on this stream, from 1; 0 when nothing here wants acknowledgement."""
     ack_command: builtins.int
@@ -761,6 +763,10 @@ class PlayResponse(google.protobuf.message.Message):
     def heartbeat(self) -> Global___Heartbeat:
         """Heartbeat."""
 
+    @property
+    def status(self) -> oofgg.v1.errors_pb2.Status:
+        """Why the stream ends now: what its trailers say as well. A client that writes at that moment may lose those."""
+
     def __init__(
         self,
         *,
@@ -769,9 +775,10 @@ class PlayResponse(google.protobuf.message.Message):
         ack_command: builtins.int = ...,
         opened: Global___StreamOpened | None = ...,
         heartbeat: Global___Heartbeat | None = ...,
+        status: oofgg.v1.errors_pb2.Status | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["heartbeat", b"heartbeat", "opened", b"opened"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["ack_command", b"ack_command", "events", b"events", "flush", b"flush", "heartbeat", b"heartbeat", "opened", b"opened"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["heartbeat", b"heartbeat", "opened", b"opened", "status", b"status"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["ack_command", b"ack_command", "events", b"events", "flush", b"flush", "heartbeat", b"heartbeat", "opened", b"opened", "status", b"status"]) -> None: ...
 
 Global___PlayResponse: typing_extensions.TypeAlias = PlayResponse
 
@@ -807,6 +814,7 @@ class WatchResponse(google.protobuf.message.Message):
     ACK_COMMAND_FIELD_NUMBER: builtins.int
     OPENED_FIELD_NUMBER: builtins.int
     HEARTBEAT_FIELD_NUMBER: builtins.int
+    STATUS_FIELD_NUMBER: builtins.int
     flush: builtins.int
     """Number of this flush on this stream, from 1; 0 when nothing here wants acknowledgement."""
     ack_command: builtins.int
@@ -823,6 +831,10 @@ class WatchResponse(google.protobuf.message.Message):
     def heartbeat(self) -> Global___Heartbeat:
         """Heartbeat."""
 
+    @property
+    def status(self) -> oofgg.v1.errors_pb2.Status:
+        """Why the stream ends now: what its trailers say as well. A client that writes at that moment may lose those."""
+
     def __init__(
         self,
         *,
@@ -831,9 +843,10 @@ class WatchResponse(google.protobuf.message.Message):
         ack_command: builtins.int = ...,
         opened: Global___StreamOpened | None = ...,
         heartbeat: Global___Heartbeat | None = ...,
+        status: oofgg.v1.errors_pb2.Status | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["heartbeat", b"heartbeat", "opened", b"opened"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["ack_command", b"ack_command", "events", b"events", "flush", b"flush", "heartbeat", b"heartbeat", "opened", b"opened"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["heartbeat", b"heartbeat", "opened", b"opened", "status", b"status"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["ack_command", b"ack_command", "events", b"events", "flush", b"flush", "heartbeat", b"heartbeat", "opened", b"opened", "status", b"status"]) -> None: ...
 
 Global___WatchResponse: typing_extensions.TypeAlias = WatchResponse
 
