@@ -26,7 +26,8 @@ pgpass() {
     printf '*:*:*:oofgg:%s\n' "$(password)"
 }
 
-mkdir -p secrets
+# In secrets/tls goes a certificate of your own: tls.crt and tls.key.
+mkdir -p secrets/tls
 make master_key random 32
 make service_secret password
 make postgres_superuser password
@@ -40,11 +41,11 @@ touch .env
 if [ "$(id -u)" = 0 ]; then
     owner=$(noted OOFGG_UID) group=$(noted OOFGG_GID)
     owner=${owner:-10001} group=${group:-10001}
-    chown "$owner:$group" secrets/*
+    chown -R "$owner:$group" secrets/*
 else
     owner=$(id -u) group=$(id -g)
 fi
-chmod 600 secrets/*
+find secrets -type f -exec chmod 600 {} +
 for line in "OOFGG_UID=$owner" "OOFGG_GID=$group"; do
     name=${line%%=*}
     if [ -z "$(noted "$name")" ]; then

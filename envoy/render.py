@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -11,6 +12,7 @@ from pathlib import Path
 import jinja2
 from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
 
+from envoy.certificates import Certificate
 from envoy.replies import local_replies
 from envoy.routes import CLUSTERS, RateClass, Route, public_routes, read_descriptors
 
@@ -94,6 +96,15 @@ DEFAULT_LIMITS = {
 }
 
 
+@dataclass(frozen=True)
+class Tls:
+    """The listener with TLS."""
+
+    listener: Address
+    secret_file: Path
+    """Absolute; holds what `tls_secret` returns."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Inputs:
     """Everything in which one environment's Envoy differs from another's."""
@@ -104,6 +115,7 @@ class Inputs:
     """On 127.0.0.1: whoever reaches it can stop Envoy."""
     clusters: dict[str, Address]
     """Where each service of `envoy.routes.CLUSTERS` answers gRPC; names are resolved again every 2 s."""
+    tls: Tls | None = None
     jwks: Address
     """The ops HTTP address of `auth`."""
     jwks_path: str = "/.well-known/jwks.json"
@@ -146,6 +158,7 @@ def render(inputs: Inputs) -> str:
         node_id=inputs.node_id,
         listener_host=inputs.listener.host,
         listener_port=inputs.listener.port,
+        tls=inputs.tls,
         admin_port=inputs.admin_port,
         access_log=inputs.access_log,
         max_connections=inputs.max_connections,
@@ -173,6 +186,24 @@ def render(inputs: Inputs) -> str:
             for name in sorted(set(CLUSTERS.values()))
         ],
     )
+
+
+def tls_secret(certificate: Certificate) -> str:
+    """The content of a TLS listener's `secret_file`.
+
+    Envoy reads the files again when one is moved into their directory. A pair that does not match is not taken: the
+    old one stays until both are new.
+    """
+    secret = {
+        "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret",
+        "name": "public",
+        "tls_certificate": {
+            "certificate_chain": {"filename": str(certificate.chain.absolute())},
+            "private_key": {"filename": str(certificate.key.absolute())},
+            "watched_directory": {"path": str(certificate.chain.absolute().parent)},
+        },
+    }
+    return json.dumps({"resources": [secret]}, indent=1) + "\n"
 
 
 def json_descriptors(descriptors: FileDescriptorSet) -> bytes:

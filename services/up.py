@@ -37,6 +37,10 @@ class Choices:
     data_dir: Path = DATA_DIR
     host: str = "127.0.0.1"
     port: int | None = None
+    tls_port: int | None = None
+    tls_certificate: Path | None = None
+    """PEM, leaf first, with `tls_key`; None makes one for this machine in the data directory."""
+    tls_key: Path | None = None
     access_log: bool = False
     lift_limits: bool = False
     cors_origins: tuple[str, ...] = ()
@@ -53,6 +57,9 @@ def options(choices: Choices) -> Options:
         told = {
             **asdict(inputs),
             "environment": kind,
+            "tls_certificate": _absolute(choices.tls_certificate),
+            "tls_key": _absolute(choices.tls_key),
+            "tls_directory": str(tls_directory(choices.data_dir)),
             "access_log": choices.access_log,
             "cors_origins": [*(LOCAL_ORIGINS if kind == "development" else ()), *choices.cors_origins],
             "lift_limits": choices.lift_limits,
@@ -77,9 +84,19 @@ def options(choices: Choices) -> Options:
         envoy_probe=lambda host, port: grpc_web_status(host, port, PROBE) in ANSWERED,
         envoy_host=choices.host,
         envoy_port=choices.port,
+        envoy_tls_port=choices.tls_port,
         environment=environment,
         report=choices.report,
     )
+
+
+def tls_directory(data_dir: Path) -> Path:
+    """Where the certificate for this machine is, and `ca.crt`, which clients can trust."""
+    return data_dir.expanduser().resolve() / "tls"
+
+
+def _absolute(path: Path | None) -> str:
+    return str(path.expanduser().absolute()) if path is not None else ""
 
 
 def describe(endpoints: Endpoints) -> str:
@@ -89,6 +106,7 @@ def describe(endpoints: Endpoints) -> str:
     login = '{"username": "ada", "password": "correct horse battery"}'
     places = {
         "Envoy": f"{endpoints.envoy}   gRPC, grpc-web and JSON",
+        "with TLS": f"{endpoints.envoy_tls}   trust {tls_directory(Path(endpoints.data_dir)) / 'ca.crt'}",
         "Envoy admin": f"http://{endpoints.envoy_admin}",
         "metrics": f"http://{endpoints.services_ops}/metrics   also /healthz, /readyz",
         "Kafka": endpoints.kafka_bootstrap,
@@ -116,17 +134,26 @@ def run(arguments: list[str]) -> int:
     parser.add_argument("--data-dir", type=Path, default=DATA_DIR, help="where data is kept (default: .oofgg)")
     parser.add_argument("--host", default="127.0.0.1", help="address Envoy listens on; 0.0.0.0 opens it to the network")
     parser.add_argument("--port", type=port, help="port Envoy listens on (default: 8080, or a free one)")
+    parser.add_argument("--tls-port", type=port, help="port Envoy listens on with TLS (default: 8443, or a free one)")
+    parser.add_argument("--tls-certificate", type=Path, metavar="FILE",
+                        help="your own, PEM, leaf first (default: one for this machine, made here)")  # fmt: skip
+    parser.add_argument("--tls-key", type=Path, metavar="FILE", help="its private key, PEM")
     parser.add_argument("--access-log", action="store_true", help="let Envoy log every call")
     parser.add_argument("--lift-limits", action="store_true", help="no rate limits for loopback: for load tests")
     parser.add_argument("--cors-origin", action="append", default=[], metavar="ORIGIN",
                         help="let pages of this origin call, besides those of localhost; may be repeated")  # fmt: skip
     told = parser.parse_args(arguments)
+    if (told.tls_certificate is None) is not (told.tls_key is None):
+        parser.error("--tls-certificate and --tls-key go together")
     _ask_on_signals()
     began = time.monotonic()
     choices = Choices(
         data_dir=told.data_dir,
         host=told.host,
         port=told.port,
+        tls_port=told.tls_port,
+        tls_certificate=told.tls_certificate,
+        tls_key=told.tls_key,
         access_log=told.access_log,
         lift_limits=told.lift_limits,
         cors_origins=tuple(told.cors_origin),

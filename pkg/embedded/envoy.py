@@ -16,8 +16,10 @@ from pkg.embedded.probes import http_get
 from pkg.embedded.processes import Command, listens
 from pkg.embedded.state import write_private
 
+DIRECTORY = "envoy"
 LOOPBACK = "127.0.0.1"
 PREFERRED_PORT = 8080
+PREFERRED_TLS_PORT = 8443
 EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104
 
 
@@ -27,8 +29,11 @@ class EnvoyInputs:
 
     host: str
     port: int
+    tls_port: int
     admin_port: int
     """On loopback."""
+    directory: str
+    """Envoy's own, for files beside its configuration."""
     services_grpc: str
     """host:port of the process that serves all services."""
     services_ops: str
@@ -52,20 +57,23 @@ class Envoy:
         ports: Ports,
         preferred: Mapping[str, int],
         environment: Mapping[str, str],
-        render: Callable[[int, int], str],
+        render: Callable[[int, int, int], str],
         host: str,
         fixed_port: int | None,
+        fixed_tls_port: int | None,
         probe: Callable[[str, int], bool] | None,
     ) -> None:
-        self._directory = data_dir / "envoy"
+        self._directory = data_dir / DIRECTORY
         self._claims = ports
         self._preferred = dict(preferred)
         self._environment = environment
         self._render = render
         self._host = host
         self._fixed_port = fixed_port
+        self._fixed_tls_port = fixed_tls_port
         self._probe = probe
         self._port = 0
+        self._tls_port = 0
         self._admin_port = 0
         self._identity = ""
         self._binary: Binary | None = None
@@ -79,6 +87,10 @@ class Envoy:
         return f"{self._reachable_host}:{self._port}"
 
     @property
+    def tls_address(self) -> str:
+        return f"{self._reachable_host}:{self._tls_port}"
+
+    @property
     def admin_address(self) -> str:
         return f"{LOOPBACK}:{self._admin_port}"
 
@@ -87,7 +99,7 @@ class Envoy:
         return LOOPBACK if self._host in EVERYWHERE else self._host
 
     def ports(self) -> dict[str, int]:
-        return {"envoy": self._port, "envoy_admin": self._admin_port}
+        return {"envoy": self._port, "envoy_tls": self._tls_port, "envoy_admin": self._admin_port}
 
     def prepare(self, again: bool) -> Command:
         self._binary = self._binary or find(ENVOY, self._environment)
@@ -95,7 +107,7 @@ class Envoy:
             self._choose_ports()
         self._directory.mkdir(mode=0o700, exist_ok=True)
         configuration = self._directory / "envoy.yaml"
-        write_private(configuration, self._render(self._port, self._admin_port))
+        write_private(configuration, self._render(self._port, self._tls_port, self._admin_port))
         self._identity = uuid.uuid4().hex
         argv = [str(self._binary.path), "-c", str(configuration), "--disable-hot-restart", "--concurrency", "2"]
         argv += ["--service-node", self._identity, "--service-cluster", "oofgg", "--log-level", "warning"]
@@ -109,19 +121,24 @@ class Envoy:
         info = json.loads(told[1])
         if info.get("state") != "LIVE" or info.get("command_line_options", {}).get("service_node") != self._identity:
             return False
-        if listens(pid, self._port) is False:
+        if listens(pid, self._port) is False or listens(pid, self._tls_port) is False:
             return False
         return self._probe is None or self._probe(self._reachable_host, self._port)
 
     def _choose_ports(self) -> None:
-        for port in (self._port, self._admin_port):
+        for port in (self._port, self._tls_port, self._admin_port):
             self._claims.drop(port)
-        wanted = self._fixed_port or self._preferred.pop("envoy", PREFERRED_PORT)
+        self._port = self._claim("envoy", self._fixed_port, PREFERRED_PORT)
+        self._tls_port = self._claim("envoy_tls", self._fixed_tls_port, PREFERRED_TLS_PORT)
+        self._admin_port = self._claims.claim(self._preferred.pop("envoy_admin", None), LOOPBACK)
+
+    def _claim(self, name: str, fixed: int | None, usual: int) -> int:
+        wanted = fixed or self._preferred.pop(name, usual)
         try:
-            self._port = self._claims.claim(wanted, self._host)
+            port = self._claims.claim(wanted, self._host)
         except OSError as error:
             raise EmbeddedError(f"Envoy cannot listen on {self._host}: {error.strerror}.") from error
-        if self._fixed_port and self._port != wanted:
+        if fixed and port != wanted:
             low = " Ports below 1024 need root." if wanted < 1024 and os.getuid() != 0 else ""
             raise EmbeddedError(f"Port {wanted}, which Envoy should listen on, is taken.{low}")
-        self._admin_port = self._claims.claim(self._preferred.pop("envoy_admin", None), LOOPBACK)
+        return port

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from pkg.embedded.binaries import KAFKA, POSTGRES, VALKEY
+from pkg.embedded.envoy import DIRECTORY as ENVOY_DIRECTORY
 from pkg.embedded.envoy import Envoy, EnvoyInputs, RenderEnvoy
 from pkg.embedded.errors import EmbeddedError, StartFailed
 from pkg.embedded.kafka import Kafka
@@ -45,6 +46,8 @@ class Endpoints:
     """host:port of /metrics, /healthz, /readyz."""
     envoy: str = ""
     """host:port of the platform's door."""
+    envoy_tls: str = ""
+    """host:port of the same door with TLS."""
     envoy_admin: str = ""
 
 
@@ -65,6 +68,8 @@ class Options:
     """The address Envoy listens on; 0.0.0.0 opens it to the network."""
     envoy_port: int | None = None
     """None prefers 8080 and takes a free port otherwise; a given port is taken or starting fails."""
+    envoy_tls_port: int | None = None
+    """The same with 8443."""
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
     postgres_settings: Mapping[str, str] = field(default_factory=dict)
     system_root: Path = SYSTEM_ROOT
@@ -129,6 +134,7 @@ class Platform:
             services_grpc=self._services.grpc_address if self._services else "",
             services_ops=self._services.ops_address if self._services else "",
             envoy=self._envoy.address if self._envoy else "",
+            envoy_tls=self._envoy.tls_address if self._envoy else "",
             envoy_admin=self._envoy.admin_address if self._envoy else "",
         )
 
@@ -223,18 +229,20 @@ class Platform:
         return self._services
 
     def _make_envoy(self, render: RenderEnvoy, ports: dict[str, int]) -> Program:
-        def inputs(port: int, admin_port: int) -> EnvoyInputs:
+        def inputs(port: int, tls_port: int, admin_port: int) -> EnvoyInputs:
             return EnvoyInputs(
                 host=self.options.envoy_host,
                 port=port,
+                tls_port=tls_port,
                 admin_port=admin_port,
+                directory=str(self.data_dir / ENVOY_DIRECTORY),
                 services_grpc=self.endpoints.services_grpc,
                 services_ops=self.endpoints.services_ops,
             )
 
         self._envoy = Envoy(
             self.data_dir, self._ports, ports, self.options.environment, lambda *chosen: render(inputs(*chosen)),
-            self.options.envoy_host, self.options.envoy_port, self.options.envoy_probe,
+            self.options.envoy_host, self.options.envoy_port, self.options.envoy_tls_port, self.options.envoy_probe,
         )  # fmt: skip
         return self._envoy
 

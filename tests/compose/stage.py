@@ -73,7 +73,7 @@ class Stage:
         self._completed: set[str] = set()
         self._names = self._stack.enter_context(NameServer(self._lookup))
         self._kafka = ""
-        self._published = 0
+        self._published: dict[str, int] = {}
         options = Options(
             data_dir=directory / "platform",
             backends=("postgres", "kafka"),
@@ -84,8 +84,16 @@ class Stage:
 
     @property
     def envoy(self) -> str:
-        """host:port of the published port."""
-        return f"{self.containers['envoy'][0].address}:{self._published}"
+        """host:port of the published port without TLS."""
+        return self._published_at("public")
+
+    @property
+    def envoy_tls(self) -> str:
+        """host:port of the one with TLS."""
+        return self._published_at("public_tls")
+
+    def _published_at(self, listener: str) -> str:
+        return f"{self.containers['envoy'][0].address}:{self._published[listener]}"
 
     @property
     def envoy_admin(self) -> str:
@@ -298,12 +306,12 @@ class Stage:
         configuration = yaml.safe_load(rendered.read_text())
         for listening in (configuration["admin"], *configuration["static_resources"]["listeners"]):
             listening["address"]["socket_address"]["address"] = container.address
-        with socket.socket() as probe:  # a platform that somebody runs here looks for others at 8080
-            probe.bind((container.address, 0))
-            self._published = probe.getsockname()[1]
-        (listener,) = configuration["static_resources"]["listeners"]
-        assert listener["address"]["socket_address"]["port_value"] == 8080, "what the file publishes"
-        listener["address"]["socket_address"]["port_value"] = self._published
+        inside = {"public": 8080, "public_tls": 8443}  # what the file publishes
+        for listener in configuration["static_resources"]["listeners"]:
+            listening = listener["address"]["socket_address"]
+            assert listening["port_value"] == inside.pop(listener["name"])
+            listening["port_value"] = self._published.setdefault(listener["name"], _free_port(container.address))
+        assert not inside
         name_server = {"socket_address": {"address": self._names.host, "port_value": self._names.port}}
         configuration["typed_dns_resolver_config"] = {
             "name": "envoy.network.dns_resolver.cares",
@@ -356,6 +364,7 @@ class Stage:
 
     def _local_paths(self, word: str) -> str:
         moved = word.replace("/run/secrets", str(self.directory / "secrets"))
+        moved = moved.replace("/srv/tls", str(self.directory / "secrets/tls"))
         return moved.replace("/srv/envoy", str(self.directory / "envoy-config"))
 
     def _found(self, argv: Sequence[str], environment: Mapping[str, str] | None = None) -> list[str]:
@@ -369,6 +378,14 @@ class Stage:
     def _tools() -> list[Path]:
         """Where programs are that health checks call: of PostgreSQL, and a stand-in for valkey-cli."""
         return [find(POSTGRES, os.environ).path.parent, Path(__file__).parent / "bin"]
+
+
+def _free_port(address: str) -> int:
+    """For a platform that somebody runs here looks for others at 8080."""
+    with socket.socket() as probe:
+        probe.bind((address, 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def base_python(user: int | None) -> Path | None:

@@ -77,7 +77,7 @@ def test_only_envoy_can_be_reached_from_outside_and_by_default_from_this_machine
     services: dict[str, dict[str, Any]],
 ) -> None:
     assert [name for name in ALL if "ports" in services[name]] == ["envoy"]
-    assert services["envoy"]["ports"] == ["127.0.0.1:8080:8080"]
+    assert services["envoy"]["ports"] == ["127.0.0.1:8080:8080", "127.0.0.1:8443:8443"]
 
 
 def test_networks_keep_envoy_away_from_the_data(services: dict[str, dict[str, Any]]) -> None:
@@ -184,12 +184,13 @@ def test_one_broker_is_enough_for_transactions(services: dict[str, dict[str, Any
 def test_variables_that_a_person_can_set() -> None:
     told = {
         **VARIABLES,
-        "OOFGG_LISTEN": "0.0.0.0:443",
+        "OOFGG_LISTEN": "127.0.0.1:80",
+        "OOFGG_TLS_LISTEN": "0.0.0.0:443",
         "OOFGG_CORS_ORIGINS": "https://a.example https://b.example",
         "OOFGG_TRUSTED_PROXIES": "1",
     }
     services = load(told).services
-    assert services["envoy"]["ports"] == ["0.0.0.0:443:8080"]
+    assert services["envoy"]["ports"] == ["127.0.0.1:80:8080", "0.0.0.0:443:8443"]
     assert "--cors-origin=https://a.example https://b.example" in services["envoy-config"]["command"]
     assert "--trusted-proxies=1" in services["envoy-config"]["command"]
     page = (ROOT / "docs/operations/compose.md").read_text()

@@ -117,13 +117,14 @@ def test_unsafe_settings_are_refused(image: Image, project: Path) -> None:
 
 def test_secrets_are_made_once_and_for_one_reader(project: Path) -> None:
     owner = read_dotenv(project / ".env")
-    files = sorted((project / "secrets").iterdir())
+    files = sorted(path for path in (project / "secrets").iterdir() if path.is_file())
     assert [file.name for file in files] == ["master_key", "pgpass", "postgres_superuser", "service_secret"]
     for file in files:
         facts = file.stat()
         assert facts.st_mode & 0o777 == 0o600
         assert (str(facts.st_uid), str(facts.st_gid)) == (owner["OOFGG_UID"], owner["OOFGG_GID"])
         assert facts.st_uid != 0
+    assert (project / "secrets/tls").stat().st_mode & 0o777 == 0o700
     before = {file: file.read_bytes() for file in files}
     script = ROOT / "compose/secrets.sh"
     subprocess.run([script, project], check=True, timeout=30, capture_output=True)

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
+import socket
+import ssl
 import time
 import urllib.request
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from aiokafka import AIOKafkaConsumer
 
 import oofgg
+from envoy.certificates import LOOPBACK, development_certificate
 from oofgg.events.v1 import match_pb2
 from tests.compose.compose_file import ROOT, SERVICES
 from tests.compose.stage import Container, Stage
@@ -68,6 +73,39 @@ async def test_a_match_through_envoy_reaches_leaderboard_history_and_kafka(stage
         await consumer.stop()
     assert record.value is not None
     assert match_pb2.MatchFinished.FromString(record.value).match_id == session_id
+
+
+def shown_with_tls(address: str, authority: Path) -> tuple[str | None, str]:
+    """The protocol agreed upon, and the certificate shown."""
+    host, _, port = address.rpartition(":")
+    context = ssl.create_default_context(cafile=str(authority))
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    with (
+        socket.create_connection((host, int(port)), timeout=10) as plain,
+        context.wrap_socket(plain, server_hostname="localhost") as secured,
+    ):
+        return secured.selected_alpn_protocol(), ssl.DER_cert_to_PEM_cert(secured.getpeercert(binary_form=True) or b"")
+
+
+async def test_tls_with_a_certificate_for_development_until_there_is_another(stage: Stage) -> None:
+    made = stage.directory / "envoy-config/tls/ca.crt"
+    assert (await asyncio.to_thread(shown_with_tls, stage.envoy_tls, made))[0] == "h2"
+
+    own = stage.directory / "secrets/tls"
+    development_certificate(own, LOOPBACK, datetime.now(UTC))
+    for file in own.iterdir():
+        os.chown(file, own.stat().st_uid, own.stat().st_gid)
+    done = await asyncio.to_thread(stage.run, "envoy-config", stage.compose.services["envoy-config"]["command"])
+    assert done.returncode == 0, done.stdout
+
+    async def taken_up() -> bool:
+        try:
+            _, shown = await asyncio.to_thread(shown_with_tls, stage.envoy_tls, own / "ca.crt")
+        except ssl.SSLCertVerificationError:
+            return False
+        return shown.strip() == (own / "tls.crt").read_text().strip()
+
+    await until(taken_up, "the operator's certificate", 20.0)
 
 
 async def test_processes_know_one_service_each_and_run_as_somebody_without_rights(

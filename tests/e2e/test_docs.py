@@ -56,6 +56,14 @@ async def test_quickstart_makes_a_game(envoy: str) -> None:
     assert await python_of("docs/quickstart.md")["main"](envoy)
 
 
+async def test_tls_how_to(platform: Platform, channel: grpc.aio.Channel) -> None:
+    cast = await make_cast(channel)
+    main = python_of("docs/how-to/tls.md")["main"]
+    port = platform.endpoints.envoy_tls.rpartition(":")[2]
+    account = await main(f"localhost:{port}", platform.data_dir / "tls/ca.crt", cast.game_id)
+    assert account.username.startswith("ada-")
+
+
 def pasted(script: str, envoy: str) -> str:
     """What somebody sees who pastes these lines. Account names are made this run's own."""
     suffix = os.urandom(3).hex()

@@ -18,7 +18,7 @@ admin: {{address: {{socket_address: {{address: 127.0.0.1, port_value: {inputs.ad
 static_resources:
   listeners:
   - address: {{socket_address: {{address: {inputs.host}, port_value: {inputs.port}}}}}
-    filter_chains:
+    filter_chains: &answer
     - filters:
       - name: envoy.filters.network.http_connection_manager
         typed_config:
@@ -32,6 +32,8 @@ static_resources:
             - name: all
               domains: ["*"]
               routes: [{{match: {{prefix: "/"}}, direct_response: {{status: 200, body: {{inline_string: "here"}}}}}}]
+  - address: {{socket_address: {{address: {inputs.host}, port_value: {inputs.tls_port}}}}}
+    filter_chains: *answer
 """
 
 

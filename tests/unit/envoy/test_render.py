@@ -93,8 +93,39 @@ def test_the_table_in_the_docs_is_current() -> None:
     assert (ROOT / "docs/reference/rpcs.md").read_text() == table(ROUTES), "run `make proto`"
 
 
-def test_the_command_line_renders() -> None:
+def on_the_command_line(*arguments: object) -> subprocess.CompletedProcess[str]:
     addresses = [argument for name in sorted(set(CLUSTERS.values())) for argument in (f"--{name}", f"{name}:50051")]
-    command = [sys.executable, "-m", "envoy", "render", "--jwks", "auth:8081", *addresses]
-    printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=30).stdout
+    command = [sys.executable, "-m", "envoy", "render", "--jwks", "auth:8081", *addresses, *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=30)
+
+
+def test_the_command_line_renders() -> None:
+    printed = on_the_command_line().stdout
     assert all(f'address: "{name}", port_value: 50051' in printed for name in CLUSTERS.values())
+    assert "public_tls" not in printed
+
+
+def test_the_command_line_makes_a_certificate_while_there_is_none(tmp_path: Path) -> None:
+    output, own = tmp_path / "envoy.yaml", tmp_path / "own.pem"
+    listen = ("--output", output, "--tls-listen", "0.0.0.0:8443", "--tls-development", tmp_path / "made")
+    done = on_the_command_line(*listen, "--tls-certificate", own, "--tls-key", own)
+    assert done.returncode == 0, done.stderr
+    assert str(tmp_path / "tls.json") in output.read_text()
+    assert str(tmp_path / "made/tls.key") in (tmp_path / "tls.json").read_text()
+    own.write_text("not a certificate")
+    done = on_the_command_line(*listen, "--tls-certificate", own, "--tls-key", own)
+    assert (done.returncode, done.stderr) == (1, f"{own} holds no certificate in PEM form\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        pytest.param(["--output", "x"], "needs --tls-certificate and --tls-key, or --tls-development", id="neither"),
+        pytest.param(["--output", "x", "--tls-key", "k"], "go together", id="a key alone"),
+        pytest.param([], "needs --output", id="nowhere to put it"),
+    ],
+)
+def test_tls_without_what_it_needs(arguments: list[str], message: str) -> None:
+    done = on_the_command_line("--tls-listen", "0.0.0.0:8443", *arguments)
+    assert done.returncode == 1
+    assert message in done.stderr
