@@ -9,7 +9,7 @@ from pathlib import Path
 
 from envoy.certificates import LOOPBACK, Certificate, development_certificate
 from envoy.reference import table
-from envoy.render import Address, Environment, Inputs, Tls, render, tls_secret
+from envoy.render import Address, Environment, Inputs, Tls, Traces, render, tls_secret
 from envoy.routes import CLUSTERS, public_routes, read_descriptors
 
 
@@ -43,6 +43,8 @@ def _parser() -> argparse.ArgumentParser:
     rendering.add_argument("--tls-key", type=Path, metavar="FILE", help="its private key in PEM form")
     rendering.add_argument("--tls-development", type=Path, metavar="DIRECTORY",
                            help="where one for this machine alone is made while there is no other")  # fmt: skip
+    rendering.add_argument("--otlp-endpoint", default="", metavar="http://HOST:PORT", help="send traces there")
+    rendering.add_argument("--trace-ratio", type=float, default=1.0, help="share of the calls that are traced")
     rendering.add_argument("--admin-port", type=int, default=9901, help="on 127.0.0.1")
     rendering.add_argument("--jwks", type=Address.parse, required=True, metavar="HOST:PORT", help="auth's ops address")
     for name in sorted(set(CLUSTERS.values())):
@@ -99,6 +101,7 @@ def _replace(path: Path, content: str) -> None:
 def _inputs(told: argparse.Namespace, tls: Tls | None) -> Inputs:
     return Inputs(
         tls=tls,
+        traces=Traces.parse(told.otlp_endpoint, told.trace_ratio),
         environment=Environment(told.environment),
         listener=told.listen,
         admin_port=told.admin_port,

@@ -32,6 +32,12 @@ STRIPPED_HEADERS = (
     "x-jwt-payload",
     "x-envoy-external-address",
     "x-envoy-original-path",
+    # A trace begins here: nobody outside decides what is traced.
+    "traceparent",
+    "tracestate",
+    "baggage",
+    "x-client-trace-id",
+    "x-envoy-force-trace",
 )
 REFLECTION = ("grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection")
 SANE_REQUEST_ID = (
@@ -105,6 +111,28 @@ class Tls:
     """Absolute; holds what `tls_secret` returns."""
 
 
+@dataclass(frozen=True)
+class Traces:
+    """Where spans go, as OTLP over gRPC, and for which share of the calls."""
+
+    collector: Address
+    ratio: float = 1.0
+
+    @classmethod
+    def parse(cls, endpoint: str, ratio: float = 1.0) -> Traces | None:
+        """Reads `http://host:port`; None for an empty text. Raises ValueError."""
+        if not endpoint:
+            return None
+        if not endpoint.startswith("http://"):
+            raise ValueError(f"a collector is named as http://host:port, not {endpoint!r}")
+        return cls(Address.parse(endpoint.removeprefix("http://").rstrip("/")), ratio)
+
+    @property
+    def percent(self) -> float:
+        """The share as Envoy takes it."""
+        return self.ratio * 100
+
+
 @dataclass(frozen=True, kw_only=True)
 class Inputs:
     """Everything in which one environment's Envoy differs from another's."""
@@ -116,6 +144,7 @@ class Inputs:
     clusters: dict[str, Address]
     """Where each service of `envoy.routes.CLUSTERS` answers gRPC; names are resolved again every 2 s."""
     tls: Tls | None = None
+    traces: Traces | None = None
     jwks: Address
     """The ops HTTP address of `auth`."""
     jwks_path: str = "/.well-known/jwks.json"
@@ -159,6 +188,7 @@ def render(inputs: Inputs) -> str:
         listener_host=inputs.listener.host,
         listener_port=inputs.listener.port,
         tls=inputs.tls,
+        traces=inputs.traces,
         admin_port=inputs.admin_port,
         access_log=inputs.access_log,
         max_connections=inputs.max_connections,

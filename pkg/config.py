@@ -67,6 +67,14 @@ class Settings(BaseSettings):
     argon2_memory_kib: int = Field(19_456, ge=8, description="argon2id memory (OWASP: 19 MiB with t=2, p=1).")
     argon2_time: int = Field(2, ge=1, description="argon2id passes.")
 
+    otlp_endpoint: str = Field(
+        "",
+        pattern=r"^(http://[^/:\s]+:\d{1,5})?$",
+        description="`http://host:port` of an OpenTelemetry collector (OTLP over gRPC); traces go there. Empty: none.",
+    )
+    trace_ratio: float = Field(
+        1.0, ge=0, le=1, description="Share of the calls that are traced; Envoy decides for those that it lets in."
+    )
     log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR.")
     log_format: str = Field("json", description="`json`, or `console` to read it yourself.")
     drain_notice_seconds: float = Field(

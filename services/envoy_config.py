@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from envoy.certificates import LOOPBACK, Certificate, CertificateError, development_certificate
-from envoy.render import Address, Environment, Inputs, Tls, render, tls_secret
+from envoy.render import Address, Environment, Inputs, Tls, Traces, render, tls_secret
 from envoy.routes import CLUSTERS
 from pkg.embedded.state import write_private
 
@@ -32,6 +32,7 @@ def main() -> int:
     secret_file = Path(told["directory"]) / "tls.json"
     write_private(secret_file, tls_secret(certificate))
     inputs = Inputs(
+        traces=Traces.parse(told["otlp_endpoint"], float(told["trace_ratio"])),
         tls=Tls(Address(told["host"], told["tls_port"]), secret_file),
         environment=Environment(told["environment"]),
         listener=Address(told["host"], told["port"]),

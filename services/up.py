@@ -57,6 +57,8 @@ def options(choices: Choices) -> Options:
         told = {
             **asdict(inputs),
             "environment": kind,
+            "otlp_endpoint": environment.get("OOFGG_OTLP_ENDPOINT", ""),
+            "trace_ratio": environment.get("OOFGG_TRACE_RATIO", "1"),
             "tls_certificate": _absolute(choices.tls_certificate),
             "tls_key": _absolute(choices.tls_key),
             "tls_directory": str(tls_directory(choices.data_dir)),

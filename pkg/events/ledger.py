@@ -25,10 +25,10 @@ _NUMBER: Final = """
     )
     update outbox set number = numbered.number from numbered
     where outbox.topic = $1 and outbox.event_id = numbered.event_id
-    returning outbox.event_id, outbox.number, key, type, payload, occur_time
+    returning outbox.event_id, outbox.number, key, type, payload, occur_time, trace_parent
 """
 _NUMBERED: Final = """
-    select event_id, number, key, type, payload, occur_time from outbox
+    select event_id, number, key, type, payload, occur_time, trace_parent from outbox
     where topic = $1 and number > $2 and occur_time > $3 order by number limit $4
 """
 _PRUNE: Final = """
@@ -90,7 +90,14 @@ def _entries(rows: Iterable[asyncpg.Record]) -> list[Entry]:
     return [
         Entry(
             row["number"],
-            Event(str(row["event_id"]), row["type"], row["key"], row["payload"], row["occur_time"]),
+            Event(
+                str(row["event_id"]),
+                row["type"],
+                row["key"],
+                row["payload"],
+                row["occur_time"],
+                row["trace_parent"] or "",
+            ),
         )
         for row in rows
     ]

@@ -4,8 +4,8 @@ Each schema that publishes has the table:
 
     create table outbox (
         event_id uuid not null, topic text not null, number bigint, key text not null, type text not null,
-        payload bytea not null, occur_time timestamptz not null, insert_id bigint generated always as identity,
-        primary key (event_id, topic), unique (topic, number));
+        payload bytea not null, occur_time timestamptz not null, trace_parent text,
+        insert_id bigint generated always as identity, primary key (event_id, topic), unique (topic, number));
     create index outbox_unnumbered on outbox (insert_id) where number is null;
 """
 
@@ -17,10 +17,11 @@ from datetime import datetime
 from typing import Final
 
 from pkg.db.database import Connection
+from pkg.telemetry.tracing import current_trace_parent
 
 _APPEND: Final = """
-    insert into outbox (event_id, topic, key, type, payload, occur_time)
-    select $1, topic, $3, $4, $5, $6 from unnest($2::text[]) as topic
+    insert into outbox (event_id, topic, key, type, payload, occur_time, trace_parent)
+    select $1, topic, $3, $4, $5, $6, $7 from unnest($2::text[]) as topic
     on conflict (event_id, topic) do nothing
 """
 _WAKE: Final = "select pg_notify('outbox_' || current_schema(), '')"
@@ -39,6 +40,8 @@ class Event:
     key: str
     payload: bytes
     occur_time: datetime
+    trace_parent: str = ""
+    """The span in which it happened, as W3C Trace Context writes it; empty where nothing is traced."""
 
 
 def wake_channel(schema: str) -> str:
@@ -51,7 +54,8 @@ async def append(connection: Connection, event: Event, topics: Sequence[str]) ->
 
     Appending an event again does nothing.
     """
+    trace_parent = event.trace_parent or current_trace_parent.get() or None
     await connection.execute(
-        _APPEND, event.event_id, list(topics), event.key, event.type, event.payload, event.occur_time
+        _APPEND, event.event_id, list(topics), event.key, event.type, event.payload, event.occur_time, trace_parent
     )
     await connection.execute(_WAKE)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, suppress
+from contextlib import AbstractContextManager, AsyncExitStack, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -28,6 +28,7 @@ from pkg.events.records import MalformedRecord, numbers_of, received
 from pkg.events.tail import read_tails
 from pkg.events.topics import TopicSpec, ensure_topics
 from pkg.telemetry.logs import get_logger
+from pkg.telemetry.tracing import Tracing
 
 _log = get_logger(__name__)
 
@@ -77,12 +78,14 @@ class Projection:
         *,
         holder: str,
         times: ProjectionTimes | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
         self._database = database
         self._bootstrap = bootstrap
         self._spec = spec
         self._apply = apply
         self._times = times or ProjectionTimes()
+        self._tracing = tracing
         self._positions = Positions(database, spec.name, holder)
         self._at: dict[int, Position] = {}
         # Where reading started over: the offset, by partition, up to which gaps are due to retention.
@@ -256,6 +259,11 @@ class Projection:
                 await self._apply_together(partition, [record], refusal=repr(error))
             return
 
+    def _span(self, event: Event) -> AbstractContextManager[None]:
+        if self._tracing is None or not event.trace_parent:
+            return nullcontext()
+        return self._tracing.apply(self._spec.name, event.trace_parent)
+
     async def _apply_together(self, partition: int, records: Sequence[Record], refusal: str | None = None) -> None:
         """Applies records, or puts them aside with this refusal, and moves the position, in one transaction."""
         start = self._at[partition]
@@ -276,7 +284,8 @@ class Projection:
                     continue
                 fresh.discard(event.event_id)
                 if refusal is None:
-                    await self._apply(connection, event)
+                    with self._span(event):
+                        await self._apply(connection, event)
                 else:
                     await self._positions.bury(connection, record, refusal)
             for record, reason in malformed:

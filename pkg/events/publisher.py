@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from typing import Final
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -15,6 +15,7 @@ from pkg.events.ledger import Entry
 from pkg.events.records import headers_of, partition_of
 from pkg.events.tail import Tail, read_tails
 from pkg.events.topics import TopicSpec, ensure_topics
+from pkg.telemetry.tracing import Tracing
 
 REQUEST_MS: Final = 5_000
 _OPEN_SECONDS: Final = 20.0
@@ -31,13 +32,20 @@ class Publisher:
     """A producer of one topic that has fenced its predecessors, and knows what the topic holds."""
 
     def __init__(
-        self, producer: AIOKafkaProducer, topic: str, source: str, tails: dict[int, Tail], writer: int
+        self,
+        producer: AIOKafkaProducer,
+        topic: str,
+        source: str,
+        tails: dict[int, Tail],
+        writer: int,
+        tracing: Tracing | None,
     ) -> None:
         self.topic = topic
         self._producer = producer
         self._source = source
         self._tails = tails
         self._writer = writer
+        self._tracing = tracing
 
     @property
     def highest(self) -> int:
@@ -65,13 +73,21 @@ class Publisher:
         there, only the topic can tell.
         """
         # A transaction that fails stays open: the next publisher's start ends it.
-        self._tails.update(await clients.whole(self._transact(entries), within=_TRANSACTION_SECONDS))
+        with ExitStack() as spans:
+            parents = [self._trace(entry, spans) for entry in entries]
+            self._tails.update(await clients.whole(self._transact(entries, parents), within=_TRANSACTION_SECONDS))
 
-    async def _transact(self, entries: Sequence[Entry]) -> dict[int, Tail]:
+    def _trace(self, entry: Entry, spans: ExitStack) -> str:
+        parent = entry.event.trace_parent
+        if not parent or self._tracing is None:
+            return parent
+        return spans.enter_context(self._tracing.publish(self.topic, parent))
+
+    async def _transact(self, entries: Sequence[Entry], parents: Sequence[str]) -> dict[int, Tail]:
         written: dict[int, Tail] = {}
         await self._producer.begin_transaction()
         waiting = []
-        for entry in entries:
+        for entry, parent in zip(entries, parents, strict=True):
             partition = self._partition(entry)
             previous = written.get(partition, self._tails[partition]).number
             waiting.append(
@@ -80,7 +96,7 @@ class Publisher:
                     entry.event.payload,
                     key=entry.event.key.encode(),
                     partition=partition,
-                    headers=headers_of(entry.event, self._source, entry.number, previous, self._writer),
+                    headers=headers_of(entry.event, self._source, entry.number, previous, self._writer, parent),
                 )
             )
             written[partition] = Tail(entry.number, 0)
@@ -96,7 +112,9 @@ class Publisher:
 
 
 @asynccontextmanager
-async def open_publisher(bootstrap: str, spec: TopicSpec, *, source: str, name: str) -> AsyncIterator[Publisher]:
+async def open_publisher(
+    bootstrap: str, spec: TopicSpec, *, source: str, name: str, tracing: Tracing | None = None
+) -> AsyncIterator[Publisher]:
     """A publisher of one topic, which is created if it is missing.
 
     `name` is the same for all that may ever publish to this topic; each fences all before it. Only then does the end
@@ -122,7 +140,7 @@ async def open_publisher(bootstrap: str, spec: TopicSpec, *, source: str, name: 
             latest = max(tail.writer for tail in before.values())
             producer, writer = await _next_writer(stack, bootstrap, name, latest)
             tails = await read_tails(consumer, spec.name, partitions)
-        yield Publisher(producer, spec.name, source, tails, writer)
+        yield Publisher(producer, spec.name, source, tails, writer, tracing)
 
 
 async def _partitions(consumer: AIOKafkaConsumer, topic: str) -> list[int]:

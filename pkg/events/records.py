@@ -16,10 +16,12 @@ from typing import Final
 from aiokafka.partitioner import murmur2
 
 from pkg.events.outbox import Event
+from pkg.telemetry.tracing import sane_trace_parent
 
 NUMBER: Final = "oofgg-number"
 PREVIOUS: Final = "oofgg-previous"
 WRITER: Final = "oofgg-writer"
+TRACE_PARENT: Final = "ce_traceparent"
 CONTENT_TYPE: Final = b"application/protobuf"
 
 Headers = Sequence[tuple[str, bytes]]
@@ -43,9 +45,11 @@ def partition_of(key: str, partitions: int) -> int:
     return int((murmur2(key.encode()) & 0x7FFFFFFF) % partitions)
 
 
-def headers_of(event: Event, source: str, number: int, previous: int, writer: int) -> list[tuple[str, bytes]]:
-    """The headers of a published event."""
-    return [
+def headers_of(
+    event: Event, source: str, number: int, previous: int, writer: int, trace_parent: str = ""
+) -> list[tuple[str, bytes]]:
+    """The headers of a published event. A trace is told as CloudEvents' extension for distributed tracing has it."""
+    headers = [
         ("ce_specversion", b"1.0"),
         ("ce_id", event.event_id.encode()),
         ("ce_type", event.type.encode()),
@@ -57,6 +61,9 @@ def headers_of(event: Event, source: str, number: int, previous: int, writer: in
         (PREVIOUS, str(previous).encode()),
         (WRITER, str(writer).encode()),
     ]
+    if trace_parent:
+        headers.append((TRACE_PARENT, trace_parent.encode()))
+    return headers
 
 
 def numbers_of(headers: Iterable[tuple[str, bytes]]) -> Numbers:
@@ -70,7 +77,14 @@ def received(key: bytes | None, value: bytes | None, headers: Headers) -> Event:
     told = dict(headers)
     try:
         event_id, kind, time = (told[name].decode() for name in ("ce_id", "ce_type", "ce_time"))
-        event = Event(str(uuid.UUID(event_id)), kind, (key or b"").decode(), value or b"", datetime.fromisoformat(time))
+        event = Event(
+            str(uuid.UUID(event_id)),
+            kind,
+            (key or b"").decode(),
+            value or b"",
+            datetime.fromisoformat(time),
+            sane_trace_parent(told.get(TRACE_PARENT, b"").decode(errors="replace")),
+        )
     except KeyError as missing:
         raise MalformedRecord(f"the header {missing.args[0]} is missing") from missing
     except ValueError as error:

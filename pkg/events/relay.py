@@ -29,6 +29,7 @@ from pkg.events.outbox import wake_channel
 from pkg.events.publisher import REQUEST_MS, Publisher, TailLost, open_publisher
 from pkg.events.topics import TopicSpec, spec_of
 from pkg.telemetry.logs import get_logger
+from pkg.telemetry.tracing import Tracing
 from pkg.wakes import woken
 
 _log = get_logger(__name__)
@@ -82,12 +83,14 @@ class Relay:
         *,
         spec: Callable[[str], TopicSpec] = spec_of,
         times: RelayTimes | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
         self._database = database
         self._bootstrap = bootstrap
         self._clock = clock
         self._spec = spec
         self._times = times or RelayTimes()
+        self._tracing = tracing
         self._wake = asyncio.Event()
         self._opening = asyncio.Semaphore(_OPENING)
         self._workers: dict[str, _Worker] = {}
@@ -182,7 +185,11 @@ class Relay:
     def _open(self, spec: TopicSpec) -> AbstractAsyncContextManager[Publisher]:
         schema = self._database.schema
         return open_publisher(
-            self._bootstrap, spec, source=f"/oofgg/{schema}", name=f"oofgg-relay-{schema}-{spec.name}"
+            self._bootstrap,
+            spec,
+            source=f"/oofgg/{schema}",
+            name=f"oofgg-relay-{schema}-{spec.name}",
+            tracing=self._tracing,
         )
 
     async def _resume(self, ledger: Ledger, publisher: Publisher, spec: TopicSpec) -> None:

@@ -15,6 +15,7 @@ from pkg.rpc.call import Call
 from pkg.rpc.pipeline import REQUEST_ID_HEADER
 from pkg.rpc.status import from_rpc_error
 from pkg.telemetry.logs import current_request_id
+from pkg.telemetry.tracing import TRACE_PARENT_HEADER, current_trace_parent
 
 R = TypeVar("R", bound=Message)
 # What the caller needs to answer after the other service has.
@@ -55,6 +56,8 @@ class ServiceChannel:
         metadata = [("authorization", f"Bearer {self._tokens.issue()}")]
         if request_id := current_request_id.get():
             metadata.append((REQUEST_ID_HEADER, request_id))
+        if trace_parent := current_trace_parent.get():
+            metadata.append((TRACE_PARENT_HEADER, trace_parent))
         try:
             answer = await stub(request, timeout=timeout, metadata=metadata, wait_for_ready=True)
         except grpc.aio.AioRpcError as error:

@@ -10,7 +10,7 @@ import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import grpc
 from google.protobuf.message import Message
@@ -28,8 +28,10 @@ from pkg.rpc.call import Call, StreamCall
 from pkg.rpc.validation import MessageValidator
 from pkg.telemetry.logs import current_request_id, get_logger
 from pkg.telemetry.metrics import MethodMetrics, Metrics
+from pkg.telemetry.tracing import TRACE_PARENT_HEADER, Tracing
 
 _log = get_logger(__name__)
+T = TypeVar("T")
 
 REQUEST_ID_HEADER = "x-request-id"
 # The same ids that Envoy keeps.
@@ -56,6 +58,7 @@ class Pipeline:
     metrics: Metrics
     new_id: NewId
     translate_fault: TranslateFault
+    tracing: Tracing | None = None
 
     def unary(
         self, name: str, rule: AccessRule, behaviour: Callable[[Any, Call], Awaitable[Message]]
@@ -80,7 +83,7 @@ class Pipeline:
             response: Message = await self._run(serve, context, metrics)
             return response
 
-        return handle
+        return self._traced(name, handle)
 
     def server_stream(
         self, name: str, rule: AccessRule, behaviour: Callable[[Any, StreamCall], Awaitable[None]]
@@ -96,7 +99,7 @@ class Pipeline:
 
             await self._run(serve, context, metrics)
 
-        return handle
+        return self._traced(name, handle)
 
     def bidirectional(
         self, name: str, rule: AccessRule, behaviour: Callable[[StreamCall], Awaitable[None]]
@@ -110,7 +113,23 @@ class Pipeline:
 
             await self._run(serve, context, metrics)
 
-        return handle
+        return self._traced(name, handle)
+
+    def _traced(self, name: str, handle: Callable[[Any, Any], Awaitable[T]]) -> Callable[[Any, Any], Awaitable[T]]:
+        """The handler in a span of its own; without tracing the handler as it is."""
+        tracing = self.tracing
+        if tracing is None:
+            return handle
+
+        async def traced(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> T:
+            metadata = dict(context.invocation_metadata() or ())
+            with tracing.call(name, str(metadata.get(TRACE_PARENT_HEADER, ""))) as span:
+                try:
+                    return await handle(request, context)
+                finally:
+                    span.ended(_number(context.code()), current_request_id.get())
+
+        return traced
 
     async def _open(self, name: str, rule: AccessRule, context: grpc.aio.ServicerContext[Any, Any]) -> StreamCall:
         metadata, request_id = self._begin(context)
@@ -188,6 +207,10 @@ class Pipeline:
             return translated
         _log.exception("call failed")
         return errors.Internal(Reason.INTERNAL, "A fault of the platform. Quote the request id when you report it.")
+
+
+def _number(code: Any) -> int:
+    return int(code.value[0]) if isinstance(code, grpc.StatusCode) else int(code or 0)
 
 
 def _budget(context: grpc.aio.ServicerContext[Any, Any]) -> float:

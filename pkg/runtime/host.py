@@ -22,6 +22,7 @@ from pkg.rpc.binder import Binding
 from pkg.rpc.channel import ServiceChannel
 from pkg.telemetry.logs import get_logger
 from pkg.telemetry.metrics import Metrics
+from pkg.telemetry.tracing import Tracing
 
 _log = get_logger(__name__)
 
@@ -69,6 +70,7 @@ class Host:
         verifier: TokenVerifier,
         revocations: Revocations,
         service_tokens: ServiceTokens,
+        tracing: Tracing | None,
         stack: AsyncExitStack,
         tasks: asyncio.TaskGroup,
     ) -> None:
@@ -83,6 +85,7 @@ class Host:
         # Set when the process begins to drain: streams should end and tell their clients to come back elsewhere.
         self.draining = asyncio.Event()
         self.service_tokens = service_tokens
+        self.tracing = tracing
         self._stack = stack
         self._tasks = tasks
         self._spawned: list[asyncio.Task[Any]] = []

@@ -36,6 +36,7 @@ from pkg.runtime.host import Host, ServiceDefinition
 from pkg.runtime.ops import ops_server
 from pkg.telemetry.logs import get_logger
 from pkg.telemetry.metrics import Metrics
+from pkg.telemetry.tracing import Tracing
 
 _log = get_logger(__name__)
 
@@ -55,7 +56,8 @@ async def serve(
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         if settings.migrate:
             await _migrate(settings, services)
-        host = await _open_host(settings, stack, tasks)
+        tracing = await _open_tracing(settings, services, stack)
+        host = await _open_host(settings, stack, tasks, tracing)
         apps = [await stack.enter_async_context(service.app(host)) for service in services]
         monitor = HealthMonitor(apps, {"kafka": lambda: check_kafka(settings.kafka_bootstrap)}, host.metrics)
         documents = {path: handler for app in apps for path, handler in app.documents.items()}
@@ -85,7 +87,23 @@ async def serve(
     _log.info("stopped")
 
 
-async def _open_host(settings: Settings, stack: AsyncExitStack, tasks: asyncio.TaskGroup) -> Host:
+async def _open_tracing(
+    settings: Settings, services: Sequence[ServiceDefinition], stack: AsyncExitStack
+) -> Tracing | None:
+    if not settings.otlp_endpoint:
+        return None
+    # Loaded only here: tracing is free where nobody asked for it.
+    from pkg.telemetry.otel import open_tracing
+
+    name = services[0].name if len(services) == 1 else "services"
+    return await stack.enter_async_context(
+        open_tracing(settings.otlp_endpoint, ratio=settings.trace_ratio, service=name, node=settings.node)
+    )
+
+
+async def _open_host(
+    settings: Settings, stack: AsyncExitStack, tasks: asyncio.TaskGroup, tracing: Tracing | None
+) -> Host:
     clock = SystemClock()
     redis_client = await stack.enter_async_context(cache.open_redis(settings.redis_url))
     revocations = Revocations(redis_client)
@@ -101,6 +119,7 @@ async def _open_host(settings: Settings, stack: AsyncExitStack, tasks: asyncio.T
         verifier=TokenVerifier(JwksClient(settings.jwks_location(), clock), clock),
         revocations=revocations,
         service_tokens=ServiceTokens(settings.service_secret_text(), settings.node, clock),
+        tracing=tracing,
         stack=stack,
         tasks=tasks,
     )
@@ -117,6 +136,7 @@ def _pipeline(host: Host) -> Pipeline:
         metrics=host.metrics,
         new_id=host.new_id,
         translate_fault=translate_fault,
+        tracing=host.tracing,
     )
 
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from pkg.telemetry.tracing import current_trace_parent
+
 if TYPE_CHECKING:
     from structlog.typing import EventDict, Processor, WrappedLogger
 
@@ -25,6 +27,8 @@ def configure_logging(level: str, style: str, *, node: str) -> None:
         event["node"] = node
         if request_id := current_request_id.get():
             event["request_id"] = request_id
+        if trace_parent := current_trace_parent.get():
+            event["trace_id"] = trace_parent.split("-")[1]
         return event
 
     shared: list[Processor] = [

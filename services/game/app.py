@@ -70,7 +70,8 @@ async def app(host: Host) -> AsyncIterator[App]:
     host.spawn(finisher.run(), name="finisher")
     host.spawn(streams.run(), name="streams")
     host.spawn(streams.drain(host.draining), name="drain")
-    host.spawn(Relay(database, host.settings.kafka_bootstrap, host.clock).run(), name="results relay")
+    relay = Relay(database, host.settings.kafka_bootstrap, host.clock, tracing=host.tracing)
+    host.spawn(relay.run(), name="results relay")
     yield App(
         name="game",
         bindings=[Binding(session_pb2.DESCRIPTOR.services_by_name["SessionService"], servicer)],

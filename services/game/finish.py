@@ -42,10 +42,11 @@ class ResultStore:
         self._database = database
         self._new_id = new_id
 
-    async def record(self, session: Session) -> Decision:
+    async def record(self, session: Session, trace_parent: str) -> Decision:
         """Writes the session's decided result and what is published of it, unless that was done before.
 
-        Returns the decision that counts: the one that was written first. Raises Unavailable.
+        `trace_parent` is the span it belongs to, or empty. Returns the decision that counts: the one that was written
+        first. Raises Unavailable.
         """
         decision, facts = session.decision, session.facts
         if decision is None or session.finish_time is None:
@@ -72,6 +73,7 @@ class ResultStore:
                 key=facts.session_id,
                 payload=match_finished(session).SerializeToString(),
                 occur_time=finish_time,
+                trace_parent=trace_parent,
             )
             await append(connection, event, [MATCH_RESULTS, *([facts.history_topic] if facts.history_topic else [])])
         return decision
@@ -98,7 +100,7 @@ class Finisher:
             session = room.session
             if session.state is State.FINISHING:
                 await live.confirmed(room.outstanding)
-                session.decision = await self._results.record(session)
+                session.decision = await self._results.record(session, live.trace_parent)
                 room.apply(session.finished(), self._clock.now().timestamp())
                 live.touch()
             if session.over:

@@ -29,6 +29,7 @@ class LiveSession:
         self.scheduled: float | None = None  # when its time is looked at next
         self.lost: OofggError | None = None  # why this node no longer owns it
         self.replaying = asyncio.Lock()  # held while a request with a request id takes effect
+        self.trace_parent = ""  # the span of the call that stated a result last
         self.finishing = asyncio.Lock()  # held while its result is written
         self._touch = touch
         self._waiters: list[tuple[int, asyncio.Future[None]]] = []

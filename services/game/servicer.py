@@ -15,6 +15,7 @@ from pkg.games import GameDirectory
 from pkg.ids import NewId
 from pkg.pagination import decode_token, encode_token, page_size
 from pkg.rpc.call import Call, StreamCall
+from pkg.telemetry.tracing import current_trace_parent
 from services.game.codec import (
     RESULT_STATES,
     STATES,
@@ -186,6 +187,7 @@ class SessionServicer:
             entries = read_result(request.result.seats)
             if session.decision is None:
                 self._journal.require_available()
+                live.trace_parent = current_trace_parent.get()
                 live.room.state_result(number, entries, self._now())
             elif number == 0 and normalised(entries, {seat.number: seat.team for seat in session.roster}) != (
                 session.decision.result

@@ -29,6 +29,7 @@ async def app(host: Host) -> AsyncIterator[App]:
         spec_of(MATCH_RESULTS),
         MatchConsumer(MatchProjection(matches, standings)).apply,
         holder=f"{host.node}/{host.new_id()}",
+        tracing=host.tracing,
     )
     host.spawn(projection.run(), name="results projection")
     yield App(

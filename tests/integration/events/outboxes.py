@@ -27,8 +27,8 @@ OUTBOX = Migration(
     """
     create table outbox (
         event_id uuid not null, topic text not null, number bigint, key text not null, type text not null,
-        payload bytea not null, occur_time timestamptz not null, insert_id bigint generated always as identity,
-        primary key (event_id, topic), unique (topic, number));
+        payload bytea not null, occur_time timestamptz not null, trace_parent text,
+        insert_id bigint generated always as identity, primary key (event_id, topic), unique (topic, number));
     create index outbox_unnumbered on outbox (insert_id) where number is null;
     """,
 )
