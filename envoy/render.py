@@ -159,6 +159,8 @@ class Inputs:
     descriptors: str | None = None
     """Path of `sdk/src/oofgg/v1/api.binpb`; None takes the one inside the installed `oofgg`."""
     max_body_bytes: int = 1 << 20
+    max_heap_bytes: int = 1 << 30
+    """Memory for buffers, connections and routes, near which Envoy gets rid of load."""
     unary_timeout_seconds: int = 30
     max_connections: int = 50_000
     trusted_proxies: int = 0
@@ -193,6 +195,7 @@ def render(inputs: Inputs) -> str:
         access_log=inputs.access_log,
         max_connections=inputs.max_connections,
         max_body_bytes=inputs.max_body_bytes,
+        max_heap_bytes=inputs.max_heap_bytes,
         unary_timeout_seconds=inputs.unary_timeout_seconds,
         trusted_proxies=inputs.trusted_proxies,
         stripped_headers=STRIPPED_HEADERS,

@@ -142,8 +142,8 @@ async def test_reflection_is_for_development(production: Understood, tmp_path: P
 async def test_filters_come_in_the_order_that_works(production: Understood) -> None:
     """The transcoder before limits and tokens: a JSON path is then held by the policy of its RPC."""
     assert [name.removeprefix("envoy.filters.http.") for name in production.filters] == [
-        "cors", "grpc_web", "grpc_json_transcoder", "body_size_limit", "oofgg.rate_limit.address", "jwt_authn",
-        "oofgg.rate_limit.user", "header_to_metadata", "grpc_stats", "router",
+        "cors", "grpc_web", "grpc_json_transcoder", "oofgg.rate_limit.address", "jwt_authn",
+        "oofgg.rate_limit.user", "buffer", "header_to_metadata", "grpc_stats", "router",
     ]  # fmt: skip
 
 
