@@ -24,6 +24,7 @@ STRIPPED_HEADERS = (
     "x-oofgg-role",
     "x-oofgg-game",
     "x-oofgg-caller",
+    "x-oofgg-client-address",
     "x-oofgg-sane-request-id",
     "x-user-id",
     "x-user-role",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 
 import asyncpg
 import stamina
@@ -26,14 +27,17 @@ from pkg.db import database
 from pkg.db.migrations import migrate, read_migrations
 from pkg.errors import OofggError
 from pkg.events import clients
+from pkg.games import GameDirectory
 from pkg.ids import new_id
 from pkg.rpc.pipeline import Pipeline
+from pkg.rpc.quotas import GameQuotas
 from pkg.rpc.reflection import Reflection
 from pkg.rpc.server import build_server
 from pkg.rpc.validation import MessageValidator
 from pkg.runtime.health import HealthMonitor
-from pkg.runtime.host import Host, ServiceDefinition
+from pkg.runtime.host import App, Host, ServiceDefinition
 from pkg.runtime.ops import ops_server
+from pkg.runtime.user_data import user_data_binding
 from pkg.telemetry.logs import get_logger
 from pkg.telemetry.metrics import Metrics
 from pkg.telemetry.tracing import Tracing
@@ -59,13 +63,16 @@ async def serve(
         tracing = await _open_tracing(settings, services, stack)
         host = await _open_host(settings, stack, tasks, tracing)
         apps = [await stack.enter_async_context(service.app(host)) for service in services]
-        monitor = HealthMonitor(apps, {"kafka": lambda: check_kafka(settings.kafka_bootstrap)}, host.metrics)
+        monitor = HealthMonitor(
+            _with_revocations(apps, host), {"kafka": lambda: check_kafka(settings.kafka_bootstrap)}, host.metrics
+        )
         documents = {path: handler for app in apps for path, handler in app.documents.items()}
         await stack.enter_async_context(ops_server(settings.ops_address, host.metrics, monitor, documents))
 
+        exporters = {app.name: app.export_user for app in apps if app.export_user is not None}
         server, port = build_server(
             settings.grpc_address,
-            [binding for app in apps for binding in app.bindings],
+            [*(binding for app in apps for binding in app.bindings), user_data_binding(exporters)],
             _pipeline(host),
             monitor.servicer,
             Reflection() if settings.environment is Environment.DEVELOPMENT else None,
@@ -127,7 +134,17 @@ async def _open_host(
     return host
 
 
+def _with_revocations(apps: Sequence[App], host: Host) -> list[App]:
+    """No service lets anybody in before it is known who must stay out."""
+    return [replace(app, checks={**app.checks, "revocations": host.revocations.check}) for app in apps]
+
+
 def _pipeline(host: Host) -> Pipeline:
+    games = GameDirectory(host.channel("catalog"), host.clock)
+
+    async def calls_per_second(game_id: str) -> int:
+        return (await games.lookup(game_id)).quotas.calls_per_second
+
     return Pipeline(
         verifier=host.verifier,
         service_tokens=host.service_tokens,
@@ -137,6 +154,7 @@ def _pipeline(host: Host) -> Pipeline:
         new_id=host.new_id,
         translate_fault=translate_fault,
         tracing=host.tracing,
+        quotas=GameQuotas(calls_per_second, host.clock),
     )
 
 

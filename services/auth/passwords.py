@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import TypeVar
 
 from passlib.context import CryptContext
@@ -18,6 +19,14 @@ from pkg.errors import Reason, ResourceExhausted
 
 T = TypeVar("T")
 _RETRY_AFTER_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether a password is the stored one, and its hash by today's parameters where the stored one has others."""
+
+    matches: bool
+    renewed: str | None = None
 
 
 class Passwords:
@@ -42,13 +51,13 @@ class Passwords:
         """The hash to store. Raises ResourceExhausted(OVERLOADED) when too many are waiting."""
         return await self._run(lambda: self._hasher.hash(password))
 
-    async def verify(self, password: str, stored: str | None) -> bool:
-        """Whether the password is the stored one; False, after as long, when there is none stored.
+    async def verify(self, password: str, stored: str | None) -> Verdict:
+        """Whether the password is the stored one; no, after as long, when there is none stored.
 
         Raises ResourceExhausted(OVERLOADED) when too many are waiting.
         """
-        matches = await self._run(lambda: self._hasher.verify(password, stored or self._decoy))
-        return matches and stored is not None
+        matches, renewed = await self._run(lambda: self._hasher.verify_and_update(password, stored or self._decoy))
+        return Verdict(matches, renewed) if matches and stored is not None else Verdict(False)
 
     async def _run(self, work: Callable[[], T]) -> T:
         if self._admitted >= self._most:

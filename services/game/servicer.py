@@ -10,7 +10,7 @@ from google.protobuf.message import Message
 from oofgg.v1 import session_pb2 as pb
 from pkg.auth.caller import Caller, CallerRole
 from pkg.clock import Clock
-from pkg.errors import FailedPrecondition, NotFound, PermissionDenied, Reason, invalid_field
+from pkg.errors import FailedPrecondition, NotFound, PermissionDenied, Reason, ResourceExhausted, invalid_field
 from pkg.games import GameDirectory
 from pkg.ids import NewId
 from pkg.pagination import decode_token, encode_token, page_size
@@ -84,6 +84,13 @@ class SessionServicer:
             if (kept := await self._store.reply(key)) is not None:
                 return pb.CreateSessionResponse.FromString(kept)
         game = await self._games.lookup(request.game_id, call)
+        if game.quotas.sessions and await self._listing.count(game.game_id) >= game.quotas.sessions:
+            raise ResourceExhausted(
+                Reason.QUOTA_EXCEEDED,
+                f"This game may have {game.quotas.sessions} sessions at a time and has them. Its developer can ask the "
+                "operator for more.",
+                quota="sessions",
+            )
         min_seats, max_seats = _seats(request, game.max_seats)
         session = Session(
             SessionFacts(
