@@ -44,6 +44,17 @@ class Settings(BaseSettings):
     ops_address: str = Field(
         "127.0.0.1:9001", description="Where it serves /metrics, /healthz, /readyz. Keep it private."
     )
+    advertise_address: str = Field(
+        "",
+        description="`host:port` under which others reach this process's gRPC port, or a host alone. Of a name with "
+        "several addresses, this machine's own is taken. Empty: the bound address, or the host's name.",
+    )
+    registry_lease_seconds: float = Field(
+        5.0, ge=1, le=30, description="A process that is silent for this long is taken out of Envoy."
+    )
+    xds_address: str = Field(
+        "127.0.0.1:9002", description="Where `edge` tells Envoy the endpoints of services. Keep it private."
+    )
     auth_address: str = Field("", description="gRPC address of `auth`; empty when this process serves it.")
     catalog_address: str = Field("", description="gRPC address of `catalog`; empty when this process serves it.")
     game_address: str = Field("", description="gRPC address of `game`; empty when this process serves it.")
