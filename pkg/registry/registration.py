@@ -41,17 +41,24 @@ class Registration:
         self._changed = changed
         self._announced: dict[str, State] = {}
         self._failing = False
+        self._left = False
+        self._beating = asyncio.Lock()
 
     async def run(self) -> None:
-        """Renews the entry until cancelled."""
-        while True:
+        """Renews the entry until the process leaves."""
+        while not self._left:
             self._changed.clear()
-            await self._beat(self._services())
+            async with self._beating:
+                if not self._left:
+                    await self._beat(self._services())
             await woken(self._changed, within=self._lease_seconds / _BEATS)
 
     async def leave(self) -> None:
-        """Says that the process is gone. Nothing may renew the entry afterwards."""
-        await self._beat({name: Served(State.GONE) for name in self._services()})
+        """Says that the process is gone; nothing renews the entry afterwards."""
+        self._left = True
+        async with self._beating:
+            await self._beat({name: Served(State.GONE) for name in self._services()})
+        self._changed.set()
 
     async def _beat(self, services: Mapping[str, Served]) -> None:
         process = Process(self._incarnation, self._node, self._address, self._lease_seconds, services)

@@ -77,7 +77,7 @@ async def serve(
         registration = await _registration(host, apps, monitor, port)
         await server.start()
         host.spawn(monitor.run(), name="health")
-        beats = host.spawn(registration.run(), name="registration")
+        host.spawn(registration.run(), name="registration")
         _log.info("serving", services=[app.name for app in apps], port=port, node=settings.node)
         try:
             if started is not None:
@@ -89,8 +89,6 @@ async def serve(
             await asyncio.sleep(settings.drain_notice_seconds)
         finally:
             await server.stop(settings.drain_seconds if stop.is_set() else 0.0)
-            beats.cancel()
-            await asyncio.wait([beats])
             await registration.leave()
         await host.cancel_background()
     _log.info("stopped")
