@@ -9,19 +9,17 @@ import json
 import sys
 
 from envoy.render import Address, Environment, Inputs, render
-from envoy.routes import CLUSTERS
 
 
 def main() -> int:
     """Prints the configuration; the exit code is 0."""
     told = json.load(sys.stdin)
-    services = Address.parse(told["services_grpc"])
     inputs = Inputs(
         environment=Environment(told["environment"]),
         listener=Address(told["host"], told["port"]),
         admin_port=told["admin_port"],
-        clusters=dict.fromkeys(CLUSTERS.values(), services),
         jwks=Address.parse(told["services_ops"]),
+        edge=Address.parse(told["services_xds"]),
         access_log=told["access_log"],
         cors_origins=tuple(told["cors_origins"]),
         lift_limits_on_loopback=told["lift_limits"],

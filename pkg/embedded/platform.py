@@ -43,6 +43,8 @@ class Endpoints:
     """host:port of the services themselves, behind Envoy."""
     services_ops: str = ""
     """host:port of /metrics, /healthz, /readyz."""
+    services_xds: str = ""
+    """host:port where Envoy is told the endpoints of services."""
     envoy: str = ""
     """host:port of the platform's door."""
     envoy_admin: str = ""
@@ -128,6 +130,7 @@ class Platform:
             kafka_bootstrap=self._kafka.bootstrap if self._kafka else given.get(KAFKA.url, ""),
             services_grpc=self._services.grpc_address if self._services else "",
             services_ops=self._services.ops_address if self._services else "",
+            services_xds=self._services.xds_address if self._services else "",
             envoy=self._envoy.address if self._envoy else "",
             envoy_admin=self._envoy.admin_address if self._envoy else "",
         )
@@ -228,8 +231,8 @@ class Platform:
                 host=self.options.envoy_host,
                 port=port,
                 admin_port=admin_port,
-                services_grpc=self.endpoints.services_grpc,
                 services_ops=self.endpoints.services_ops,
+                services_xds=self.endpoints.services_xds,
             )
 
         self._envoy = Envoy(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from pkg.clock import Clock
 from pkg.errors import Unavailable
@@ -44,6 +44,11 @@ class Board:
             yield event
         finally:
             self._listeners.discard(event)
+
+    async def prepare(self) -> None:
+        """Reads once, if that can be done now, so that edge is ready from the start."""
+        with suppress(Unavailable):
+            await self._read()
 
     async def follow(self) -> None:
         """Follows the registry until cancelled."""
