@@ -14,7 +14,7 @@ from aiokafka import AIOKafkaConsumer
 
 import oofgg
 from oofgg.events.v1 import match_pb2
-from tests.compose.compose_file import ROOT, SERVICES
+from tests.compose.compose_file import PROCESSES, ROOT
 from tests.compose.stage import Container, Stage
 from tests.e2e.matches import PASSWORD, VISIBLE_SECONDS, name_of, play_match, register, until
 
@@ -73,7 +73,7 @@ async def test_a_match_through_envoy_reaches_leaderboard_history_and_kafka(stage
 async def test_processes_know_one_service_each_and_run_as_somebody_without_rights(
     stage: Stage, container_user: int | None
 ) -> None:
-    for service in SERVICES:
+    for service in PROCESSES:
         container = stage.containers[service][0]
         document = json.loads(urllib.request.urlopen(f"http://{container.address}:9001/readyz", timeout=5).read())
         assert list(document["services"]) == [service]
