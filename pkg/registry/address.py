@@ -17,6 +17,8 @@ def advertised_address(bound: str, port: int, told: str) -> str:
     and loopback last. Raises OSError when a name has no address, ValueError when `told` makes no sense.
     """
     host, told_port = _split(told) if told else (_split(bound)[0], None)
+    if told and not host:
+        raise ValueError(f"not host:port: {told!r}")
     if host in _EVERYWHERE:
         host = socket.gethostname()
     try:

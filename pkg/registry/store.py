@@ -118,7 +118,11 @@ class Changes:
             if not self._pubsub.subscribed:
                 await self._pubsub.subscribe(_CHANGED)
                 return  # what was announced before is only seen by looking
-            await self._pubsub.get_message(ignore_subscribe_messages=True, timeout=within)
+            until = asyncio.get_running_loop().time() + within
+            # It also returns, with nothing, when the subscription is confirmed.
+            while (remaining := until - asyncio.get_running_loop().time()) > 0:
+                if await self._pubsub.get_message(ignore_subscribe_messages=True, timeout=remaining) is not None:
+                    return
 
     async def close(self) -> None:
         """Gives the connection back."""
