@@ -161,7 +161,7 @@ def test_a_later_one_that_died_does_not_hide_one_that_speaks() -> None:
     assert view == {"game": (endpoint(speaking),)}
 
 
-_PROCESSES = [process(name, **{"game": SERVING}) for name in "abcd"]
+_PROCESSES = [process(name, game=SERVING) for name in "abcd"]
 _STEPS = st.lists(
     st.tuples(st.sets(st.sampled_from("abcd")), st.sets(st.sampled_from("abcd")), st.floats(0.0, 20.0)), max_size=40
 )
