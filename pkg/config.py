@@ -50,7 +50,7 @@ class Settings(BaseSettings):
         "several addresses, this machine's own is taken. Empty: the bound address, or the host's name.",
     )
     registry_lease_seconds: float = Field(
-        5.0, ge=1, le=30, description="A process that is silent for this long is taken out of Envoy."
+        3.0, ge=1, le=30, description="A process that is silent for this long is taken out of Envoy."
     )
     xds_address: str = Field(
         "127.0.0.1:9002", description="Where `edge` tells Envoy the endpoints of services. Keep it private."

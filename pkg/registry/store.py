@@ -25,7 +25,7 @@ _log = get_logger(__name__)
 _PROCESSES: Final = "{registry}:processes"
 _SEEN: Final = "{registry}:seen"
 _CHANGED: Final = "{registry}:changed"
-_DEADLINE_SECONDS: Final = 2.0
+_DEADLINE_SECONDS: Final = 1.0
 _SWEEP_MILLISECONDS: Final = 60_000
 # Far more than there will ever be at once. Beyond it, those that were renewed longest ago are dropped.
 _MOST_PROCESSES: Final = 4_096

@@ -16,7 +16,7 @@ from services.edge.metrics import EdgeMetrics
 _log = get_logger(__name__)
 
 # The registry is read at every announcement, and so often without one.
-_POLL_SECONDS = 1.0
+_POLL_SECONDS = 0.5
 _RETRY_SECONDS = 0.2
 # Announcements that come together are read together.
 _TOGETHER_SECONDS = 0.02

@@ -18,7 +18,7 @@ from typing import Final
 
 from pkg.registry.process import Process, State
 
-# A reading vouches for this much time before it, at most: what lies further back was not observed.
+# Two readings further apart say nothing of the time between them: nobody knows who could have renewed in it.
 LONGEST_STEP_SECONDS: Final = 2.0
 # Who was silent already when we began to look has this long to renew: the registry may just have come back.
 BENEFIT_SECONDS: Final = 2.0
@@ -70,8 +70,10 @@ class Directory:
 
     def observe(self, readings: Iterable[Reading], at: float) -> View:
         """Takes a reading made at this moment of a clock that never goes back; returns the endpoints after it."""
-        step = 0.0 if self._observed_at is None else min(max(0.0, at - self._observed_at), LONGEST_STEP_SECONDS)
+        step = 0.0 if self._observed_at is None else at - self._observed_at
         self._observed_at = at
+        if step > LONGEST_STEP_SECONDS:
+            step = 0.0
         for known in self._known.values():
             known.silent += step
             known.listed = False

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import aiohttp
 import grpc
 import pytest
 
@@ -193,12 +194,22 @@ async def test_redis_away_and_back_changes_nothing(stage: Stage, player: Player,
 async def test_an_envoy_that_starts_without_edge_serves_as_soon_as_there_is_one(stage: Stage) -> None:
     (edge,) = [each for each in stage.running if each.name == "edge"]
     (envoy,) = [each for each in stage.running if each.name == "envoy"]
+    login = f"http://{stage.envoy_address}/v1/auth/login"
     for each in (edge, envoy):
         await asyncio.to_thread(each.stop)
         stage.running.remove(each)
     await asyncio.to_thread(stage.open_envoy)
-    await asyncio.sleep(1)
-    assert stage.healthy("game") == set()
+
+    async def refuses() -> bool:
+        try:
+            async with aiohttp.ClientSession() as session, session.post(login, json={}) as response:
+                document = await response.json()
+        except aiohttp.ClientConnectionError:  # its port is not open yet
+            return False
+        assert (response.status, document["details"][0]["reason"]) == (503, "BACKEND_UNAVAILABLE")
+        return True
+
+    await until(refuses, "Envoy opens its port and says that nobody is there")
     edge = await asyncio.to_thread(stage.serve, "edge", node="edge")
     await asyncio.to_thread(wait_ready, edge)
     began = time.monotonic()

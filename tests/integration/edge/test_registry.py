@@ -16,6 +16,7 @@ from pkg.registry.registration import Registration
 from pkg.registry.store import Registry
 from tests.integration.calls import eventually
 from tests.integration.conftest import StartServices, free_address
+from tests.integration.game.players import Arena
 
 
 def process(incarnation: str, state: State = State.SERVING) -> Process:
@@ -148,3 +149,20 @@ async def test_a_process_registers_what_it_serves_and_what_it_carries(
     assert sighting.process.services["auth"].load == Load()
     await running.end()
     assert await serves(State.GONE)
+
+
+async def test_load_is_what_a_service_carries(start_services: StartServices, client: redis.Redis) -> None:
+    registry = Registry(client)
+    arena = await Arena.build(await start_services(["auth", "catalog", "game"]))
+    ada = await arena.player("ada")
+    session = await arena.create(ada, min_seats=2, max_seats=2)
+    await arena.join(ada, session.session_id)
+    stream = arena.sessions.Play(metadata=ada)  # a call in flight, even before it says anything
+
+    async def carries(load: Load) -> bool:
+        (sighting,) = await registry.read()
+        return sighting.process.services["game"].load == load
+
+    await eventually(lambda: carries(Load(calls=1, sessions=1)))
+    stream.cancel()
+    await eventually(lambda: carries(Load(calls=0, sessions=1)))
