@@ -14,9 +14,11 @@ import aiohttp
 import grpc
 import pytest
 
+import oofgg
 from oofgg.v1 import session_pb2 as pb
 from oofgg.v1 import session_pb2_grpc
 from tests.e2e.callers import Metadata, make_cast
+from tests.e2e.matches import register
 from tests.integration.edge.conftest import GAMES
 from tests.integration.edge.processes import Running, Stage, wait_ready
 
@@ -35,11 +37,16 @@ class Player:
 
     async def lands(self, node: str = "") -> str:
         """The node that takes a call, with a wish for one in the header."""
+        return (await self.create(node)).placement.node
+
+    async def create(self, node: str = "") -> pb.CreateSessionResponse:
+        """A session for two, with a wish for a node in the header."""
         wish = (("x-oofgg-node", node),) if node else ()
         request = pb.CreateSessionRequest(game_id=self.game_id, min_seats=2, max_seats=2)
-        answer = await self.sessions.CreateSession(request, metadata=(*self.metadata, *wish), timeout=10)
-        landed: str = answer.placement.node
-        return landed
+        answer: pb.CreateSessionResponse = await self.sessions.CreateSession(
+            request, metadata=(*self.metadata, *wish), timeout=10
+        )
+        return answer
 
 
 @pytest.fixture
@@ -215,3 +222,35 @@ async def test_an_envoy_that_starts_without_edge_serves_as_soon_as_there_is_one(
     began = time.monotonic()
     await healthy(stage, addresses(stage, *GAMES))
     print(f"an Envoy without endpoints has them {time.monotonic() - began:.2f} s after edge is ready")
+
+
+async def test_players_go_on_when_the_node_of_their_session_is_killed(stage: Stage, player: Player) -> None:
+    with another(stage, "game-owner") as owner:
+        await asyncio.to_thread(wait_ready, owner)
+        await healthy(stage, addresses(stage, *GAMES, "game-owner"))
+        made = await player.create("game-owner")
+        assert made.placement.node == "game-owner"
+        async with (
+            oofgg.Client(stage.envoy_address, game=player.game_id) as ada,
+            oofgg.Client(stage.envoy_address, game=player.game_id) as bob,
+        ):
+            for client, name in ((ada, "ada"), (bob, "bob")):
+                await register(client, name)
+            session_id = made.session.session_id
+            async with ada.play(session_id) as left, bob.play(session_id) as right, asyncio.timeout(60):
+                await left.send({"move": 1})
+                assert await said(right) == {"move": 1}
+                owner.kill()
+                began = time.monotonic()
+                await left.send({"move": 2})
+                assert await said(right) == {"move": 2}
+                print(f"players go on {time.monotonic() - began:.2f} s after the death of their node")
+                assert (await ada.sessions.get(session_id)).session_id == session_id
+
+
+async def said(stream: oofgg.PlaySession) -> object:
+    """What the next message says."""
+    async for event in stream:
+        if isinstance(event, oofgg.Message):
+            return event.json()
+    raise AssertionError("the stream has ended")

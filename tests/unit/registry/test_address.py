@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import base64
 import socket
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
+from pkg.config import Settings
 from pkg.registry.address import advertised_address
 
+SETTINGS: dict[str, Any] = {
+    "postgres_url": "postgresql://here/x",
+    "redis_url": "redis://here/0",
+    "kafka_bootstrap": "here:1",
+    "master_key": base64.b64encode(b"k" * 32).decode(),
+    "service_secret": "s" * 32,
+}
 NAMES = {
     "here": ["127.0.0.1"],
     "calls": ["203.0.113.7", "127.0.0.1", "203.0.113.8"],
@@ -56,3 +66,14 @@ def test_a_name_without_an_address_says_what_to_set() -> None:
 def test_nonsense(told: str) -> None:
     with pytest.raises((ValueError, OSError)):
         advertised_address("0.0.0.0:9000", 9000, told)
+
+
+@pytest.mark.parametrize("told", ["", "calls", "calls:9000", "10.0.0.7:80", "[fd00::7]:80", "[fd00::7]", "fd00::7"])
+def test_settings_take_addresses(told: str) -> None:
+    assert Settings(**SETTINGS, advertise_address=told).advertise_address == told
+
+
+@pytest.mark.parametrize("told", [":80", "host:", "host:port", "a b:80", "http://host:80", "host:0", "[host"])
+def test_settings_refuse_what_is_none(told: str) -> None:
+    with pytest.raises(ValidationError, match="host:port or a host"):
+        Settings(**SETTINGS, advertise_address=told)
