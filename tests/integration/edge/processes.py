@@ -94,7 +94,8 @@ class Stage:
     def serve(self, *services: str, node: str, **settings: str) -> Running:
         """Starts `python -m services serve …`; returns without waiting."""
         grpc_address, ops_address = free_address(), free_address()
-        base = self.base or Running("", None, Path(), grpc_address, ops_address)  # type: ignore[arg-type]
+        base_grpc = self.base.grpc_address if self.base else grpc_address
+        base_ops = self.base.ops_address if self.base else ops_address
         environment = {key: value for key, value in os.environ.items() if not key.startswith("OOFGG_")} | {
             "OOFGG_ENVIRONMENT": "development",
             "OOFGG_DEVELOPER_SELF_SERVICE": "true",
@@ -105,9 +106,9 @@ class Stage:
             "OOFGG_GRPC_ADDRESS": grpc_address,
             "OOFGG_OPS_ADDRESS": ops_address,
             "OOFGG_XDS_ADDRESS": self.xds_address,
-            "OOFGG_AUTH_ADDRESS": base.grpc_address,
-            "OOFGG_CATALOG_ADDRESS": base.grpc_address,
-            "OOFGG_JWKS_URL": f"http://{base.ops_address}/.well-known/jwks.json",
+            "OOFGG_AUTH_ADDRESS": base_grpc,
+            "OOFGG_CATALOG_ADDRESS": base_grpc,
+            "OOFGG_JWKS_URL": f"http://{base_ops}/.well-known/jwks.json",
             "OOFGG_MASTER_KEY": base64.b64encode(b"k" * 32).decode(),
             "OOFGG_SERVICE_SECRET": "s" * 32,
             **{f"OOFGG_{name.upper()}": value for name, value in settings.items()},
