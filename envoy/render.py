@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
@@ -141,12 +141,14 @@ class Inputs:
     listener: Address
     admin_port: int
     """On 127.0.0.1: whoever reaches it can stop Envoy."""
-    clusters: dict[str, Address]
-    """Where each service of `envoy.routes.CLUSTERS` answers gRPC; names are resolved again every 2 s."""
     tls: Tls | None = None
     traces: Traces | None = None
     jwks: Address
     """The ops HTTP address of `auth`."""
+    edge: Address | None = None
+    """Where `edge` tells the endpoints of services. None takes `clusters`."""
+    clusters: dict[str, Address] = field(default_factory=dict)
+    """Without edge: where each service of `envoy.routes.CLUSTERS` answers gRPC; names are resolved again every 2 s."""
     jwks_path: str = "/.well-known/jwks.json"
     jwks_cache_seconds: int = 60
     """A new signing key has to be published this long before it signs."""
@@ -174,7 +176,9 @@ def render(inputs: Inputs) -> str:
     Raises `envoy.routes.PolicyError` when the protos cannot be routed, ValueError when an address or figure is missing.
     """
     missing = sorted(set(CLUSTERS.values()) - inputs.clusters.keys())
-    if missing:
+    if inputs.edge is not None and inputs.clusters:
+        raise ValueError("name edge, or the addresses of the services, but not both")
+    if inputs.edge is None and missing:
         raise ValueError(f"no address for {', '.join(missing)}")
     if "*" in inputs.cors_origins and inputs.environment is Environment.PRODUCTION:
         raise ValueError("name the CORS origins in production; `*` is for development")
@@ -214,8 +218,9 @@ def render(inputs: Inputs) -> str:
         cors_origins=[_origin_matcher(origin) for origin in inputs.cors_origins],
         routes=routes,
         reflection_services=REFLECTION if inputs.environment is Environment.DEVELOPMENT else (),
+        edge=inputs.edge,
         clusters=[
-            {"name": name, "host": inputs.clusters[name].host, "port": inputs.clusters[name].port}
+            {"name": name, **(asdict(inputs.clusters[name]) if inputs.edge is None else {})}
             for name in sorted(set(CLUSTERS.values()))
         ],
     )

@@ -38,13 +38,14 @@ class App:
     """A service as its composition root offers it to the process.
 
     `checks` name what the service cannot serve without; each raises when that is so. `documents` are JSON
-    documents for the private HTTP port, by path.
+    documents for the private HTTP port, by path. `sessions` counts the live sessions that the service runs.
     """
 
     name: str
     bindings: Sequence[Binding]
     checks: Mapping[str, Check]
     documents: Mapping[str, OpsHandler] = field(default_factory=dict)
+    sessions: Callable[[], int] = lambda: 0
 
 
 @dataclass(frozen=True, slots=True)
