@@ -20,6 +20,6 @@ COPY --from=build /app /app
 # Where a volume for Envoy's configuration is mounted: it takes its mode from here, whoever the user is.
 RUN install -d -m 1777 /srv/envoy
 USER 10001:10001
-EXPOSE 9000 9001
+EXPOSE 9000 9001 9002
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 CMD ["python", "-m", "services", "health"]
 ENTRYPOINT ["python", "-m", "services"]

@@ -47,8 +47,9 @@ def _parser() -> argparse.ArgumentParser:
     rendering.add_argument("--trace-ratio", type=float, default=1.0, help="share of the calls that are traced")
     rendering.add_argument("--admin-port", type=int, default=9901, help="on 127.0.0.1")
     rendering.add_argument("--jwks", type=Address.parse, required=True, metavar="HOST:PORT", help="auth's ops address")
+    rendering.add_argument("--edge", type=Address.parse, metavar="HOST:PORT", help="edge's xDS address")
     for name in sorted(set(CLUSTERS.values())):
-        rendering.add_argument(f"--{name}", type=Address.parse, required=True, metavar="HOST:PORT")
+        rendering.add_argument(f"--{name}", type=Address.parse, metavar="HOST:PORT", help="without edge")
     rendering.add_argument(
         "--cors-origin",
         action="extend",
@@ -105,8 +106,9 @@ def _inputs(told: argparse.Namespace, tls: Tls | None) -> Inputs:
         environment=Environment(told.environment),
         listener=told.listen,
         admin_port=told.admin_port,
-        clusters={name: getattr(told, name) for name in set(CLUSTERS.values())},
         jwks=told.jwks,
+        edge=told.edge,
+        clusters={name: given for name in set(CLUSTERS.values()) if (given := getattr(told, name)) is not None},
         cors_origins=tuple(told.cors_origin),
         trusted_proxies=told.trusted_proxies,
         access_log=not told.no_access_log,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import json
 import re
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import jinja2
 from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
 
 from envoy.certificates import Certificate
+from envoy.classic import ENDPOINTS, SERVICE
 from envoy.replies import local_replies
 from envoy.routes import CLUSTERS, RateClass, Route, public_routes, read_descriptors
 
@@ -142,12 +144,14 @@ class Inputs:
     listener: Address
     admin_port: int
     """On 127.0.0.1: whoever reaches it can stop Envoy."""
-    clusters: dict[str, Address]
-    """Where each service of `envoy.routes.CLUSTERS` answers gRPC; names are resolved again every 2 s."""
     tls: Tls | None = None
     traces: Traces | None = None
     jwks: Address
     """The ops HTTP address of `auth`."""
+    edge: Address | None = None
+    """Where `edge` tells the endpoints of services. None takes `clusters`."""
+    clusters: dict[str, Address] = field(default_factory=dict)
+    """Without edge: where each service of `envoy.routes.CLUSTERS` answers gRPC; names are resolved again every 2 s."""
     jwks_path: str = "/.well-known/jwks.json"
     jwks_cache_seconds: int = 60
     """A new signing key has to be published this long before it signs."""
@@ -175,7 +179,9 @@ def render(inputs: Inputs) -> str:
     Raises `envoy.routes.PolicyError` when the protos cannot be routed, ValueError when an address or figure is missing.
     """
     missing = sorted(set(CLUSTERS.values()) - inputs.clusters.keys())
-    if missing:
+    if inputs.edge is not None and inputs.clusters:
+        raise ValueError("name edge, or the addresses of the services, but not both")
+    if inputs.edge is None and missing:
         raise ValueError(f"no address for {', '.join(missing)}")
     if "*" in inputs.cors_origins and inputs.environment is Environment.PRODUCTION:
         raise ValueError("name the CORS origins in production; `*` is for development")
@@ -202,6 +208,8 @@ def render(inputs: Inputs) -> str:
         stripped_headers=STRIPPED_HEADERS,
         sane_request_id=SANE_REQUEST_ID,
         local_replies=list(local_replies()),
+        json_methods=_json_methods(routes),
+        classic_scripts={f"/{SERVICE}/{endpoint.method}": endpoint.lua for endpoint in ENDPOINTS},
         json_services=sorted({route.service for route in routes if route.json is not None}),
         json_descriptors=base64.b64encode(json_descriptors(descriptors)).decode(),
         address_limits=_buckets(inputs, user=False),
@@ -215,8 +223,9 @@ def render(inputs: Inputs) -> str:
         cors_origins=[_origin_matcher(origin) for origin in inputs.cors_origins],
         routes=routes,
         reflection_services=REFLECTION if inputs.environment is Environment.DEVELOPMENT else (),
+        edge=inputs.edge,
         clusters=[
-            {"name": name, "host": inputs.clusters[name].host, "port": inputs.clusters[name].port}
+            {"name": name, **(asdict(inputs.clusters[name]) if inputs.edge is None else {})}
             for name in sorted(set(CLUSTERS.values()))
         ],
     )
@@ -275,6 +284,15 @@ def _google_rpc(errors: FileDescriptorProto) -> FileDescriptorProto:
             if message_field.type_name:
                 message_field.type_name = message_field.type_name.replace(".oofgg.v1.", ".google.rpc.")
     return file
+
+
+def _json_methods(routes: Sequence[Route]) -> dict[str, list[str]]:
+    """The HTTP methods of every JSON path."""
+    methods: dict[str, list[str]] = {}
+    for route in routes:
+        if route.json is not None:
+            methods.setdefault(route.json.path, []).append(route.json.method)
+    return methods
 
 
 def _origin_matcher(origin: str) -> dict[str, object]:

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 import socket
 from enum import StrEnum
 from pathlib import Path
 from typing import Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+_ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:\[\]]+)(:[1-9]\d{0,4})?|[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*")
 
 
 class Environment(StrEnum):
@@ -43,6 +46,17 @@ class Settings(BaseSettings):
     grpc_address: str = Field("127.0.0.1:9000", description="Where this process serves gRPC.")
     ops_address: str = Field(
         "127.0.0.1:9001", description="Where it serves /metrics, /healthz, /readyz. Keep it private."
+    )
+    advertise_address: str = Field(
+        "",
+        description="`host:port` under which others reach this process's gRPC port, or a host alone. Of a name with "
+        "several addresses, this machine's own is taken. Empty: the bound address, or the host's name.",
+    )
+    registry_lease_seconds: float = Field(
+        3.0, ge=1, le=30, description="A process that is silent for this long is taken out of Envoy."
+    )
+    xds_address: str = Field(
+        "127.0.0.1:9002", description="Where `edge` tells Envoy the endpoints of services. Keep it private."
     )
     auth_address: str = Field("", description="gRPC address of `auth`; empty when this process serves it.")
     catalog_address: str = Field("", description="gRPC address of `catalog`; empty when this process serves it.")
@@ -103,6 +117,13 @@ class Settings(BaseSettings):
     )
     drain_seconds: float = Field(10.0, ge=0, description="Longest wait for calls to finish at shutdown.")
     migrate: bool = Field(False, description="Apply database migrations at start.")
+
+    @field_validator("advertise_address")
+    @classmethod
+    def _is_an_address(cls, value: str) -> str:
+        if value and not _ADDRESS.fullmatch(value):
+            raise ValueError("must be host:port or a host, such as game-1:9000, 10.0.0.7 or [fd00::7]:9000")
+        return value
 
     @model_validator(mode="after")
     def _secrets_are_safe(self) -> Self:

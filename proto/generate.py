@@ -86,11 +86,11 @@ def generate(out: Path, build: Path) -> None:
 
 def describe(sources: list[str], build: Path) -> FileDescriptorSet:
     """Compiles all sources with their imports and comments."""
-    from google.protobuf import descriptor_pb2, duration_pb2, field_mask_pb2, timestamp_pb2
+    from google.protobuf import any_pb2, descriptor_pb2, duration_pb2, field_mask_pb2, struct_pb2, timestamp_pb2
     from protovalidate._gen.buf.validate import validate_pb
 
     imports = FileDescriptorSet()
-    for module in (descriptor_pb2, duration_pb2, timestamp_pb2, field_mask_pb2):
+    for module in (descriptor_pb2, duration_pb2, timestamp_pb2, field_mask_pb2, any_pb2, struct_pb2):
         imports.file.add().ParseFromString(module.DESCRIPTOR.serialized_pb)
     imports.file.add().ParseFromString(validate_pb._DESC.proto.to_binary())
     validate = build / "validate.binpb"

@@ -16,14 +16,12 @@ from typing import Any
 
 from envoy.certificates import LOOPBACK, Certificate, CertificateError, development_certificate
 from envoy.render import Address, Environment, Inputs, Tls, Traces, render, tls_secret
-from envoy.routes import CLUSTERS
 from pkg.embedded.state import write_private
 
 
 def main() -> int:
     """Prints the configuration. The exit code is 1 when the certificate cannot be used."""
     told = json.load(sys.stdin)
-    services = Address.parse(told["services_grpc"])
     try:
         certificate = _certificate(told)
     except CertificateError as error:
@@ -37,8 +35,8 @@ def main() -> int:
         environment=Environment(told["environment"]),
         listener=Address(told["host"], told["port"]),
         admin_port=told["admin_port"],
-        clusters=dict.fromkeys(CLUSTERS.values(), services),
         jwks=Address.parse(told["services_ops"]),
+        edge=Address.parse(told["services_xds"]),
         access_log=told["access_log"],
         cors_origins=tuple(told["cors_origins"]),
         lift_limits_on_loopback=told["lift_limits"],

@@ -17,7 +17,7 @@ from pkg.runtime.host import ServiceDefinition
 from pkg.runtime.serve import serve
 from pkg.telemetry.logs import configure_logging, get_logger
 
-SERVICES = ("catalog", "auth", "game", "scoring")
+SERVICES = ("catalog", "auth", "game", "scoring", "edge")
 
 
 def run(arguments: list[str]) -> int:

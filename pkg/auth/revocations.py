@@ -13,6 +13,7 @@ stream keeps what it knows whatever happens to Redis.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Final
 
 import redis.asyncio as redis
@@ -58,7 +59,7 @@ class Revocations:
         self._client = client
         # Login id → milliseconds of the entry, and the reason; grows in that order.
         self._ended: dict[str, tuple[int, Reason]] = {}
-        self._complete = False
+        self._complete = asyncio.Event()
         self._position = "0"
         self._watchers: dict[str, set[asyncio.Event]] = {}
 
@@ -73,8 +74,14 @@ class Revocations:
 
     async def check(self) -> None:
         """Raises until the stream was seen complete once (a check of health)."""
-        if not self._complete:
+        if not self._complete.is_set():
             raise RuntimeError("it is not known yet which logins have ended")
+
+    async def settle(self, *, within: float) -> None:
+        """Waits until `check` passes, so many seconds at the most."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                await self._complete.wait()
 
     def watch(self, login_id: str) -> asyncio.Event:
         """An event that is set when the login ends, for streams that outlive their token. Hand it to `unwatch`."""
@@ -97,15 +104,17 @@ class Revocations:
         _, marked = await run_of(self._client)
         while await self._read(block=None):
             pass
-        self._complete = self._complete or marked
+        if marked:
+            self._complete.set()
 
     async def follow(self) -> None:
         """Follows the stream until cancelled; waits out a Redis that is away."""
         while True:
             try:
-                if not self._complete:
+                if not self._complete.is_set():
                     await self.load()
-                await self._read(block=_BLOCK_MILLISECONDS if self._complete else _BLOCK_AT_FIRST_MILLISECONDS)
+                known = self._complete.is_set()
+                await self._read(block=_BLOCK_MILLISECONDS if known else _BLOCK_AT_FIRST_MILLISECONDS)
             except (RedisError, OSError, TimeoutError) as error:
                 _log.warning("revocations cannot be followed", error=repr(error))
                 await asyncio.sleep(_RETRY_SECONDS)

@@ -34,10 +34,10 @@ class EnvoyInputs:
     """On loopback."""
     directory: str
     """Envoy's own, for files beside its configuration."""
-    services_grpc: str
-    """host:port of the process that serves all services."""
     services_ops: str
-    """host:port of its JWKS."""
+    """host:port of the JWKS of the process that serves all services."""
+    services_xds: str
+    """host:port where it tells Envoy its endpoints."""
 
 
 RenderEnvoy = Callable[[EnvoyInputs], str]

@@ -44,6 +44,8 @@ class Endpoints:
     """host:port of the services themselves, behind Envoy."""
     services_ops: str = ""
     """host:port of /metrics, /healthz, /readyz."""
+    services_xds: str = ""
+    """host:port where Envoy is told the endpoints of services."""
     envoy: str = ""
     """host:port of the platform's door."""
     envoy_tls: str = ""
@@ -133,6 +135,7 @@ class Platform:
             kafka_bootstrap=self._kafka.bootstrap if self._kafka else given.get(KAFKA.url, ""),
             services_grpc=self._services.grpc_address if self._services else "",
             services_ops=self._services.ops_address if self._services else "",
+            services_xds=self._services.xds_address if self._services else "",
             envoy=self._envoy.address if self._envoy else "",
             envoy_tls=self._envoy.tls_address if self._envoy else "",
             envoy_admin=self._envoy.admin_address if self._envoy else "",
@@ -236,8 +239,8 @@ class Platform:
                 tls_port=tls_port,
                 admin_port=admin_port,
                 directory=str(self.data_dir / ENVOY_DIRECTORY),
-                services_grpc=self.endpoints.services_grpc,
                 services_ops=self.endpoints.services_ops,
+                services_xds=self.endpoints.services_xds,
             )
 
         self._envoy = Envoy(

@@ -50,6 +50,7 @@ class Services:
         self._secret = secret
         self._grpc_port = 0
         self._ops_port = 0
+        self._xds_port = 0
 
     @property
     def grpc_address(self) -> str:
@@ -59,15 +60,20 @@ class Services:
     def ops_address(self) -> str:
         return f"{HOST}:{self._ops_port}"
 
+    @property
+    def xds_address(self) -> str:
+        return f"{HOST}:{self._xds_port}"
+
     def ports(self) -> dict[str, int]:
-        return {"services_grpc": self._grpc_port, "services_ops": self._ops_port}
+        return {"services_grpc": self._grpc_port, "services_ops": self._ops_port, "services_xds": self._xds_port}
 
     def prepare(self, again: bool) -> Command:
         if not again:
-            for port in (self._grpc_port, self._ops_port):
+            for port in (self._grpc_port, self._ops_port, self._xds_port):
                 self._claims.drop(port)
             self._grpc_port = self._claims.claim(self._preferred.pop("services_grpc", None), HOST)
             self._ops_port = self._claims.claim(self._preferred.pop("services_ops", None), HOST)
+            self._xds_port = self._claims.claim(self._preferred.pop("services_xds", None), HOST)
         ours = {"OOFGG_ENVIRONMENT": "development", "OOFGG_NODE": "embedded"}
         if self._environment.get("OOFGG_ENVIRONMENT", "development") == "development":
             ours["OOFGG_DEVELOPER_SELF_SERVICE"] = "true"
@@ -75,7 +81,11 @@ class Services:
             if f"OOFGG_{name}" not in self._environment and f"OOFGG_{name}_FILE" not in self._environment:
                 ours[f"OOFGG_{name}_FILE"] = str(self._secret(name.lower()))
         given = {key: value for key, value in self._environment.items() if key.startswith(("OOFGG_", "PYTHON"))}
-        addresses = {"OOFGG_GRPC_ADDRESS": self.grpc_address, "OOFGG_OPS_ADDRESS": self.ops_address}
+        addresses = {
+            "OOFGG_GRPC_ADDRESS": self.grpc_address,
+            "OOFGG_OPS_ADDRESS": self.ops_address,
+            "OOFGG_XDS_ADDRESS": self.xds_address,
+        }
         return Command(
             self._inputs.argv,
             {**ours, **given, **self._backends, **addresses, "PYTHONUNBUFFERED": "1", **self._inputs.environment},

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
 
 import grpc
 from grpc_health.v1 import health_pb2_grpc
@@ -48,8 +50,29 @@ def build_server(
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
     if reflection is not None:
         reflection.bind(server)
+    return server, _listen(server, address)
+
+
+@asynccontextmanager
+async def open_private_server(
+    address: str, service: str, handlers: Mapping[str, grpc.RpcMethodHandler[Any, Any]]
+) -> AsyncIterator[int]:
+    """Serves one protocol that is not ours, at a port of its own, until left: no pipeline, no reflection.
+
+    Yields the port. Raises OSError when the address is taken.
+    """
+    server = grpc.aio.server(options=_OPTIONS)
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, dict(handlers)),))
+    port = _listen(server, address)
+    await server.start()
     try:
-        port = server.add_insecure_port(address)
+        yield port
+    finally:
+        await server.stop(0.0)
+
+
+def _listen(server: grpc.aio.Server, address: str) -> int:
+    try:
+        return server.add_insecure_port(address)
     except RuntimeError as error:
         raise OSError(f"cannot listen on {address}: {error}") from error
-    return server, port

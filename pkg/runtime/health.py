@@ -14,6 +14,7 @@ from typing import Any
 from grpc_health.v1 import health_pb2
 from grpc_health.v1._async import HealthServicer
 
+from pkg.registry.process import State
 from pkg.runtime.host import App, Check
 from pkg.telemetry.logs import get_logger
 from pkg.telemetry.metrics import Metrics
@@ -65,6 +66,8 @@ class HealthMonitor:
         self._observed = observed
         self._metrics = metrics
         self._last: dict[str, bool] = {}
+        # Set when a service has turned ready or not; cleared by who waits for it.
+        self.changed = asyncio.Event()
 
     async def run(self) -> None:
         """Checks until cancelled."""
@@ -99,12 +102,19 @@ class HealthMonitor:
             await self._set(app.name, False, {})
         await self._set("", False, {})
 
+    def state_of(self, service: str) -> State:
+        """How a service of this process is."""
+        if self.report.draining:
+            return State.DRAINING
+        return State.SERVING if self._last.get(service) else State.NOT_READY
+
     async def _set(self, name: str, up: bool, errors: Mapping[str, str]) -> None:
         if self._last.get(name) is not up:
             if name:
                 failed = {check: error for check, error in errors.items() if error}
                 _log.info("health", name=name, serving=up, **({"failed": failed} if failed else {}))
             self._last[name] = up
+            self.changed.set()
             status = health_pb2.HealthCheckResponse
             await self.servicer.set(name, status.SERVING if up else status.NOT_SERVING)
 

@@ -39,7 +39,7 @@ class App:
     """A service as its composition root offers it to the process.
 
     `checks` name what the service cannot serve without; each raises when that is so. `documents` are JSON
-    documents for the private HTTP port, by path.
+    documents for the private HTTP port, by path. `sessions` counts the live sessions that the service runs.
     """
 
     name: str
@@ -48,6 +48,7 @@ class App:
     documents: Mapping[str, OpsHandler] = field(default_factory=dict)
     export_user: ExportUser | None = None
     """Tells what the service keeps about a person, where it keeps something."""
+    sessions: Callable[[], int] = lambda: 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,13 @@
 """Runs services in a process, from the first connection to the last.
 
-Start: backends, background work, services, gRPC server, health. Shutdown: not ready, a moment for
-Envoy to notice, calls finish, background work ends, everything closes in reverse order.
+Start: backends, background work, services, gRPC server, health, registration. Shutdown: not ready, a moment for
+Envoy to notice, calls finish, the registry is told, background work ends, everything closes in reverse order.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -29,6 +30,10 @@ from pkg.errors import OofggError
 from pkg.events import clients
 from pkg.games import GameDirectory
 from pkg.ids import new_id
+from pkg.registry.address import advertised_address
+from pkg.registry.process import Load, Served
+from pkg.registry.registration import Registration
+from pkg.registry.store import Registry
 from pkg.rpc.pipeline import Pipeline
 from pkg.rpc.quotas import GameQuotas
 from pkg.rpc.reflection import Reflection
@@ -46,6 +51,8 @@ _log = get_logger(__name__)
 
 # A process waits this long for its backends at the start, then gives up and says so.
 _PATIENCE_SECONDS = 30.0
+_RESOLVE_SECONDS = 10.0
+_SETTLE_SECONDS = 2.0
 _AWAY = (OSError, TimeoutError, RedisError, asyncpg.PostgresConnectionError, asyncpg.CannotConnectNowError)
 
 
@@ -63,6 +70,8 @@ async def serve(
         tracing = await _open_tracing(settings, services, stack)
         host = await _open_host(settings, stack, tasks, tracing)
         apps = [await stack.enter_async_context(service.app(host)) for service in services]
+        # `auth` may have to tell what it knows first, and may be one of these apps.
+        await host.revocations.settle(within=_SETTLE_SECONDS)
         monitor = HealthMonitor(
             _with_revocations(apps, host), {"kafka": lambda: check_kafka(settings.kafka_bootstrap)}, host.metrics
         )
@@ -77,8 +86,10 @@ async def serve(
             monitor.servicer,
             Reflection() if settings.environment is Environment.DEVELOPMENT else None,
         )
+        registration = await _registration(host, apps, monitor, port)
         await server.start()
         host.spawn(monitor.run(), name="health")
+        host.spawn(registration.run(), name="registration")
         _log.info("serving", services=[app.name for app in apps], port=port, node=settings.node)
         try:
             if started is not None:
@@ -90,6 +101,7 @@ async def serve(
             await asyncio.sleep(settings.drain_notice_seconds)
         finally:
             await server.stop(settings.drain_seconds if stop.is_set() else 0.0)
+            await registration.leave()
         await host.cancel_background()
     _log.info("stopped")
 
@@ -105,6 +117,30 @@ async def _open_tracing(
     name = services[0].name if len(services) == 1 else "services"
     return await stack.enter_async_context(
         open_tracing(settings.otlp_endpoint, ratio=settings.trace_ratio, service=name, node=settings.node)
+    )
+
+
+async def _registration(host: Host, apps: Sequence[App], monitor: HealthMonitor, port: int) -> Registration:
+    """This process in the registry. Raises OSError when its address is not known."""
+    settings = host.settings
+    async with asyncio.timeout(_RESOLVE_SECONDS):
+        address = await asyncio.to_thread(advertised_address, settings.grpc_address, port, settings.advertise_address)
+    owners = {binding.service.full_name: app.name for app in apps for binding in app.bindings}
+
+    def services() -> dict[str, Served]:
+        calls = Counter[str]()
+        for method, count in host.metrics.in_flight().items():
+            calls[owners.get(method.partition("/")[0], "")] += count
+        return {app.name: Served(monitor.state_of(app.name), Load(calls[app.name], app.sessions())) for app in apps}
+
+    return Registration(
+        Registry(host.redis),
+        incarnation=host.new_id(),
+        node=host.node,
+        address=address,
+        lease_seconds=settings.registry_lease_seconds,
+        services=services,
+        changed=monitor.changed,
     )
 
 

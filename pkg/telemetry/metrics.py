@@ -46,6 +46,11 @@ class Metrics:
         """The metrics of the RPC with this full name, such as `oofgg.v1.AuthService/Login`."""
         return MethodMetrics(name, self._calls, self._latency.labels(name), self._in_flight.labels(name))
 
+    def in_flight(self) -> dict[str, int]:
+        """Calls being served, by the full name of their RPC."""
+        (family,) = self._in_flight.collect()
+        return {sample.labels["method"]: int(sample.value) for sample in family.samples}
+
     def render(self) -> bytes:
         """All metrics in the Prometheus text format."""
         return generate_latest(self.registry)

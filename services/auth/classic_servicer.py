@@ -1,7 +1,7 @@
 """ClassicService on the wire: two JSON endpoints whose failures have the form of their answers.
 
-A failed call's gRPC status becomes the HTTP status; the body that goes with it travels in the trailer `CLASSIC_BODY`,
-from which Envoy makes the answer (envoy/envoy.yaml.j2).
+A failed call's gRPC status becomes the HTTP status, and Envoy gives its message the form of an answer
+(`envoy/classic.py`).
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ _GUEST_LETTERS: Final = "abcdefghjkmnpqrstuvwxyz23456789"
 _RESERVED: Final = """
     abuse account accounts admin administrator all anonymous api auth billing bot contact deleted developer everyone
     guest help here hostmaster info legal me mod moderator news nobody null official oofgg operator owner payments
-    player postmaster privacy root sales security server service staff status store support system team terms
+    postmaster privacy root sales security server service staff status store support system team terms
     undefined unknown user username webmaster www you
 """
 RESERVED: Final = frozenset(_RESERVED.split())

@@ -76,4 +76,5 @@ async def app(host: Host) -> AsyncIterator[App]:
         name="game",
         bindings=[Binding(session_pb2.DESCRIPTOR.services_by_name["SessionService"], servicer)],
         checks={"postgres": database.check, "redis": host.check_redis},
+        sessions=lambda: owner.running,
     )

@@ -62,6 +62,11 @@ class Owner:
         self._pushed = 0
         self._was_available = True
 
+    @property
+    def running(self) -> int:
+        """Sessions that are not over."""
+        return sum(not live.room.session.over for live in self._sessions.values())
+
     def now(self) -> float:
         """Seconds since the epoch."""
         return self._clock.now().timestamp()

@@ -14,6 +14,8 @@ ROOT = Path(__file__).parents[2]
 FILE = ROOT / "docker-compose.yaml"
 BACKENDS = ("postgres", "valkey", "kafka")
 SERVICES = ("auth", "catalog", "game", "scoring")
+# All that is started by `python -m services serve`.
+PROCESSES = (*SERVICES, "edge")
 JOBS = ("envoy-config", "migrate")
 
 _VARIABLE = re.compile(r"\$(?:(?P<escaped>\$)|\{(?P<name>\w+)(?:(?P<kind>:[-?])(?P<text>[^}]*))?\})")

@@ -26,7 +26,7 @@ import yaml
 
 from pkg.embedded import Options, Platform
 from pkg.embedded.binaries import ENVOY, POSTGRES, VALKEY, find
-from tests.compose.compose_file import BACKENDS, ROOT, SERVICES, Compose
+from tests.compose.compose_file import BACKENDS, PROCESSES, ROOT, Compose
 from tests.compose.image import Image
 from tests.compose.names import NameServer
 
@@ -34,7 +34,7 @@ HEALTHY_SECONDS = 60.0
 JOB_SECONDS = 60.0
 STOP_SECONDS = 20.0
 SUPERUSER_PASSWORD = "superuser"
-_HOST = re.compile(rf"(?<![\w.-])({'|'.join((*BACKENDS, *SERVICES))}):(\d+)")
+_HOST = re.compile(rf"(?<![\w.-])({'|'.join((*BACKENDS, *PROCESSES))}):(\d+)")
 
 
 @dataclass
@@ -360,7 +360,18 @@ class Stage:
         def address(match: re.Match[str]) -> str:
             return self._kafka if match[1] == "kafka" else f"{self._address_of(match[1])}:{match[2]}"
 
-        return [self._local_paths(_HOST.sub(address, word).replace("0.0.0.0", container.address)) for word in words]
+        def own(word: str) -> str:
+            """Of a name that several containers share, each takes its own address."""
+            for alias in self._aliases(container.service):
+                word = re.sub(rf"^{re.escape(alias)}:", f"{container.address}:", word)
+            return word.replace("0.0.0.0", container.address)
+
+        return [self._local_paths(_HOST.sub(address, own(word))) for word in words]
+
+    def _aliases(self, service: str) -> list[str]:
+        networks = self._definition(service).get("networks", [])
+        options = networks.values() if isinstance(networks, dict) else []
+        return [alias for option in options for alias in option.get("aliases", [])]
 
     def _local_paths(self, word: str) -> str:
         moved = word.replace("/run/secrets", str(self.directory / "secrets"))

@@ -11,7 +11,7 @@ import pytest
 from pkg.config import Environment, Settings
 from pkg.embedded.valkey import Valkey
 from services.serve import load_settings
-from tests.compose.compose_file import BACKENDS, FILE, JOBS, ROOT, SERVICES, Compose, MissingVariable, load
+from tests.compose.compose_file import BACKENDS, FILE, JOBS, PROCESSES, ROOT, SERVICES, Compose, MissingVariable, load
 
 VARIABLES = {"OOFGG_UID": "1234", "OOFGG_GID": "1235"}
 ALL = sorted(load(VARIABLES).services)
@@ -24,7 +24,7 @@ def services() -> dict[str, dict[str, Any]]:
 
 
 def test_what_there_is() -> None:
-    assert set(ALL) == {*SERVICES, *BACKENDS, *JOBS, "envoy"}
+    assert set(ALL) == {*PROCESSES, *BACKENDS, *JOBS, "envoy"}
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -64,7 +64,7 @@ def test_a_job_runs_once(services: dict[str, dict[str, Any]], name: str) -> None
     assert services[name]["healthcheck"] == {"disable": True}
 
 
-@pytest.mark.parametrize("name", [*SERVICES, "envoy"])
+@pytest.mark.parametrize("name", [*PROCESSES, "envoy"])
 def test_nothing_is_in_the_way_of_several_containers(services: dict[str, dict[str, Any]], name: str) -> None:
     definition = services[name]
     assert not {"container_name", "hostname"} & definition.keys()
@@ -86,10 +86,22 @@ def test_networks_keep_envoy_away_from_the_data(services: dict[str, dict[str, An
     on = {name: {service for service in ALL if name in services[service].get("networks", [])} for name in networks}
     assert on == {
         "public": {"envoy"},
-        "calls": {"envoy", *SERVICES},
-        "data": {"migrate", *SERVICES, *BACKENDS},
+        "calls": {"envoy", *PROCESSES},
+        "data": {"migrate", *PROCESSES, *BACKENDS},
     }
     assert all("networks" in services[name] or services[name]["network_mode"] == "none" for name in ALL)
+
+
+def test_a_container_advertises_its_address_on_the_network_it_shares_with_envoy(
+    services: dict[str, dict[str, Any]],
+) -> None:
+    for name in PROCESSES:
+        alias, port = services[name]["environment"]["OOFGG_ADVERTISE_ADDRESS"].split(":")
+        on = [network for network, options in services[name]["networks"].items() if alias in options.get("aliases", [])]
+        assert on == ["calls"]
+        assert services[name]["environment"]["OOFGG_GRPC_ADDRESS"] == f"0.0.0.0:{port}"
+    assert services["edge"]["environment"]["OOFGG_XDS_ADDRESS"].split(":")[1] == "9002"
+    assert "--edge=edge:9002" in services["envoy-config"]["command"]
 
 
 def test_secrets_come_from_files_that_git_does_not_see(services: dict[str, dict[str, Any]]) -> None:
@@ -103,7 +115,7 @@ def test_secrets_come_from_files_that_git_does_not_see(services: dict[str, dict[
         for variable, value in services[name].get("environment", {}).items():
             assert not re.search(r"(PASSWORD|SECRET|KEY)$", variable), f"{name}: {variable}"
             assert not re.search(r"//[^/@]*:[^/@]+@", str(value)), f"{name}: {variable} holds a password"
-    assert {name for name in ALL if "secrets" in services[name]} == {*SERVICES, "migrate", "postgres"}
+    assert {name for name in ALL if "secrets" in services[name]} == {*PROCESSES, "migrate", "postgres"}
     assert services["envoy-config"].get("environment") is None
 
 
@@ -112,7 +124,7 @@ def test_without_secrets_compose_says_what_to_do() -> None:
         load({})
 
 
-@pytest.mark.parametrize("name", [*SERVICES, "migrate"])
+@pytest.mark.parametrize("name", [*PROCESSES, "migrate"])
 def test_settings_are_those_of_production(
     compose: Compose, project: Any, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
@@ -135,7 +147,7 @@ def test_start_order(services: dict[str, dict[str, Any]]) -> None:
         return condition
 
     assert wants("migrate", "postgres") == "service_healthy"
-    for name in SERVICES:
+    for name in PROCESSES:
         assert wants(name, "migrate") == "service_completed_successfully"
         assert wants(name, "valkey") == "service_healthy"
         assert wants(name, "kafka") == "service_started", "Kafka takes nobody out of service"

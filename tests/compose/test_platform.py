@@ -19,7 +19,7 @@ from aiokafka import AIOKafkaConsumer
 import oofgg
 from envoy.certificates import LOOPBACK, development_certificate
 from oofgg.events.v1 import match_pb2
-from tests.compose.compose_file import ROOT, SERVICES
+from tests.compose.compose_file import PROCESSES, ROOT
 from tests.compose.stage import Container, Stage
 from tests.e2e.matches import PASSWORD, VISIBLE_SECONDS, name_of, play_match, register, until
 
@@ -111,7 +111,7 @@ async def test_tls_with_a_certificate_for_development_until_there_is_another(sta
 async def test_processes_know_one_service_each_and_run_as_somebody_without_rights(
     stage: Stage, container_user: int | None
 ) -> None:
-    for service in SERVICES:
+    for service in PROCESSES:
         container = stage.containers[service][0]
         document = json.loads(urllib.request.urlopen(f"http://{container.address}:9001/readyz", timeout=5).read())
         assert list(document["services"]) == [service]

@@ -12,12 +12,22 @@ from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
-from oofgg.v1 import auth_pb2, auth_pb2_grpc, game_pb2, game_pb2_grpc, history_pb2, leaderboard_pb2, session_pb2
+from oofgg.v1 import (
+    account_pb2,
+    auth_pb2,
+    auth_pb2_grpc,
+    classic_pb2,
+    game_pb2,
+    game_pb2_grpc,
+    history_pb2,
+    leaderboard_pb2,
+    session_pb2,
+)
 from pkg.errors import OofggError
 from pkg.rpc.status import from_rpc_error
 
 PASSWORD = "correct horse"
-MODULES = (auth_pb2, game_pb2, session_pb2, leaderboard_pb2, history_pb2)
+MODULES = (auth_pb2, account_pb2, classic_pb2, game_pb2, session_pb2, leaderboard_pb2, history_pb2)
 SERVICES = [service for module in MODULES for service in module.DESCRIPTOR.services_by_name.values()]
 METHODS = [method for service in SERVICES for method in service.methods]
 # What grpc.aio puts in the place of the server's status when a write meets the end of a stream.

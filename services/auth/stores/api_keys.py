@@ -22,7 +22,7 @@ _BY_DIGEST: Final = f"""
 # To the minute: a key that is exchanged all the time must not write all the time.
 _USED: Final = """
     update api_key set use_time = $2
-    where api_key_id = $1 and coalesce(use_time, '-infinity') < $2 - interval '1 minute'
+    where api_key_id = $1 and coalesce(use_time, '-infinity') < $2::timestamptz - interval '1 minute'
 """
 _LIST: Final = f"""
     select {_COLUMNS} from api_key where game_id = $1 and end_time is null

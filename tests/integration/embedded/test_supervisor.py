@@ -217,7 +217,7 @@ def test_two_platforms_side_by_side(supervise: Supervise, data_dir: Path) -> Non
     one, two = supervise("whole"), supervise("whole", directory=data_dir.with_name("other"))
     one.until_up(), two.until_up()
     ports = [*one.state["ports"].values(), *two.state["ports"].values()]
-    assert len(set(ports)) == len(ports) == 12
+    assert len(set(ports)) == len(ports) == 14
     sql(one, "create table mine ()")
     assert sql(two, "select to_regclass('mine')") is None
 

@@ -6,6 +6,7 @@ import runpy
 from pathlib import Path
 
 from pkg.telemetry.metrics import Metrics
+from services.edge.metrics import EdgeMetrics
 
 REFERENCE = Path(__file__).parents[3] / "docs" / "reference"
 
@@ -18,6 +19,8 @@ def test_generated_pages_are_fresh() -> None:
 
 def test_every_metric_is_documented() -> None:
     page = (REFERENCE / "metrics.md").read_text()
-    names = {family.name for family in Metrics().registry.collect() if family.name.startswith("oofgg_")}
+    registry = Metrics().registry
+    EdgeMetrics(registry)
+    names = {family.name for family in registry.collect() if family.name.startswith("oofgg_")}
     assert names
     assert {name for name in names if f"`{name}" not in page} == set()

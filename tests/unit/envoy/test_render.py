@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
 from envoy.reference import table
@@ -129,3 +130,36 @@ def test_tls_without_what_it_needs(arguments: list[str], message: str) -> None:
     done = on_the_command_line("--tls-listen", "0.0.0.0:8443", *arguments)
     assert done.returncode == 1
     assert message in done.stderr
+
+
+def test_the_command_line_renders_for_edge() -> None:
+    command = [sys.executable, "-m", "envoy", "render", "--jwks", "auth:8081", "--edge", "edge:9002"]
+    printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=30).stdout
+    assert printed == render(replace(INPUTS, clusters={}, edge=Address("edge", 9002), cors_origins=()))
+
+
+def test_with_edge_endpoints_are_dynamic_and_nothing_else() -> None:
+    bootstrap = yaml.safe_load(render(replace(INPUTS, clusters={}, edge=Address("edge", 9002))))
+    assert bootstrap["dynamic_resources"].keys() == {"ads_config"}
+    without = yaml.safe_load(render(INPUTS))
+    static = bootstrap["static_resources"]
+    assert static["listeners"] == without["static_resources"]["listeners"]
+    clusters = {cluster["name"]: cluster for cluster in static["clusters"]}
+    for plain in without["static_resources"]["clusters"]:
+        dynamic = clusters.pop(plain["name"])
+        if plain["name"] == "jwks":
+            assert dynamic == plain
+            continue
+        assert dynamic["type"] == "EDS"
+        assert dynamic["eds_cluster_config"]["service_name"] == plain["name"]
+        assert dynamic["ignore_health_on_host_removal"] is True
+        differing = {"cluster_type", "load_assignment", "type", "eds_cluster_config"}
+        assert {key: value for key, value in dynamic.items() if key not in differing} == {
+            key: value for key, value in plain.items() if key not in differing
+        }
+    assert clusters.keys() == {"edge"}
+
+
+def test_endpoints_come_from_one_place() -> None:
+    with pytest.raises(ValueError, match="not both"):
+        render(replace(INPUTS, edge=Address("edge", 9002)))

@@ -1,0 +1,1 @@
+"""Tells Envoy where the services are."""
