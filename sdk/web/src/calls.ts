@@ -43,7 +43,8 @@ export class Caller {
     for (;;) {
       const authorization = (await rules.authority?.authorization()) ?? "";
       try {
-        const timeoutMs = Math.max(1, deadline - performance.now());
+        // Whole milliseconds: gRPC knows no others.
+        const timeoutMs = Math.max(1, Math.ceil(deadline - performance.now()));
         const options = { headers: headersOf(authorization, node), timeoutMs };
         return await method(request, rules.signal ? { ...options, signal: rules.signal } : options);
       } catch (failure) {

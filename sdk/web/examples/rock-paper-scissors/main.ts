@@ -16,6 +16,7 @@ const told = new URLSearchParams(location.search);
 const client = new Client(told.get("platform") ?? location.origin, {
   game: told.get("game") ?? "",
   storage: sessionStorage, // a reload keeps the login
+  timeoutMs: 5_000,
 });
 let session: WatchedSession | undefined;
 let match: Match | undefined;
