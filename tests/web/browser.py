@@ -45,7 +45,9 @@ class Page:
             await self.do("waitForSelector", f"{selector}:visible:has-text({json.dumps(text)})")
         except BrowserError as error:
             body = await self.do("innerText", "body")
-            raise AssertionError(f"{selector} never showed {text!r}; the page:\n{body}\n{await self.console()}") from error
+            raise AssertionError(
+                f"{selector} never showed {text!r}; the page:\n{body}\n{await self.console()}"
+            ) from error
 
     async def text(self, selector: str) -> str:
         return str(await self.do("textContent", selector) or "").strip()

@@ -139,13 +139,13 @@ async def token_of(page: Page) -> str:
 async def expired(envoy: str, token: str) -> None:
     """Waits until the platform says that this token has expired."""
     async with grpc.aio.insecure_channel(envoy) as channel:
-        stub = auth_pb2_grpc.AuthServiceStub(channel)  # type: ignore[arg-type]
+        stub = auth_pb2_grpc.AuthServiceStub(channel)
 
         async def refused() -> bool:
             try:
                 call: Awaitable[object] = stub.GetAccount(
                     auth_pb2.GetAccountRequest(), metadata=bearer(token), timeout=10
-                )  # type: ignore[assignment]
+                )
                 await call
             except grpc.aio.AioRpcError as error:
                 return oofgg.errors.from_rpc_error(error).reason is oofgg.Reason.TOKEN_EXPIRED
@@ -229,9 +229,7 @@ async def test_a_stream_that_breaks_is_resumed_without_gap_or_repeat(
     assert len(await page.calls("Watch")) > 1
 
 
-async def test_a_page_of_a_foreign_origin_is_refused(
-    browser: Browser, site: Site, envoy: str, game_id: str
-) -> None:
+async def test_a_page_of_a_foreign_origin_is_refused(browser: Browser, site: Site, envoy: str, game_id: str) -> None:
     friend = await browser.page()
     name = await register_on(friend, site.url(envoy, game_id, FRIEND))
     stranger = await browser.page()
