@@ -35,6 +35,7 @@ def pasted(script: str, envoy: str, environment: Mapping[str, str] | None = None
         timeout=PASTE_SECONDS,
         check=False,
         env={**os.environ, **(environment or {})},
+        cwd=ROOT,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -63,6 +63,14 @@ def test_play_by_hand_with_evans(envoy: str, with_tools: WithTools) -> None:
     assert '"payload": "aGVsbG8="' in seen
 
 
+def test_without_reflection_the_committed_description_will_do(envoy: str, with_tools: WithTools) -> None:
+    seen = pasted(account() + section(PAGE, "Without reflection"), envoy, with_tools("curl", "grpcurl"))
+    assert '"username": "grace-' in seen
+    assert "session.proto\n" in seen
+    alone = "grpcurl -import-path build/protos -proto oofgg/v1/session.proto describe oofgg.v1.SessionService"
+    assert "rpc Play (" in pasted(alone, envoy, with_tools("grpcurl"))
+
+
 def test_what_is_refused_says_why(envoy: str, with_tools: WithTools) -> None:
     refused = "grpcurl -plaintext localhost:8080 oofgg.v1.AuthService/GetAccount 2>&1 || true"
     seen = pasted(refused, envoy, with_tools("grpcurl"))

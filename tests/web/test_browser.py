@@ -229,6 +229,20 @@ async def test_a_stream_that_breaks_is_resumed_without_gap_or_repeat(
     assert len(await page.calls("Watch")) > 1
 
 
+async def test_a_second_page_takes_the_seat_and_the_first_is_told(
+    browser: Browser, site: Site, envoy: str, game_id: str
+) -> None:
+    first, second = await browser.page(), await browser.page()
+    name = await register_on(first, site.url(envoy, game_id))
+    session_id = await open_session(first)
+    await second.do("goto", site.url(envoy, game_id, session=session_id))
+    await fill_in(second, name)
+    await second.do("click", "button:text-is('Log in')")
+    await second.do("click", "button:text-is('Play')")
+    await second.shows("#events", f"{name} replaced")
+    await first.shows("#error", "REPLACED: Another connection took this seat.")
+
+
 async def test_a_page_of_a_foreign_origin_is_refused(browser: Browser, site: Site, envoy: str, game_id: str) -> None:
     friend = await browser.page()
     name = await register_on(friend, site.url(envoy, game_id, FRIEND))

@@ -20,6 +20,7 @@ import { Watchdog } from "./watchdog.js";
 
 const OPEN_MS = 10_000;
 const FLUSH_MS = 5_000;
+const LAST_WORD_MS = 2_000;
 const DEFAULT_HEARTBEAT_MS = 10_000;
 // A server that misses two heartbeats is gone; the rest is for the network.
 const MISSED = 2.5;
@@ -292,9 +293,11 @@ export class WatchedSession implements AsyncIterableIterator<Event> {
         this.#changed.wake();
       } catch (failure) {
         const error = fromConnectError(failure);
-        if (error.reason !== "NOT_A_PARTICIPANT") throw error;
-        // The stream is gone, which the server knows before we do; whether the seat is, opening another will tell.
-        throw new OofggError(Code.Unavailable, "UNSPECIFIED", "The stream is gone.");
+        await sleep(LAST_WORD_MS, signal); // the stream knows better why it ends
+        // Without a stream one is no participant either. Whether the seat is gone too, opening another will tell.
+        throw error.reason === "NOT_A_PARTICIPANT"
+          ? new OofggError(Code.Unavailable, "UNSPECIFIED", "The stream is gone.")
+          : error;
       }
     }
   }
