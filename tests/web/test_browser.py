@@ -53,7 +53,6 @@ class Opponent:
     def __init__(self, name: str) -> None:
         self.name = name
         self.hands: asyncio.Queue[Hand] = asyncio.Queue()
-        self.saw: list[oofgg.Event] = []
 
     async def choose(self, _: int) -> Hand:
         return await self.hands.get()
@@ -119,7 +118,7 @@ async def test_a_page_plays_a_match_and_sees_events_as_they_happen(
         await page.shows("#events", f"{bob.name} has chosen")
         assert [call.state for call in await page.calls("Watch")] == ["open"]
         await throw(page, Hand.ROCK)
-        await page.shows("#status", "The match is over.")
+        await page.shows("#status", "The match is over. You have won.")
         seen = await match
     assert [round_.winner for round_ in seen.rounds] == [1, None, 1]
     assert ada in await page.text("#name-left")

@@ -43,7 +43,7 @@ def test_an_example_type_checks(built: None, tmp_path: Path, block: int) -> None
 
 async def test_the_first_example_plays_a_match(built: None, tmp_path: Path, envoy: str, game_id: str) -> None:
     (tmp_path / "example.ts").write_text(BLOCKS[0] + START)
-    bundle = [
+    bundle: list[str | Path] = [
         WEB / "node_modules/.bin/esbuild", "example.ts", "--bundle", "--platform=node", "--format=esm",
         f"--alias:@oofgg/web={WEB / 'dist/index.js'}", "--outfile=example.mjs", "--log-level=warning",
     ]  # fmt: skip

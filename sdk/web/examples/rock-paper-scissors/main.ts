@@ -72,12 +72,19 @@ async function play(sessionId: string): Promise<void> {
   match = undefined;
   thrown = new Map();
   at("session").textContent = sessionId;
+  at("leave").hidden = false;
   at("events").replaceChildren();
   show(game, "Waiting for another player.");
   for await (const event of watched) await react(watched, event);
   await showLobby();
-  status(watched.info.state === SessionState.FINISHED ? "The match is over." : "The session is over.");
+  status(watched.info.state === SessionState.FINISHED ? `The match is over. ${outcome(watched)}` : "The session is over.");
   game.hidden = false; // to look at
+  at("leave").hidden = true;
+}
+
+function outcome(watched: WatchedSession): string {
+  if (watched.info.resultState !== ResultState.AGREED) return "The players do not agree on who has won.";
+  return match?.winner === watched.seat ? "You have won." : "You have lost.";
 }
 
 async function react(watched: WatchedSession, event: Event): Promise<void> {
@@ -118,7 +125,7 @@ async function endRound(watched: WatchedSession, current: Match, { number, hands
   if (current.winner === undefined) {
     askForHand(current);
   } else {
-    status(current.winner === watched.seat ? "You have won." : "You have lost.");
+    status("Waiting for the other player to agree.");
     await watched.finish(current.places, current.score);
   }
 }
