@@ -12,6 +12,7 @@ export CGO_ENABLED=0 GOTOOLCHAIN=local GOFLAGS=-ldflags=-w
 build() { # tool, module, version, package
     local tool=$1 module=$2 version=$3 package=$4 marker="$TOOLS/$1-$3" why
     [ -x "$TOOLS/$tool" ] && [ -e "$marker" ] && return
+    echo "building $tool $version into build/tools (once)"
     rm -f "$TOOLS/$tool" "$TOOLS/$tool".missing
     why=$(
         command -v go > /dev/null || { echo "there is no Go to build it with"; exit; }
@@ -23,6 +24,5 @@ build() { # tool, module, version, package
     if [ -n "$why" ]; then echo "$tool: $why" | tee "$TOOLS/$tool.missing"; else touch "$marker"; fi
 }
 
-echo "building grpcurl and evans into build/tools (once; about a minute)"
 build grpcurl github.com/fullstorydev/grpcurl v1.9.3 ./cmd/grpcurl
 build evans github.com/ktr0731/evans v0.10.11 .

@@ -68,7 +68,7 @@ def site(built: None) -> Iterator[Site]:
 @pytest.fixture(scope="session")
 def platform(site: Site) -> Iterator[Platform]:
     """A platform whose tokens expire while one looks, and whose streams want frequent signs of life."""
-    environment = {"OOFGG_ACCESS_TOKEN_SECONDS": str(TOKEN_SECONDS), "OOFGG_GAME_HEARTBEAT_SECONDS": "2"}
+    environment = {"OOFGG_ACCESS_TOKEN_SECONDS": str(TOKEN_SECONDS), "OOFGG_GAME_HEARTBEAT_SECONDS": "3"}
     with running_platform(environment, (site.origin(FRIEND),)) as started:
         yield started
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -135,22 +136,22 @@ async def token_of(page: Page) -> str:
     return str(json.loads(kept[0])["tokens"]["access"])
 
 
-async def expired(envoy: str, token: str) -> None:
-    """Waits until the platform says that this token has expired."""
+async def refused(envoy: str, token: str, *reasons: oofgg.Reason) -> None:
+    """Waits until the platform refuses this token for one of these reasons."""
     async with grpc.aio.insecure_channel(envoy) as channel:
         stub = auth_pb2_grpc.AuthServiceStub(channel)
 
-        async def refused() -> bool:
+        async def is_refused() -> bool:
             try:
                 call: Awaitable[object] = stub.GetAccount(
                     auth_pb2.GetAccountRequest(), metadata=bearer(token), timeout=10
                 )
                 await call
             except grpc.aio.AioRpcError as error:
-                return oofgg.errors.from_rpc_error(error).reason is oofgg.Reason.TOKEN_EXPIRED
+                return oofgg.errors.from_rpc_error(error).reason in reasons
             return False
 
-        await until(refused, "the end of the token")
+        await until(is_refused, "the end of the token")
 
 
 async def test_a_page_that_comes_back_with_an_expired_token_gets_a_new_one(
@@ -159,7 +160,7 @@ async def test_a_page_that_comes_back_with_an_expired_token_gets_a_new_one(
     page = await browser.page()
     name = await register_on(page, site.url(envoy, game_id))
     old = await token_of(page)
-    await expired(envoy, old)
+    await refused(envoy, old, oofgg.Reason.TOKEN_EXPIRED)
     await page.do("reload")
     await page.shows("#player", name)
     assert [(call.rpc, call.grpc_status) for call in await page.calls()][-3:] == [
@@ -169,6 +170,28 @@ async def test_a_page_that_comes_back_with_an_expired_token_gets_a_new_one(
     ]
     assert await token_of(page) != old
     await open_session(page)
+
+
+async def test_a_page_whose_login_was_ended_asks_for_another(
+    browser: Browser, site: Site, envoy: str, game_id: str
+) -> None:
+    page = await browser.page()
+    name = await register_on(page, site.url(envoy, game_id))
+    async with grpc.aio.insecure_channel(envoy) as channel:
+        stub = auth_pb2_grpc.AuthServiceStub(channel)
+        call: Awaitable[object] = stub.Logout(
+            auth_pb2.LogoutRequest(), metadata=bearer(await token_of(page)), timeout=10
+        )
+        await call
+
+    await refused(envoy, await token_of(page), oofgg.Reason.TOKEN_REVOKED, oofgg.Reason.TOKEN_EXPIRED)
+    await page.do("click", "button:text-is('Play')")
+    await page.do("waitForSelector", "#error:visible")
+    assert re.match("TOKEN_REVOKED|REFRESH_TOKEN_INVALID", await page.text("#error"))
+    assert await page.do("isVisible", "#login")
+    await fill_in(page, name)
+    await page.do("click", "button:text-is('Log in')")
+    await page.shows("#player", name)
 
 
 async def test_tokens_expire_during_a_match_and_nobody_notices(
@@ -182,7 +205,7 @@ async def test_tokens_expire_during_a_match_and_nobody_notices(
         await throw(page, Hand.PAPER)
         await bob.hands.put(Hand.ROCK)
         await page.shows("#score-left", "1")
-        await expired(envoy, first)
+        await refused(envoy, first, oofgg.Reason.TOKEN_EXPIRED)
         await throw(page, Hand.PAPER)
         await bob.hands.put(Hand.ROCK)
         await page.shows("#status", "The match is over.")

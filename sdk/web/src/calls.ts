@@ -13,6 +13,8 @@ export interface Authority {
   authorization(): Promise<string>;
   /** The header with a new token, after the platform refused this one. */
   renewed(refused: string): Promise<string>;
+  /** The login behind this header is over. */
+  ended(refused: string): void;
 }
 
 export interface CallRules {
@@ -60,6 +62,7 @@ export class Caller {
           if (performance.now() + delay >= deadline) throw error;
           await sleep(delay, rules.signal);
         } else {
+          if (error.reason === "TOKEN_REVOKED") rules.authority?.ended(authorization);
           throw error;
         }
       }

@@ -82,6 +82,10 @@ export class LoginKeeper implements Authority {
     return this.#header();
   }
 
+  ended(refused: string): void {
+    if (refused === this.#header()) this.forget();
+  }
+
   #header(): string {
     return this.#tokens ? `Bearer ${this.#tokens.access}` : "";
   }
