@@ -236,7 +236,8 @@ async def test_a_stream_that_breaks_is_resumed_without_gap_or_repeat(
     page = await browser.page()
     await register_on(page, site.url(envoy, game_id))
     session_id = await open_session(page)
-    async with opponent(envoy, game_id, session_id) as (bob, match):
+    # The other player is connected to the services themselves, and goes on while Envoy is away.
+    async with opponent(platform.endpoints.services_grpc, game_id, session_id) as (bob, match):
         await throw(page, Hand.ROCK)
         await bob.hands.put(Hand.SCISSORS)
         await page.shows("#score-left", "1")
