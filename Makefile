@@ -12,7 +12,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 SDK_LOCKS := sdk-oldest sdk-middle
-.PHONY: help demo up secrets backup restore test test-unit test-matrix lint types format proto proto-check proto-baseline breaking lock setup setup-dev clean
+.PHONY: help demo up secrets backup restore test test-unit test-matrix web explorers test-web test-explorers lint types format proto proto-check proto-baseline breaking lock setup setup-dev clean
 
 help: ## Show this
 	@echo "oofgg, an open, self-hosted game backend. Start with \`make demo\`."
@@ -42,6 +42,18 @@ test-unit: setup-dev ## Run the tests that need no backend: seconds
 
 test-matrix: setup-dev ## Run the SDK with the older libraries it supports (installs them)
 	$(BIN)/pytest tests/matrix $(ARGS)
+
+web: sdk/web/node_modules/.done ## Build the browser package, and its examples into build/web (needs Node.js 20 or later)
+	@cd sdk/web && npm run --silent build && npm run --silent examples
+
+explorers: ## Build grpcurl and evans into build/tools (needs Go)
+	@tests/explorers/install.sh
+
+test-web: setup-dev web ## Play in a real browser, and from Node (needs Node.js and Chromium)
+	$(BIN)/pytest tests/web $(ARGS)
+
+test-explorers: setup-dev explorers ## Explore the platform with grpcurl, evans and curl, as the how-to says (needs Go)
+	$(BIN)/pytest tests/explorers $(ARGS)
 
 lint: setup-dev proto-check breaking ## Check style, types, imports, protos and generated code
 	$(BIN)/ruff check $(SOURCES)
@@ -81,7 +93,7 @@ setup: $(VENV)/.platform
 setup-dev: $(VENV)/.dev
 
 clean: ## Remove what was installed and built (not the data in .oofgg)
-	rm -rf $(VENV) $(CODEGEN) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(CODEGEN) build dist sdk/web/node_modules sdk/web/dist sdk/web/src/gen .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -108,4 +120,10 @@ $(CODEGEN)/.done: requirements/codegen.lock
 	@echo "installing the generator for the protos (once)"
 	@$(PYTHON) -m venv $(CODEGEN)
 	@$(CODEGEN)/bin/python -m pip install -q --disable-pip-version-check --no-input --require-hashes -r $<
+	@touch $@
+
+sdk/web/node_modules/.done: sdk/web/package-lock.json
+	@command -v npm > /dev/null || { echo "the browser package needs Node.js 20 or later, with npm" >&2; exit 1; }
+	@echo "installing the packages that the browser package is built with (once)"
+	@cd sdk/web && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@

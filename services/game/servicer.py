@@ -230,15 +230,14 @@ class SessionServicer:
             await stream.run(seat, _after(request.open), (), reads=False)
 
     async def send(self, request: pb.SendRequest, call: Call) -> pb.SendResponse:
-        live, seat = await self._place(request.session_id, call.caller)
-        stream = live.streams.get(seat)
-        if not isinstance(stream, Stream):
-            raise not_watching(request.session_id)
+        live = await self._owner.get(request.session_id)
+        call.caller.require_game(live.room.session.facts.game_id)
+        stream = _stream_of(live, call.caller.user_id)
         stream.hear(request)
         stream.acknowledge(request.ack_flush)
         await stream.has_room()
         ticket = stream.take_commands(request.commands)
-        command = live.room.safe_command(seat)
+        command = live.room.safe_command(stream.receiver.seat)
         await live.confirmed(ticket)
         return pb.SendResponse(ack_command=command)
 
@@ -306,6 +305,18 @@ def _seats(request: pb.CreateSessionRequest, most: int) -> tuple[int, int]:
     if min_seats > max_seats:
         raise invalid_field("min_seats", f"is more than the session has seats ({max_seats})")
     return min_seats, max_seats
+
+
+def _stream_of(live: LiveSession, user_id: str) -> Stream:
+    """The open stream of an account. Raises PermissionDenied(NOT_A_PARTICIPANT).
+
+    Also one whose seat was given up: it ends once what is still on its way is acknowledged.
+    """
+    for stream in live.streams.values():
+        if isinstance(stream, Stream) and stream.user_id == user_id:
+            return stream
+    live.room.session.participant(user_id)
+    raise not_watching(live.session_id)
 
 
 def _after(opening: pb.StreamOpen) -> int | None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import grpc
@@ -16,11 +17,14 @@ from services.up import Choices, options
 
 
 @contextmanager
-def running_platform() -> Iterator[Platform]:
-    """A platform with data of its own; rate limits are lifted, for tests log in a lot."""
+def running_platform(
+    environment: Mapping[str, str] | None = None, cors_origins: tuple[str, ...] = ()
+) -> Iterator[Platform]:
+    """A platform with data and settings of its own; rate limits are lifted, for tests log in a lot."""
     directory = Path(tempfile.mkdtemp(prefix="oofgg-e2e-"))
     directory.chmod(0o711)
-    started = Platform(options(Choices(data_dir=directory, lift_limits=True)))
+    chosen = options(Choices(data_dir=directory, lift_limits=True, cors_origins=cors_origins))
+    started = Platform(replace(chosen, environment={**chosen.environment, **(environment or {})}))
     try:
         started.start()
         yield started

@@ -7,8 +7,6 @@ import io
 import os
 import re
 import shutil
-import subprocess
-from pathlib import Path
 from typing import Any
 
 import grpc
@@ -17,8 +15,7 @@ import pytest
 from pkg.embedded import Platform
 from services.up import describe
 from tests.e2e.callers import make_cast
-
-ROOT = Path(__file__).parents[2]
+from tests.e2e.recipes import ROOT, pasted, section
 
 
 def python_of(page: str) -> dict[str, Any]:
@@ -64,29 +61,12 @@ async def test_tls_how_to(platform: Platform, channel: grpc.aio.Channel) -> None
     assert account.username.startswith("ada-")
 
 
-def pasted(script: str, envoy: str) -> str:
-    """What somebody sees who pastes these lines. Account names are made this run's own."""
-    suffix = os.urandom(3).hex()
-    own = re.sub(r'"(grace|ada)(?=["@])', rf'"\1-{suffix}', script).replace("localhost:8080", envoy)
-    done = subprocess.run(
-        ["bash", "-eu", "-o", "pipefail", "-c", own], capture_output=True, text=True, timeout=60, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def test_exploring_by_hand_is_as_it_says(envoy: str) -> None:
-    tools = [tool for tool in ("curl", "grpcurl") if shutil.which(tool)]
-    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "docs/how-to/explore-by-hand.md").read_text(), re.DOTALL)
-    if "curl" not in tools:
+def test_json_recipes_are_as_they_say(envoy: str) -> None:
+    if shutil.which("curl") is None:
         pytest.skip("there is no curl")
-    if "grpcurl" in tools:
-        seen = pasted("\n".join(blocks), envoy)
-        for told in ("oofgg.v1.SessionService\n", "aGVsbG8=", "RESULT_STATE_AGREED", '"score": "7"'):
-            assert told in seen
-    else:
-        seen = pasted("\n".join(block for block in blocks if "grpcurl" not in block and "rpc " not in block), envoy)
-    assert '"username":"grace-' in seen
+    seen = pasted(section("docs/how-to/explore-by-hand.md", "JSON with curl"), envoy)
+    for told in ('"username":"grace-', '"is_valid":true', '"BAD_CREDENTIALS"', "\n401\n", '"INVALID_FIELD"', "\n400\n"):
+        assert told in seen, told
 
 
 def test_the_lines_that_up_prints_can_be_pasted(platform: Platform) -> None:

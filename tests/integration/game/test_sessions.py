@@ -324,3 +324,24 @@ async def test_a_stream_that_breaks_the_protocol_ends(
             pass
 
     assert await reason_of(exchange()) is reason
+
+
+async def test_who_has_left_can_acknowledge_what_is_still_on_its_way(arena: Arena) -> None:
+    ada, bob, session_id = await arena.duel(flush_window_ms=0)
+    opening = pb.StreamOpen(session_id=session_id, after_seq=0)
+    watch = arena.sessions.Watch(pb.WatchRequest(open=opening), metadata=ada)
+    assert (await asyncio.wait_for(watch.read(), WITHIN)).HasField("opened")
+    async with arena.play(bob, session_id) as other:
+        for number in range(1, 21):  # twice what may be unacknowledged
+            await other.send(say(number, "x" * 8_000))
+            await other.kept(number)
+    await arena.sessions.Leave(pb.LeaveRequest(session_id=session_id), metadata=ada, timeout=WITHIN)
+    last = pb.Event()
+    async with asyncio.timeout(WITHIN):
+        while (response := await watch.read()) is not grpc.aio.EOF:
+            last = response.events[-1] if response.events else last
+            acknowledgement = pb.SendRequest(session_id=session_id, ack_flush=response.flush)
+            if response.flush and last.presence.change != pb.PRESENCE_CHANGE_LEFT:
+                await arena.sessions.Send(acknowledgement, metadata=ada, timeout=WITHIN)
+    assert last.presence.change == pb.PRESENCE_CHANGE_LEFT
+    assert last.presence.seat.seat == 1

@@ -1,0 +1,143 @@
+// The client: one login at one platform.
+import { createClient, type Client as Stub, type Transport } from "@connectrpc/connect";
+import { createGrpcWebTransport } from "@connectrpc/connect-web";
+
+import { Caller, newRequestId, type Authority } from "./calls.js";
+import { AuthService, type Account } from "./gen/oofgg/v1/auth_pb.js";
+import { GameService } from "./gen/oofgg/v1/game_pb.js";
+import { HistoryService } from "./gen/oofgg/v1/history_pb.js";
+import { LeaderboardService } from "./gen/oofgg/v1/leaderboard_pb.js";
+import { SessionService, type FinishResponse, type JoinResponse, type Session } from "./gen/oofgg/v1/session_pb.js";
+import { LoginKeeper, type Login, type LoginStorage } from "./login.js";
+import { resultOf, type Places } from "./results.js";
+import { WatchedSession, type WatchOptions } from "./watch.js";
+
+export interface ClientOptions {
+  /** Log in as a player of this game; without it logins are console logins. */
+  game?: string;
+  /** For each call with its repeats; 15 s when absent. */
+  timeoutMs?: number;
+  /** Keeps the login over a reload of the page, such as `sessionStorage`. One page at a time may use it. */
+  storage?: LoginStorage;
+  /** How calls travel; grpc-web over `fetch` when absent. */
+  transport?: Transport;
+}
+
+export interface SessionOptions {
+  label?: string;
+  attributes?: Record<string, string>;
+  /** Starts when so many seats are taken; 0 means two. */
+  minSeats?: number;
+  maxSeats?: number;
+  /** Longest time between two flushes under load, 0 to 1,000. */
+  flushWindowMs?: number;
+}
+
+/** The generated clients, for what is not wrapped: `client.call(client.stubs.history.getMatch, { matchId })`. */
+export interface Stubs {
+  readonly auth: Stub<typeof AuthService>;
+  readonly games: Stub<typeof GameService>;
+  readonly sessions: Stub<typeof SessionService>;
+  readonly leaderboards: Stub<typeof LeaderboardService>;
+  readonly history: Stub<typeof HistoryService>;
+}
+
+/**
+ * A platform at an address such as `https://play.example.com`, and at most one login there.
+ *
+ * Tokens are renewed by themselves. Calls are repeated while the platform cannot be reached, and then fail with code
+ * Unavailable; everything they fail with is an OofggError.
+ */
+export class Client {
+  readonly game: string;
+  readonly stubs: Stubs;
+  readonly caller: Caller;
+  #login: LoginKeeper;
+
+  constructor(baseUrl: string, options: ClientOptions = {}) {
+    const transport = options.transport ?? createGrpcWebTransport({ baseUrl });
+    this.game = options.game ?? "";
+    this.caller = new Caller(options.timeoutMs ?? 15_000);
+    this.stubs = {
+      auth: createClient(AuthService, transport),
+      games: createClient(GameService, transport),
+      sessions: createClient(SessionService, transport),
+      leaderboards: createClient(LeaderboardService, transport),
+      history: createClient(HistoryService, transport),
+    };
+    this.#login = new LoginKeeper(this.stubs.auth, this.caller, options.storage, `oofgg ${baseUrl} ${this.game}`);
+  }
+
+  /** Who is logged in. */
+  get loginInfo(): Login | undefined {
+    return this.#login.login;
+  }
+
+  /** Where the header with the access token comes from. */
+  get authority(): Authority {
+    return this.#login;
+  }
+
+  /** Creates an account and logs it in. Throws USERNAME_TAKEN, EMAIL_TAKEN, INVALID_FIELD. */
+  async register(username: string, email: string, password: string): Promise<Login> {
+    const request = { username, email, password, gameId: this.game, requestId: newRequestId() };
+    return this.#login.accept(await this.caller.call(this.stubs.auth.register, request, {}), this.game);
+  }
+
+  /** Logs an account in. Throws BAD_CREDENTIALS. */
+  async login(username: string, password: string): Promise<Login> {
+    const request = { username, password, gameId: this.game };
+    return this.#login.accept(await this.caller.call(this.stubs.auth.login, request, {}), this.game);
+  }
+
+  /** Ends the login: its tokens stop working everywhere, its streams end. */
+  async logout(): Promise<void> {
+    await this.call(this.stubs.auth.logout, {});
+    this.#login.forget();
+  }
+
+  /** The account that is logged in. */
+  async account(): Promise<Account> {
+    return present((await this.call(this.stubs.auth.getAccount, {})).account);
+  }
+
+  /** Opens a session. It has no seats yet: watch it, or join. */
+  async createSession(options: SessionOptions = {}): Promise<Session> {
+    const request = { gameId: this.game, ...options, requestId: newRequestId() };
+    return present((await this.call(this.stubs.sessions.createSession, request)).session);
+  }
+
+  /** Takes a seat, or keeps the one the caller has. Throws SESSION_FULL, SESSION_STATE. */
+  join(sessionId: string, team = 0): Promise<JoinResponse> {
+    return this.call(this.stubs.sessions.join, { sessionId, team, requestId: newRequestId() });
+  }
+
+  /** Takes a seat in a session and plays; see WatchedSession. */
+  watch(sessionId: string, options: WatchOptions = {}): Promise<WatchedSession> {
+    return new WatchedSession(this, sessionId, options).opened();
+  }
+
+  /** Gives the seat up. */
+  async leave(sessionId: string): Promise<void> {
+    await this.call(this.stubs.sessions.leave, { sessionId, requestId: newRequestId() });
+  }
+
+  /** States the result: a place per seat, perhaps with scores. Players have to agree. */
+  finish(sessionId: string, places: Places, scores: Places = {}): Promise<FinishResponse> {
+    const request = { sessionId, result: resultOf(places, scores), requestId: newRequestId() };
+    return this.call(this.stubs.sessions.finish, request);
+  }
+
+  /** Makes any unary call of `stubs`, with the login, a deadline and repeats. Throws OofggError. */
+  call<I, O>(method: Unary<I, O>, request: I): Promise<O> {
+    return this.caller.call(method, request, { authority: this.#login });
+  }
+}
+
+type Unary<I, O> = Parameters<typeof Caller.prototype.call<I, O>>[0];
+
+/** A message the platform always sends. */
+function present<T>(message: T | undefined): T {
+  if (message === undefined) throw new TypeError("the platform answered without what was asked for");
+  return message;
+}

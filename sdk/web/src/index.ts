@@ -1,0 +1,18 @@
+// The browser client of oofgg. Everything public is named here.
+export { Client, type ClientOptions, type SessionOptions, type Stubs } from "./client.js";
+export { Code, fromConnectError, OofggError, type FieldViolation, type Reason } from "./errors.js";
+export { type Login, type LoginStorage } from "./login.js";
+export { json, text } from "./payload.js";
+export { type Places } from "./results.js";
+export { WatchedSession, type SendOptions, type WatchOptions } from "./watch.js";
+export { Role, type Account } from "./gen/oofgg/v1/auth_pb.js";
+export {
+  DeliveryClass,
+  PresenceChange,
+  ResultState,
+  SessionState,
+  type Event,
+  type Message,
+  type Seat,
+  type Session,
+} from "./gen/oofgg/v1/session_pb.js";

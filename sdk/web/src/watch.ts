@@ -1,0 +1,312 @@
+// Playing in a session from a browser: one seat, over as many streams as it takes.
+//
+// A page has no bidirectional streams: `Watch` brings the events, and `Send`, one call at a time, carries commands,
+// acknowledgements and signs of life the other way.
+import type { MessageInitShape } from "@bufbuild/protobuf";
+
+import { sleep } from "./backoff.js";
+import { headersOf } from "./calls.js";
+import type { Client } from "./client.js";
+import { Code, fromConnectError, OofggError } from "./errors.js";
+import { DeliveryClass, SessionState, type SendRequestSchema } from "./gen/oofgg/v1/session_pb.js";
+import type { Event, FinishResponse, Session, StreamOpened, WatchResponse } from "./gen/oofgg/v1/session_pb.js";
+import { Gap, Inbox } from "./inbox.js";
+import { Outbox } from "./outbox.js";
+import { encode } from "./payload.js";
+import { ReconnectPolicy } from "./reconnect.js";
+import type { Places } from "./results.js";
+import { Signal } from "./signal.js";
+import { Watchdog } from "./watchdog.js";
+
+const OPEN_MS = 10_000;
+const FLUSH_MS = 5_000;
+const LAST_WORD_MS = 2_000;
+const DEFAULT_HEARTBEAT_MS = 10_000;
+// A server that misses two heartbeats is gone; the rest is for the network.
+const MISSED = 2.5;
+const MOST_PAYLOAD = 64 * 1024;
+const MOST_NAME = 64;
+// An event without its payload, about.
+const EVENT_BYTES = 64;
+
+export interface WatchOptions {
+  /** Team to join, from 1; 0 for none. */
+  team?: number;
+  /** Events begin after this number: by default with the first the session still has; "now" leaves them all out. */
+  after?: bigint | "now";
+  /** A dropped connection is opened again, and given up after so long without one. */
+  reconnectForMs?: number;
+}
+
+export interface SendOptions {
+  /** RELIABLE unless told otherwise. */
+  delivery?: DeliveryClass;
+  /** For LATEST: what this is the newest value of. */
+  key?: string;
+  /** The game's own name for the kind of payload. */
+  kind?: string;
+}
+
+/**
+ * A seat in a session that is being played. Made by `Client.watch`.
+ *
+ * Iterate to receive: RELIABLE events come once each and in order, whatever happens to the connection. Iteration ends
+ * when the session is over or the seat is given up, and throws the OofggError that ends it otherwise, such as REPLACED
+ * when another client took the seat. Keep iterating: who does not is closed as too slow.
+ */
+export class WatchedSession implements AsyncIterableIterator<Event> {
+  #client: Client;
+  #inbox: Inbox;
+  #outbox = new Outbox();
+  #policy: ReconnectPolicy;
+  #node = "";
+  #authorization = "";
+  #connected = false;
+  #ended = false;
+  #error: OofggError | undefined;
+  #beat = false; // the server wants a sign of life
+  #changed = new Signal(); // for who waits for events, room or the end
+  #wake = new Signal(); // for the sender
+  #closing = new AbortController();
+
+  /** Not for games: see `Client.watch`. */
+  constructor(client: Client, sessionId: string, options: WatchOptions) {
+    this.#client = client;
+    this.#inbox = new Inbox(options.after === "now" ? undefined : (options.after ?? 0n));
+    this.#policy = new ReconnectPolicy(options.reconnectForMs ?? 60_000);
+    void this.#run(sessionId, options.team ?? 0);
+  }
+
+  /** The session as far as it was received, which may be ahead of the iteration. */
+  get info(): Session {
+    if (!this.#inbox.session) throw new Error("the session is not open yet");
+    return this.#inbox.session;
+  }
+
+  /** Number of the caller's seat. */
+  get seat(): number {
+    return this.#inbox.seat;
+  }
+
+  /** Whether a stream is open at the moment. */
+  get connected(): boolean {
+    return this.#connected;
+  }
+
+  /**
+   * Sends bytes, text or anything JSON, of at most 64 KiB, to everybody in the session.
+   *
+   * Resolves when it is queued. A RELIABLE command arrives once, whatever happens to the connection, unless the page is
+   * closed first; when 256 of them or 1 MiB are under way, `send` waits. Throws RangeError for what is too large, and
+   * the OofggError that ended the session.
+   */
+  async send(payload: unknown, options: SendOptions = {}): Promise<void> {
+    const { delivery = DeliveryClass.RELIABLE, key = "", kind = "" } = options;
+    const bytes = encode(payload);
+    if (bytes.length > MOST_PAYLOAD) throw new RangeError(`a payload has at most ${MOST_PAYLOAD} bytes`);
+    if (key.length > MOST_NAME || kind.length > MOST_NAME) {
+      throw new RangeError(`kind and key have at most ${MOST_NAME} characters`);
+    }
+    this.#requireOpen();
+    while (delivery === DeliveryClass.RELIABLE && !this.#outbox.hasRoom(bytes.length)) await this.#change();
+    this.#outbox.put(bytes, kind, delivery, key);
+    this.#wake.wake();
+  }
+
+  /** Waits until every RELIABLE command is safe with the platform. Throws the OofggError that ended the session. */
+  async flush(): Promise<void> {
+    while (this.#outbox.unsafe) await this.#change();
+  }
+
+  /** Waits until enough seats are taken. Throws SESSION_STATE if the session ends instead. */
+  async started(): Promise<void> {
+    while (this.info.state === SessionState.CREATED || this.info.state === SessionState.WAITING) await this.#change();
+    this.#requireOpen();
+  }
+
+  /** States the result: a place per seat, `{1: 1, 2: 2}`. The session ends when all agree, or their time is up. */
+  finish(places: Places, scores: Places = {}): Promise<FinishResponse> {
+    return this.#client.finish(this.info.sessionId, places, scores);
+  }
+
+  /** Gives the seat up, which ends the iteration. */
+  leave(): Promise<void> {
+    return this.#client.leave(this.info.sessionId);
+  }
+
+  /** Stops watching, once what was sent is safe or five seconds are over. The seat is kept for a while. */
+  async close(): Promise<void> {
+    const late = sleep(FLUSH_MS, this.#closing.signal).catch(() => undefined);
+    if (!this.#ended && !this.#inbox.over) await Promise.race([this.flush().catch(() => undefined), late]);
+    this.#closing.abort();
+    this.#end(undefined);
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  async next(): Promise<IteratorResult<Event, undefined>> {
+    for (;;) {
+      const event = this.#inbox.take(performance.now());
+      if (event) {
+        if (this.#inbox.ackDue !== undefined) this.#wake.wake();
+        return { done: false, value: event };
+      }
+      if (this.#error) throw this.#error;
+      if (this.#ended) return { done: true, value: undefined };
+      await this.#changed.wait();
+    }
+  }
+
+  /** Resolves when the first stream is open. Throws the OofggError that prevents it. */
+  async opened(): Promise<this> {
+    while (!this.#inbox.session && !this.#ended) await this.#changed.wait();
+    if (this.#error) throw this.#error;
+    return this;
+  }
+
+  #requireOpen(): void {
+    if (this.#error) throw this.#error;
+    if (this.#ended || this.#inbox.over) {
+      throw new OofggError(Code.FailedPrecondition, "SESSION_STATE", "The session is over.");
+    }
+  }
+
+  async #change(): Promise<void> {
+    this.#requireOpen();
+    await this.#changed.wait();
+    this.#requireOpen();
+  }
+
+  #end(error: OofggError | undefined): void {
+    if (!this.#ended) this.#error = error;
+    this.#ended = true;
+    this.#connected = false;
+    this.#changed.wake();
+  }
+
+  async #run(sessionId: string, team: number): Promise<void> {
+    try {
+      await this.#play(sessionId, team);
+      this.#end(undefined);
+    } catch (error) {
+      this.#end(fromConnectError(error));
+    }
+  }
+
+  async #play(sessionId: string, team: number): Promise<void> {
+    const joined = await this.#client.join(sessionId, team);
+    this.#node = joined.placement?.node ?? "";
+    while (!this.#closing.signal.aborted) {
+      const began = performance.now();
+      let error = new OofggError(Code.Unavailable, "UNSPECIFIED", "The stream ended.");
+      try {
+        await this.#stream(sessionId);
+        if (this.#inbox.over) return;
+      } catch (failure) {
+        error = fromConnectError(failure);
+      }
+      if (this.#closing.signal.aborted) return;
+      if (this.#connected) this.#policy.worked(performance.now() - began);
+      this.#connected = false;
+      const retry = this.#policy.next(error, performance.now());
+      await sleep(retry.delayMs, this.#closing.signal);
+      this.#node = retry.node ?? this.#node;
+      if (retry.restart) this.#inbox.afterSeq = undefined;
+      if (retry.renew) await this.#client.authority.renewed(this.#authorization);
+    }
+  }
+
+  /** Serves one stream until the server ends it. Throws what broke it. */
+  async #stream(sessionId: string): Promise<void> {
+    const stop = new AbortController();
+    const signal = AbortSignal.any([stop.signal, this.#closing.signal]);
+    let cause: unknown;
+    const breakOff = (error: unknown): void => {
+      cause ??= error;
+      stop.abort();
+    };
+    const watchdog = new Watchdog(() => {
+      breakOff(new OofggError(Code.DeadlineExceeded, "UNSPECIFIED", "Nothing was heard from the server for too long."));
+    });
+    let heartbeatMs = 0;
+    let sender: Promise<void> | undefined;
+    try {
+      watchdog.expect(OPEN_MS);
+      this.#authorization = await this.#client.authority.authorization();
+      const { afterSeq } = this.#inbox;
+      const open = afterSeq === undefined ? { sessionId } : { sessionId, afterSeq };
+      const headers = headersOf(this.#authorization, this.#node);
+      for await (const response of this.#client.stubs.sessions.watch({ open }, { headers, signal })) {
+        if (response.opened) {
+          heartbeatMs = response.opened.heartbeatMs || DEFAULT_HEARTBEAT_MS;
+          this.#open(response.opened);
+          sender = this.#send(sessionId, signal).catch(breakOff);
+        }
+        watchdog.expect(heartbeatMs * MISSED);
+        this.#take(response);
+      }
+      if (!sender) throw new OofggError(Code.Unavailable, "UNSPECIFIED", "The stream ended before it began.");
+    } catch (failure) {
+      const error = cause ?? failure;
+      throw error instanceof Gap ? new OofggError(Code.Unavailable, "UNSPECIFIED", error.message) : error;
+    } finally {
+      watchdog.rest();
+      stop.abort();
+      await sender;
+    }
+  }
+
+  #open(opened: StreamOpened): void {
+    this.#inbox.open(opened);
+    this.#outbox.reopen(opened.command);
+    this.#beat = false;
+    this.#connected = true;
+  }
+
+  #take(response: WatchResponse): void {
+    const bytes = response.events.reduce((sum, { body }) => {
+      return sum + EVENT_BYTES + (body.case === "message" ? body.value.payload.length : 0);
+    }, 0);
+    this.#outbox.acknowledge(response.ackCommand);
+    this.#beat ||= response.heartbeat !== undefined;
+    this.#inbox.receive(response, bytes, performance.now());
+    this.#changed.wake();
+    this.#wake.wake();
+  }
+
+  /** Sends until the stream is over. Throws the OofggError that makes it useless. */
+  async #send(sessionId: string, signal: AbortSignal): Promise<void> {
+    const { caller, stubs, authority } = this.#client;
+    signal.addEventListener("abort", () => this.#wake.wake(), { once: true });
+    while (!signal.aborted) {
+      const request = this.#compose(sessionId, performance.now());
+      if (!request) {
+        const due = this.#inbox.ackDue;
+        await this.#wake.wait(due && due - performance.now());
+        continue;
+      }
+      try {
+        const response = await caller.call(stubs.sessions.send, request, { authority, node: this.#node, signal });
+        this.#outbox.acknowledge(response.ackCommand);
+        this.#changed.wake();
+      } catch (failure) {
+        const error = fromConnectError(failure);
+        await sleep(LAST_WORD_MS, signal); // the stream knows better why it ends
+        // Without a stream one is no participant either. Whether the seat is gone too, opening another will tell.
+        throw error.reason === "NOT_A_PARTICIPANT"
+          ? new OofggError(Code.Unavailable, "UNSPECIFIED", "The stream is gone.")
+          : error;
+      }
+    }
+  }
+
+  #compose(sessionId: string, now: number): MessageInitShape<typeof SendRequestSchema> | undefined {
+    const commands = this.#outbox.take();
+    const due = this.#inbox.ackDue;
+    if (!commands.length && !this.#beat && (due === undefined || due > now)) return undefined;
+    this.#beat = false;
+    return { sessionId, commands, ackFlush: this.#inbox.acknowledge() };
+  }
+}
