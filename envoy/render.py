@@ -98,7 +98,7 @@ class Limits:
 
 
 DEFAULT_LIMITS = {
-    RateClass.CREDENTIAL: Limits(per_address=Rate(20, 60), per_user=None),
+    RateClass.CREDENTIAL: Limits(per_address=Rate(20, 60), per_user=Rate(10, 20)),
     RateClass.READ: Limits(per_address=Rate(600, 18_000), per_user=Rate(150, 3_000)),
     RateClass.WRITE: Limits(per_address=Rate(300, 9_000), per_user=Rate(60, 1_200)),
     RateClass.STREAM: Limits(per_address=Rate(600, 30_000), per_user=Rate(120, 6_000)),

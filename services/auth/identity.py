@@ -14,7 +14,7 @@ from pkg.config import Settings
 from pkg.db.database import Connection, Database
 from pkg.errors import AlreadyExists, NotFound, PermissionDenied, Reason, Unauthenticated, invalid_field
 from pkg.games import GameDirectory, GameRecord
-from pkg.ids import NewId
+from pkg.ids import NewId, is_id
 from pkg.rpc.call import Call
 from services.auth.accounts import Account, ApiKey, Credentials, Login, LoginRecord, Origin
 from services.auth.audit import Audit, Kind
@@ -260,7 +260,8 @@ class Identity:
         caller.require_console()
         now = self.clock.now()
         async with self.stores.database.transaction() as connection:
-            key = await self.stores.api_keys.end(connection, api_key_id, caller.user_id, now)
+            known = is_id(api_key_id)
+            key = await self.stores.api_keys.end(connection, api_key_id, caller.user_id, now) if known else None
             if key is None:
                 raise NotFound(Reason.API_KEY_NOT_FOUND, "Your games have no such key, or it has ended.")
             await self.stores.logins.revoke_key(connection, api_key_id, now)

@@ -10,7 +10,6 @@ from oofgg.v1 import auth_pb2 as pb
 from pkg.auth.sealing import Sealer
 from pkg.db.database import Connection
 from pkg.db.replies import once
-from pkg.ids import is_id
 from pkg.pagination import decode_time_token, encode_time_token, page_size
 from pkg.rpc.call import Call
 from services.auth.commonest import require_uncommon
@@ -148,8 +147,7 @@ class AuthServicer:
         return pb.ListApiKeysResponse(api_keys=[api_key_message(key) for key in keys[:size]], next_page_token=more)
 
     async def revoke_api_key(self, request: pb.RevokeApiKeyRequest, call: Call) -> pb.RevokeApiKeyResponse:
-        api_key_id = request.api_key_id if is_id(request.api_key_id) else ""
-        await self._identity.revoke_api_key(call.caller, api_key_id, origin_of(call))
+        await self._identity.revoke_api_key(call.caller, request.api_key_id, origin_of(call))
         return pb.RevokeApiKeyResponse()
 
     async def exchange_api_key(self, request: pb.ExchangeApiKeyRequest, call: Call) -> pb.ExchangeApiKeyResponse:

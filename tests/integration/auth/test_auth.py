@@ -252,7 +252,7 @@ async def test_a_login_storm_is_bounded_and_other_calls_go_on(start_services: St
         ["auth", "catalog"],
         password_hash_threads=1,
         password_hash_queue=2,
-        argon2_time=60,
+        argon2_time=600,
         login_failures=100,
         login_failures_per_address=100,
     )

@@ -18,7 +18,7 @@ DESCRIPTOR: google.protobuf.descriptor.FileDescriptor
 
 @typing.final
 class ClassicLoginRequest(google.protobuf.message.Message):
-    """Request of ClassicLogin. What is missing or too long is the answer's `error_message`."""
+    """Request of ClassicLogin."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
