@@ -21,6 +21,7 @@ from pkg.errors import OofggError, Reason
 from pkg.ids import new_id
 from services.auth.audit import Audit, Kind
 from services.auth.stores.accounts import AccountStore
+from services.auth.stores.api_keys import ApiKeyStore
 from services.auth.stores.logins import LoginStore
 from services.auth.stores.signing_keys import SigningKeyStore
 from services.serve import load_settings
@@ -73,6 +74,9 @@ async def _set_role(settings: Settings, username: str, role: CallerRole) -> bool
             await AccountStore(database).set_role(connection, account.user_id, role)
             console = await logins.open_ids(connection, account.user_id, clock.now(), game_id="")
             await logins.end(connection, console, Reason.TOKEN_REVOKED, clock.now())
+            if role is CallerRole.PLAYER:  # keys act as a developer's
+                for api_key_id in await ApiKeyStore(database).end_all(connection, account.user_id, clock.now()):
+                    await logins.revoke_key(connection, api_key_id, clock.now())
             await Audit(database, clock, new_id).note(
                 connection, Kind.ROLE_CHANGED, user_id=account.user_id, actor=OPERATOR, detail=role
             )

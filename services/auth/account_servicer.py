@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from datetime import UTC
 
 from oofgg.v1 import account_pb2 as pb
 from pkg.db.database import Connection
 from pkg.db.replies import once
 from pkg.rpc.call import Call, StreamCall
+from services.auth.accounts import Account
 from services.auth.messages import CALLER_ROLES, account_message, origin_of
 from services.auth.self_service import SelfService
 
@@ -24,8 +25,10 @@ class AccountServicer:
         told = request.account
 
         async def effect(connection: Connection) -> pb.UpdateAccountResponse:
-            new = replace(
-                await self._self_service.account(call.caller),
+            new = Account(
+                user_id=call.caller.user_id,
+                role=call.caller.role,
+                create_time=told.create_time.ToDatetime(UTC),
                 username=told.username,
                 email=told.email,
                 display_name=told.display_name,

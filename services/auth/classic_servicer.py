@@ -21,11 +21,11 @@ class ClassicServicer:
 
     async def classic_login(self, request: pb.ClassicLoginRequest, call: Call) -> pb.ClassicLoginResponse:
         origin = origin_of(call)
-        account = await self._identity.verify_login(request.username, request.password, origin)
-        tokens = await self._identity.login(account, None, origin)
+        verified = await self._identity.verify_login(request.username, request.password, origin)
+        tokens = await self._identity.login(verified, None, origin)
         session = self._identity.issuer.access(tokens.caller, seconds=self._identity.settings.session_token_seconds)
         return pb.ClassicLoginResponse(
-            user_id=account.user_id, nickname=account.nickname, session_token=session.text, success=True
+            user_id=tokens.caller.user_id, nickname=verified.account.nickname, session_token=session.text, success=True
         )
 
     async def validate_session(self, request: pb.ValidateSessionRequest, _: Call) -> pb.ValidateSessionResponse:

@@ -76,8 +76,10 @@ class Guard:
         self._limiter = MovingWindowRateLimiter(storage)
         self._rate = RateLimitItemPerMinute(limits.per_minute)
 
-    async def attempt(self, name: str, address: str) -> bool:
+    async def attempt(self, name: str, user_id: str, address: str) -> bool:
         """Begins a try for this account from this address; tell `succeeded` if it does.
+
+        `name` is what was typed, `user_id` the account of that name, empty where there is none.
 
         Whether, if it fails, the next one has to wait for the first time. Raises ResourceExhausted(LOCKED_OUT) while
         one has to.
@@ -86,22 +88,24 @@ class Guard:
             return False
         limits = self._limits
         by_address = await self._count(_address_counter(address), limits.address_failures)
-        by_account = await self._count(await self._account_counter(name, address), limits.account_failures)
+        by_account = await self._count(await self._account_counter(name, user_id, address), limits.account_failures)
         return by_address or by_account
 
     async def succeeded(self, name: str, user_id: str, address: str) -> None:
-        """Forgets the account's failures, and remembers the address as one of its owner's."""
+        """Forgets the failures this try was counted with, and remembers the address as one of the owner's.
+
+        What strangers failed at stays counted when the owner comes from a known address.
+        """
         if self._spares(address):
             return
         known = _known_key(user_id)
+        counter = await self._account_counter(name, user_id, address)
         await self._take_back(keys=[_address_counter(address)])
         async with self._client.pipeline(transaction=False) as pipeline:
-            pipeline.delete(_account_counter(name))
-            pipeline.delete(_account_counter(name, address))
+            pipeline.delete(counter)
             pipeline.zadd(known, {_hash(address): self._now()})
             pipeline.zremrangebyrank(known, 0, -_MOST_KNOWN - 1)
             pipeline.expire(known, _KNOWN_SECONDS)
-            pipeline.set(_owner_key(name), user_id, ex=_KNOWN_SECONDS)
             await pipeline.execute()
 
     async def spend(self, what: str, subject: str, address: str) -> None:
@@ -127,10 +131,10 @@ class Guard:
             )
         return bool(locks)
 
-    async def _account_counter(self, name: str, address: str) -> str:
+    async def _account_counter(self, name: str, user_id: str, address: str) -> str:
         """That of the owner at this address, or that of all strangers together."""
-        user_id: Any = await self._client.get(_owner_key(name))
-        if user_id is not None and await self._client.zscore(_known_key(user_id.decode()), _hash(address)) is not None:
+        # Asked for nobody, too, so that the answer takes as long for a name that does not exist.
+        if await self._client.zscore(_known_key(user_id), _hash(address)) is not None:
             return _account_counter(name, address)
         return _account_counter(name)
 
@@ -148,10 +152,6 @@ def _account_counter(name: str, owner_address: str = "") -> str:
 
 def _address_counter(address: str) -> str:
     return f"auth:fail:from:{_hash(address)}"
-
-
-def _owner_key(name: str) -> str:
-    return f"auth:owner:{_hash(fold(name))}"
 
 
 def _known_key(user_id: str) -> str:

@@ -83,28 +83,32 @@ class Identity:
         await self.audit.note(connection, Kind.ACCOUNT_CREATED, user_id=account.user_id, origin=origin)
         return await self._open(connection, account, game, origin)
 
-    async def login(self, account: Account, game: GameRecord | None, origin: Origin) -> Tokens:
-        """Logs an account in whose owner it was. Raises ResourceExhausted(QUOTA_EXCEEDED)."""
+    async def login(self, verified: Credentials, game: GameRecord | None, origin: Origin) -> Tokens:
+        """Logs in whoever brought these credentials.
+
+        Raises ResourceExhausted(QUOTA_EXCEEDED), and Unauthenticated(BAD_CREDENTIALS) when the password was changed or
+        the account deleted since they were verified: that has ended all logins, and this one must not outlive it.
+        """
         async with self.stores.database.transaction() as connection:
-            tokens = await self._open(connection, account, game, origin)
+            current = await self.stores.accounts.lock(connection, verified.account.user_id)
+            if current is None or current.password_hash != verified.password_hash:
+                raise bad_credentials()
+            tokens = await self._open(connection, current.account, game, origin)
         self.ended.hint()
         return tokens
 
-    async def verify_login(self, name: str, password: str, origin: Origin) -> Account:
-        """The account of these credentials.
+    async def verify_login(self, name: str, password: str, origin: Origin) -> Credentials:
+        """The account with this name and password.
 
         Raises Unauthenticated(BAD_CREDENTIALS), in the same time for any cause, ResourceExhausted(LOCKED_OUT) after
         too many tries.
         """
-        locks = await self.guard.attempt(name, origin.address)
         credentials = await self.stores.accounts.by_login_name(name)
-        return await self._verify(name, password, credentials, locks, origin)
+        return await self._verify(name, password, credentials, origin)
 
     async def verify_owner(self, credentials: Credentials, password: str, origin: Origin) -> None:
         """Raises as `verify_login` does unless it is the account's password."""
-        name = credentials.account.username
-        locks = await self.guard.attempt(name, origin.address)
-        await self._verify(name, password, credentials, locks, origin)
+        await self._verify(credentials.account.username, password, credentials, origin)
 
     async def login_guest(
         self, device_id: str, game: GameRecord | None, origin: Origin, *, existing_only: bool
@@ -298,20 +302,24 @@ class Identity:
         return key, self.issuer.access(key.caller(), seconds=seconds)
 
     async def _verify(
-        self, name: str, password: str, credentials: Credentials | None, locks: bool, origin: Origin
-    ) -> Account:
+        self, name: str, password: str, credentials: Credentials | None, origin: Origin
+    ) -> Credentials:
         stored = credentials.password_hash if credentials else None
-        verdict = await self.passwords.verify(password, stored)
         user_id = credentials.account.user_id if credentials else ""
+        locks = await self.guard.attempt(name, user_id, origin.address)
+        verdict = await self.passwords.verify(password, stored)
         if credentials is None or not verdict.matches:
             await self.audit.alone(Kind.LOGIN_FAILED, user_id=user_id, origin=origin, detail="bad credentials")
             if locks:
                 await self.audit.alone(Kind.LOCKED_OUT, user_id=user_id, origin=origin)
-            raise Unauthenticated(Reason.BAD_CREDENTIALS, "The username or the password is wrong.")
+            raise bad_credentials()
         await self.guard.succeeded(name, user_id, origin.address)
-        if verdict.renewed is not None and stored is not None:
-            await self.stores.accounts.renew_hash(user_id, stored, verdict.renewed)
-        return credentials.account
+        if verdict.renewed is None or stored is None:
+            return credentials
+        if await self.stores.accounts.renew_hash(user_id, stored, verdict.renewed):
+            return replace(credentials, password_hash=verdict.renewed)
+        # Another login renewed it, or the owner changed the password: what is stored now decides.
+        return await self._verify(name, password, await self.stores.accounts.by_id(user_id), origin)
 
     async def _end(self, caller: Caller, login_ids: list[str], why: str, origin: Origin) -> int:
         now = self.clock.now()
@@ -343,8 +351,12 @@ class Identity:
         return replace(account, devices=1)
 
     async def _open(self, connection: Connection, account: Account, game: GameRecord | None, origin: Origin) -> Tokens:
+        # Two logins of one account come one after the other: where a game allows one, the later ends the earlier.
+        current = await self.stores.accounts.lock(connection, account.user_id)
+        if current is None:
+            raise account_not_found()
         now = self.clock.now()
-        login = Login(self.new_id(), account, game.game_id if game else "")
+        login = Login(self.new_id(), current.account, game.game_id if game else "")
         if game is not None:
             await self.stores.players.join(connection, game.game_id, account.user_id, game.quotas.players, now)
             if game.single_login:
@@ -375,6 +387,11 @@ class Identity:
                 origin=origin,
                 detail="logged in elsewhere",
             )
+
+
+def bad_credentials() -> Unauthenticated:
+    """The one error for a wrong name and a wrong password."""
+    return Unauthenticated(Reason.BAD_CREDENTIALS, "The username or the password is wrong.")
 
 
 def account_not_found() -> NotFound:

@@ -220,7 +220,10 @@ class SelfService:
         self.identity.ended.hint()
 
     async def set_role(self, name: str, role: CallerRole, actor: str, origin: Origin) -> Account:
-        """Gives an account a role and ends its console logins. Raises NotFound(ACCOUNT_NOT_FOUND)."""
+        """Gives an account a role and ends its console logins, and the API keys of one that is a player's from now on.
+
+        Raises NotFound(ACCOUNT_NOT_FOUND).
+        """
         stores, now = self.identity.stores, self.identity.clock.now()
         found = await stores.accounts.by_login_name(name)
         if found is None:
@@ -230,6 +233,9 @@ class SelfService:
             await stores.accounts.set_role(connection, account.user_id, role)
             console = await stores.logins.open_ids(connection, account.user_id, now, game_id="")
             await stores.logins.end(connection, console, Reason.TOKEN_REVOKED, now)
+            if role is CallerRole.PLAYER:  # keys act as a developer's
+                for api_key_id in await stores.api_keys.end_all(connection, account.user_id, now):
+                    await stores.logins.revoke_key(connection, api_key_id, now)
             await self.identity.audit.note(
                 connection, Kind.ROLE_CHANGED, user_id=account.user_id, actor=actor, origin=origin, detail=role
             )

@@ -61,8 +61,8 @@ class AuthServicer:
     async def login(self, request: pb.LoginRequest, call: Call) -> pb.LoginResponse:
         origin = origin_of(call)
         game = await self._identity.game(request.game_id, call)
-        account = await self._identity.verify_login(request.username, request.password, origin)
-        return _tokens(pb.LoginResponse, await self._identity.login(account, game, origin))
+        verified = await self._identity.verify_login(request.username, request.password, origin)
+        return _tokens(pb.LoginResponse, await self._identity.login(verified, game, origin))
 
     async def login_guest(self, request: pb.LoginGuestRequest, call: Call) -> pb.LoginGuestResponse:
         game = await self._identity.game(request.game_id, call)

@@ -115,12 +115,13 @@ class AccountStore:
         """Replaces the hash of the password; None takes the password away."""
         await connection.execute("update account set password_hash = $2 where user_id = $1", user_id, password_hash)
 
-    async def renew_hash(self, user_id: str, old: str, new: str) -> None:
-        """Replaces a hash by one of the same password, unless the password was changed meanwhile."""
+    async def renew_hash(self, user_id: str, old: str, new: str) -> bool:
+        """Replaces a hash by one of the same password; False when another is stored meanwhile."""
         async with self._database.acquire() as connection:
-            await connection.execute(
+            status = await connection.execute(
                 "update account set password_hash = $3 where user_id = $1 and password_hash = $2", user_id, old, new
             )
+        return not status.endswith(" 0")
 
     async def set_role(self, connection: Connection, user_id: str, role: CallerRole) -> None:
         """Gives an account a role."""
@@ -135,6 +136,9 @@ class AccountStore:
         await connection.execute("insert into deleted_account (user_id, delete_time) values ($1, $2)", user_id, now)
         await connection.execute("update game_population p set players = players - 1 from game_player g "
                                  "where g.game_id = p.game_id and g.user_id = $1", user_id)  # fmt: skip
+        # Replies that are kept for repeats tell of the account, too; that of Register is kept under its username.
+        await connection.execute("delete from reply r using account a where a.user_id = $1 "
+                                 "and r.caller in (a.user_id::text, a.username_key)", user_id)  # fmt: skip
         await connection.execute("delete from account where user_id = $1", user_id)
 
 

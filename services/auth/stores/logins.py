@@ -24,6 +24,8 @@ _LOCK_FAMILY: Final = f"""
 """  # noqa: S608
 _STATE: Final = "select use_time, void from refresh_token where token_hash = $1"
 _USE: Final = "update refresh_token set use_time = $2 where token_hash = $1"
+# Its successor was used, so the reply that brought it was not lost.
+_VOID_USED: Final = "update refresh_token set void = true where login_id = $1 and use_time is not null and not void"
 _VOID_UNUSED: Final = "update refresh_token set void = true where login_id = $1 and use_time is null and not void"
 _REFRESHED: Final = "update login set expire_time = $2, refresh_time = $3 where login_id = $1"
 _END: Final = """
@@ -110,6 +112,7 @@ class LoginStore:
                 await self.end(connection, [login.login_id], Reason.TOKEN_REVOKED, now)
                 return Refusal.REUSED, login
         else:
+            await connection.execute(_VOID_USED, login.login_id)
             await connection.execute(_USE, old, now)
         await connection.execute(_REFRESHED, login.login_id, until, now)
         await connection.execute(_ISSUE, new, login.login_id, now)
