@@ -130,6 +130,13 @@ REFUSALS = (
         "parameters.",
     ),
     Refusal(
+        "response.code_details == 'direct_response' && response.code == 400",
+        Code.INVALID_ARGUMENT,
+        400,
+        ErrorReason.ERROR_REASON_INVALID_FIELD,
+        "Parameters belong into the body: an address is in the logs of everybody on the way.",
+    ),
+    Refusal(
         "response.code == 404",
         Code.UNIMPLEMENTED,
         404,
@@ -211,7 +218,7 @@ def _json_reply(refusal: Refusal) -> LocalReply:
     details: list[object] = [{**info, "metadata": {"request_id": "%REQ(x-request-id)%"}}]
     headers = [_REQUEST_ID]
     if refusal.retry_after is not None:
-        details.append({"@type": f"{TYPE_URL}RetryInfo", "retryDelay": f"{refusal.retry_after}s"})
+        details.append({"@type": f"{TYPE_URL}RetryInfo", "retry_delay": f"{refusal.retry_after}s"})
         headers.append(("retry-after", str(math.ceil(refusal.retry_after))))
     return LocalReply(
         expression=refusal.when,
