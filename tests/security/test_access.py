@@ -102,7 +102,7 @@ async def test_whoever_is_nobody_is_refused(channel: grpc.aio.Channel, cast: Cas
 FILLED: dict[str, Callable[[Message], None]] = {
     "CreateApiKey": lambda request: setattr(request, "name", "stolen"),
     "UpdateGame": lambda request: request.update_mask.paths.append("name"),  # type: ignore[attr-defined]
-    "Finish": lambda request: request.result.SetInParent(),  # type: ignore[attr-defined]
+    "Finish": lambda request: request.result.seats.add(seat=1, placement=1),  # type: ignore[attr-defined]
     "SetGameQuotas": lambda request: request.quotas.SetInParent(),  # type: ignore[attr-defined]
 }
 

@@ -114,5 +114,7 @@ async def test_parameters_in_the_address_are_not_read(http: aiohttp.ClientSessio
     async with http.post(LOGIN, params={"username": player[1], "password": PASSWORD}, json={}) as response:
         assert response.status == 400
         assert (await response.json())["success"] is False
-
-
+    login = {"username": player[1], "password": PASSWORD}
+    async with http.post("/v1/auth/login", params=login, json={}) as response:
+        assert response.status == 400
+        assert (await response.json())["details"][0]["reason"] == "INVALID_FIELD"
