@@ -154,8 +154,14 @@ async def test_secrets_stay_where_they_belong(
     await eventually(traced, within=40)
     assert spilled.found_in(b"".join(collector.received)) == []
 
-    logs = dict(files(platform.data_dir / "logs"))
-    assert any(b"/" + mark in content for content in logs.values()), "Envoy's log of calls is not there"
+    logs: dict[str, bytes] = {}
+
+    async def logged() -> bool:
+        """Envoy writes its log of calls every ten seconds."""
+        logs.update(await asyncio.to_thread(lambda: dict(files(platform.data_dir / "logs"))))
+        return any(b"/" + mark in content for content in logs.values())
+
+    await eventually(logged, within=60)
     assert {name: found for name, content in logs.items() if (found := spilled.found_in(content))} == {}
 
 
