@@ -19,7 +19,7 @@ from oofgg.v1 import auth_pb2, auth_pb2_grpc, game_pb2, game_pb2_grpc
 from pkg.errors import Reason
 from pkg.rpc.status import from_rpc_error
 from tests.integration.calls import bearer, register
-from tests.integration.edge.processes import Running, Stage, ready, wait_ready
+from tests.integration.edge.processes import Running, Stage, wait_ready
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -153,7 +153,7 @@ async def test_what_is_ended_while_redis_is_away_is_heard_of_after(stage: Stage,
     await nodes.log_out(gone)
     await asyncio.to_thread(stage.restart_valkey, without_data=True)
     await nodes.until_all_refuse(gone)
-    assert all([await asyncio.to_thread(ready, process) for process in stage.running])
+    await until_ready(*stage.running)
 
 
 async def test_all_that_serves_is_restarted(stage: Stage, nodes: Nodes) -> None:
