@@ -62,12 +62,16 @@ class Platform:
 
     @property
     def pids(self) -> dict[str, int]:
-        """Process ids by the names of the report, the supervisor among them."""
+        """Process ids by the names of the report."""
         running = read_state(self._data_dir)["pids"]
-        found = {name: int(running[program]["pid"]) for name, program in PROGRAMS.items()}
-        if self._process is not None:
-            found["supervisor"] = self._process.pid
-        return found
+        return {name: int(running[program]["pid"]) for name, program in PROGRAMS.items()}
+
+    @property
+    def supervisor(self) -> int:
+        """The process id of the supervisor, the parent of the others."""
+        if self._process is None:
+            raise AssertionError("the platform does not run")
+        return self._process.pid
 
     @property
     def endpoints(self) -> Endpoints:

@@ -27,8 +27,9 @@ type Job struct {
 	InFlight int    `json:"in_flight"`
 	Calls    []Call `json:"calls"`
 
-	// Play: one stream each. Window reliable commands are kept unacknowledged, Batch of them in a request; or, with
-	// Hertz, every stream sends one command at that rate. With neither, streams are only kept open.
+	// Play: one stream each, all of one session. Every stream has Window reliable commands under way that it has not
+	// seen come back, at most Batch of them in a request; or, with Hertz, it sends one command at that rate. With
+	// neither, streams are only kept open, of any sessions.
 	Streams  []Seat  `json:"streams"`
 	Delivery int     `json:"delivery"` // oofgg.v1.DeliveryClass
 	Payload  int     `json:"payload"`  // bytes, at least 8

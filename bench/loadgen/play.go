@@ -14,6 +14,11 @@ import (
 const (
 	latest      = 2 // DELIVERY_CLASS_LATEST
 	openTimeout = 30 * time.Second
+
+	// Flushes are acknowledged as the SDK does it: with the next request, and without one when this much has come or
+	// this much time has passed.
+	ackBytes = 16 * 1024
+	ackDelay = 100 * time.Millisecond
 )
 
 var playStream = grpc.StreamDesc{StreamName: "Play", ClientStreams: true, ServerStreams: true}
@@ -74,10 +79,12 @@ type player struct {
 	stream grpc.ClientStream
 	wake   chan struct{}
 
-	mu    sync.Mutex
-	flush uint64 // to acknowledge; 0 for none
-	ack   uint64 // highest command that is safe
-	beats []uint64
+	mu       sync.Mutex
+	flush    uint64 // to acknowledge; 0 for none
+	size     int    // bytes that it acknowledges
+	since    time.Time
+	received int // events so far
+	beats    []uint64
 }
 
 func (p *player) run(ctx context.Context, connection *grpc.ClientConn, opened func(), start <-chan struct{}) error {
@@ -119,7 +126,9 @@ func (p *player) receive() (Response, error) {
 	if err := p.stream.RecvMsg(&data); err != nil {
 		return Response{}, err
 	}
-	return Scan(data, p.play.job.Hertz > 0)
+	response, err := Scan(data, p.play.job.Hertz > 0)
+	response.Size = len(data)
+	return response, err
 }
 
 func (p *player) read() error {
@@ -131,18 +140,32 @@ func (p *player) read() error {
 		if response.Events > 0 {
 			p.play.counts.Add(response.Events, 0, response.Latencies...)
 		}
-		p.mu.Lock()
-		p.flush = max(p.flush, response.Flush)
-		p.ack = max(p.ack, response.Ack)
-		if response.Asked {
-			p.beats = append(p.beats, response.Nonce)
-		}
-		p.mu.Unlock()
-		select {
-		case p.wake <- struct{}{}:
-		default:
+		if p.note(response) {
+			select {
+			case p.wake <- struct{}{}:
+			default:
+			}
 		}
 	}
+}
+
+// note keeps what has to be said about a response, and tells whether the writer has to look.
+func (p *player) note(response Response) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.received += response.Events
+	if response.Asked {
+		p.beats = append(p.beats, response.Nonce)
+	}
+	first := false
+	if response.Flush > 0 {
+		if p.flush == 0 {
+			p.since, first = time.Now(), true
+		}
+		p.flush = response.Flush
+		p.size += response.Size
+	}
+	return response.Asked || first || p.size >= ackBytes || p.play.job.Window > 0
 }
 
 // write says what there is to say until the context ends. How a stream ended, reading tells.
@@ -154,6 +177,7 @@ func (p *player) write(ctx context.Context, start <-chan struct{}) {
 	period := time.Duration(0)
 	started := false
 	sent := uint64(0)
+	acks := time.NewTimer(time.Hour)
 	for {
 		now := time.Now()
 		var stamps []time.Duration
@@ -162,12 +186,14 @@ func (p *player) write(ctx context.Context, start <-chan struct{}) {
 			due = due.Add(period)
 			tick.Reset(time.Until(due))
 		}
-		flush, ack, beats := p.take()
 		if started && job.Window > 0 {
-			for range uint64(job.Window) - (sent - ack) {
+			// Everybody gets everybody's commands, so this is how many of its own a player has seen come back.
+			for range job.Window + p.seen()/len(job.Streams) - int(sent) {
 				stamps = append(stamps, now.Sub(began))
 			}
 		}
+		flush, beats, wait := p.take(now, len(stamps) > 0)
+		acks.Reset(wait)
 		for _, request := range p.requests(flush, beats, stamps, sent) {
 			if p.stream.SendMsg(request) != nil {
 				return
@@ -182,6 +208,7 @@ func (p *player) write(ctx context.Context, start <-chan struct{}) {
 			return
 		case <-p.wake:
 		case <-ticks:
+		case <-acks.C:
 		case <-start:
 			start, started = nil, true
 			if job.Hertz > 0 {
@@ -195,12 +222,26 @@ func (p *player) write(ctx context.Context, start <-chan struct{}) {
 	}
 }
 
-func (p *player) take() (flush, ack uint64, beats []uint64) {
+func (p *player) seen() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	flush, p.flush = p.flush, 0
+	return p.received
+}
+
+// take returns what is to be said now, and how long what is left can wait.
+func (p *player) take(now time.Time, anyway bool) (flush uint64, beats []uint64, wait time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	beats, p.beats = p.beats, nil
-	return flush, p.ack, beats
+	if p.flush == 0 {
+		return 0, beats, time.Hour
+	}
+	wait = p.since.Add(ackDelay).Sub(now)
+	if !anyway && len(beats) == 0 && p.size < ackBytes && wait > 0 {
+		return 0, beats, wait
+	}
+	flush, p.flush, p.size = p.flush, 0, 0
+	return flush, beats, time.Hour
 }
 
 // requests puts everything into as few requests as the job allows.

@@ -57,9 +57,9 @@ func withToken(ctx context.Context, token string) context.Context {
 
 // Response is what a generator needs to know of an oofgg.v1.PlayResponse.
 type Response struct {
+	Size      int // bytes
 	Events    int
 	Flush     uint64
-	Ack       uint64
 	Opened    bool
 	Asked     bool // a heartbeat wants an answer
 	Nonce     uint64
@@ -80,8 +80,6 @@ func Scan(data []byte, timed bool) (Response, error) {
 			}
 		case 2:
 			response.Flush = value
-		case 3:
-			response.Ack = value
 		case 4:
 			response.Opened = true
 		case 5:

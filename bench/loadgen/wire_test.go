@@ -42,7 +42,7 @@ func TestAResponseIsCountedAndTimed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if response.Events != 2 || response.Flush != 300 || response.Ack != 2 || len(response.Latencies) != 2 {
+	if response.Events != 2 || response.Flush != 300 || len(response.Latencies) != 2 {
 		t.Fatalf("got %+v", response)
 	}
 	if latency := response.Latencies[0]; latency < 0 || latency > time.Minute {
@@ -84,6 +84,30 @@ func TestRequestsHoldAsMuchAsTheJobAllows(t *testing.T) {
 	p := &player{play: &Play{job: Job{}}}
 	if requests := p.requests(9, []uint64{1, 2}, nil, 0); len(requests) != 3 {
 		t.Errorf("an acknowledgement and two heartbeats made %d requests", len(requests))
+	}
+}
+
+func TestAnAcknowledgementWaitsForCompany(t *testing.T) {
+	p := &player{play: &Play{}}
+	if !p.note(Response{Flush: 1, Size: 100}) {
+		t.Fatal("the writer has to know of a first flush, to set its timer")
+	}
+	if flush, _, wait := p.take(time.Now(), false); flush != 0 || wait > ackDelay || wait <= 0 {
+		t.Fatalf("acknowledged %d at once, the next wait is %s", flush, wait)
+	}
+	if p.note(Response{Flush: 2, Size: 100}) {
+		t.Fatal("a second small flush need not wake the writer")
+	}
+	if flush, _, _ := p.take(time.Now(), true); flush != 2 {
+		t.Fatalf("a request that leaves anyway acknowledges %d", flush)
+	}
+	p.note(Response{Flush: 3, Size: ackBytes})
+	if flush, _, _ := p.take(time.Now(), false); flush != 3 {
+		t.Fatalf("much is acknowledged at once, and not %d", flush)
+	}
+	p.note(Response{Flush: 4, Size: 1})
+	if flush, _, _ := p.take(time.Now().Add(ackDelay), false); flush != 4 {
+		t.Fatalf("after a while, and not %d", flush)
 	}
 }
 

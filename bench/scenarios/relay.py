@@ -1,8 +1,8 @@
 """Fan-out of a session: every player's commands go to every player.
 
 A delivery is one event given to one player, the sender's own included where its class has it so. Saturated, every
-player keeps reliable commands unacknowledged, as many as the SDK does, and joins those that may leave into one
-request, as the SDK does; `…_single` sends each command in a request of its own instead.
+player has reliable commands under way that it has not seen come back; what may leave at once leaves in one request, as
+the SDK does it; `…_single` sends each command in a request of its own instead.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from oofgg.v1 import session_pb2 as pb
 
 # At the service, as many connections as Envoy opens to it; at Envoy, one for each player.
 _CONNECTIONS = 2
-_UNACKNOWLEDGED = 256
+# Events under way in a session. Far fewer than a receiver may be behind, far more than fit into one flush.
+_UNDER_WAY = 2_048
 _JOINED = 256
 HERTZ = 20.0
 
@@ -32,7 +33,7 @@ async def saturated(context: Context, *, players: int, envoy: bool, batch: int, 
             players if envoy else _CONNECTIONS,
             streams=seats,
             delivery=pb.DELIVERY_CLASS_RELIABLE,
-            window=_UNACKNOWLEDGED,
+            window=_UNDER_WAY // players,
             batch=batch,
         )
         mark, used = await context.load(job, stage.pids)

@@ -20,15 +20,14 @@ async def start(context: Context) -> Run:
             warm, used_warm = await _start(context, platform, "warm")
             await context.rest(_REST_QUICK if context.quick else _REST_SECONDS)
             memory = {name: megabytes(pid) for name, pid in platform.pids.items()}
+            memory["supervisor"] = megabytes(platform.supervisor) - sum(memory.values())
         finally:
             await platform.stop()
-    # The supervisor is the parent of the others.
-    alone = {**memory, "supervisor": memory["supervisor"] - sum(memory[name] for name in PROGRAMS)}
     values = {
         "start_cold": cold,
         "start_warm": warm,
-        "memory_idle": sum(alone.values()),
-        **{f"memory_idle_{name}": held for name, held in alone.items()},
+        "memory_idle": sum(memory.values()),
+        **{f"memory_idle_{name}": held for name, held in memory.items()},
     }
     spoilt = max(used_cold, used_warm, key=lambda used: used.other)
     return Run(values, spoilt)
