@@ -204,7 +204,7 @@ class Stream:
                 await self._wait(ends_at)
             elif due > now + _TIMER_SECONDS:
                 await self._wait(due)
-            elif flush := receiver.take(now):
+            elif flush := receiver.take(max(now, due)):
                 await self._write(flush.body + trailer(flush.number, flush.ack_command))
 
     async def _wait(self, until: float | None) -> None:
