@@ -64,14 +64,18 @@ async def _measure(
 def _options(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench ARGS=…", description=__doc__.partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="a second for each scenario: shows that all of it runs")
-    parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="groups or scenarios; others stay as they are")
+    parser.add_argument(
+        "--only", nargs="+", default=[], metavar="NAME", help="groups or scenarios; others stay as they are"
+    )
     parser.add_argument("--runs", type=int, default=3, help="runs of each scenario (default: 3)")
     parser.add_argument("--seconds", type=float, default=5.0, help="length of a run (default: 5)")
     parser.add_argument("--warm-up", type=float, default=2.0, help="seconds of load before it counts (default: 2)")
     parser.add_argument("--tolerance", type=float, default=0.15, metavar="CORES",
                         help="other load that spoils no run (default: 0.15; inf takes every run)")  # fmt: skip
     parser.add_argument("--attempts", type=int, default=3, help="how often a spoiled run is tried (default: 3)")
-    parser.add_argument("--patience", type=float, default=30.0, help="seconds to wait for a quiet machine (default: 30)")
+    parser.add_argument(
+        "--patience", type=float, default=30.0, help="seconds to wait for a quiet machine (default: 30)"
+    )
     parser.add_argument("--allow-missing", action="store_true", help="exit 0 although a figure is missing")
     parser.add_argument("--output", type=Path, help="where to write (default: bench/results/latest.json)")
     parser.add_argument("--built", action="store_true", help="take build/loadgen as it is")

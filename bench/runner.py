@@ -108,9 +108,7 @@ class Runner:
             await self._rule.wait(context.tell)
             try:
                 run = await scenario.measure(context)
-                reason = self._rule.verdict(
-                    run.used, saturated=run.saturated, failed=run.failed, failure=run.failure
-                )
+                reason = self._rule.verdict(run.used, saturated=run.saturated, failed=run.failed, failure=run.failure)
             except (BenchError, grpc.aio.AioRpcError, psutil.NoSuchProcess, TimeoutError) as error:
                 await asyncio.sleep(0)  # a cancellation goes first
                 run, reason = None, f"{type(error).__name__}: {error}"

@@ -22,9 +22,7 @@ async def engine(context: Context) -> Run:
 
 
 def _measure(commands: int) -> Mapping[str, float]:
-    return {
-        f"engine_{load.name}": saturate(load, _PLAYERS, commands).microseconds for load in LOADS
-    }
+    return {f"engine_{load.name}": saturate(load, _PLAYERS, commands).microseconds for load in LOADS}
 
 
 GROUP = Group(

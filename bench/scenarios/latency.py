@@ -17,7 +17,13 @@ DEFAULT_WINDOW_MS = 20
 
 
 async def measure(
-    context: Context, *, players: int, window_ms: int | None, delivery: pb.DeliveryClass.ValueType, envoy: bool, name: str
+    context: Context,
+    *,
+    players: int,
+    window_ms: int | None,
+    delivery: pb.DeliveryClass.ValueType,
+    envoy: bool,
+    name: str,
 ) -> Run:
     """Latencies in milliseconds."""
     stage = context.platform

@@ -18,11 +18,7 @@ async def logins(context: Context) -> Run:
     stage = context.platform
     players = await stage.players(_ACCOUNTS)
     calls = [
-        Call(
-            auth_pb2.LoginRequest(
-                username=player.name, password=PASSWORD, game_id=stage.game_id
-            ).SerializeToString()
-        )
+        Call(auth_pb2.LoginRequest(username=player.name, password=PASSWORD, game_id=stage.game_id).SerializeToString())
         for player in players
     ]
     job = Job(

@@ -19,13 +19,9 @@ async def idle(context: Context) -> Run:
     stage = context.platform
     async with AsyncExitStack() as stack:
         sessions = _SESSIONS_QUICK if context.quick else _SESSIONS
-        seats = [
-            seat for _ in range(sessions) for seat in await stack.enter_async_context(stage.session(_SEATS))
-        ]
+        seats = [seat for _ in range(sessions) for seat in await stack.enter_async_context(stage.session(_SEATS))]
         before, began = megabytes(stage.pids["service"]), snapshot(stage.pids)
-        job = Job(
-            "play", stage.endpoints.service, 2, streams=seats, delivery=pb.DELIVERY_CLASS_RELIABLE
-        )
+        job = Job("play", stage.endpoints.service, 2, streams=seats, delivery=pb.DELIVERY_CLASS_RELIABLE)
         async with running(job):
             await context.rest(context.seconds)
             used = usage(began, snapshot(stage.pids))
