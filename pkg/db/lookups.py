@@ -35,8 +35,8 @@ class Lookup(Generic[K, V]):
     """Whoever asks while a statement is under way shares the next one with all who do.
 
     Idle, a caller gets a statement of its own at once; busy, statements grow instead of queueing for connections. A row
-    is never read before it was asked for. The statement of many runs as a part of one of their calls, so no task is left
-    behind; when that call is cancelled or has no more time, another one does it.
+    is never read before it was asked for. The statement of many runs as a part of one of their calls, so no task is
+    left behind; when that call is cancelled or has no more time, another one does it.
     """
 
     def __init__(self, fetch: Callable[[list[K]], Awaitable[Mapping[K, V]]]) -> None:

@@ -135,10 +135,8 @@ class AuthServicer:
 
 
 def _account(account: Account) -> pb.Account:
-    return pb.Account(
-        user_id=account.user_id,
-        username=account.username,
-        email=account.email,
-        role=_ROLES[account.role],
-        create_time=account.create_time,
+    message = pb.Account(
+        user_id=account.user_id, username=account.username, email=account.email, role=_ROLES[account.role]
     )
+    message.create_time.FromDatetime(account.create_time)
+    return message
