@@ -68,7 +68,9 @@ class Pacer:
     def spend(self, now: float) -> None:
         """There was one."""
         if self.window:
-            self._free_at = (floor((now - self.phase) / self.window) + 1) * self.window + self.phase
+            # The end of a window belongs to the next one, although floats may fall short of it.
+            number = floor((now - self.phase) / self.window + 0.001)
+            self._free_at = (number + 1) * self.window + self.phase
 
 
 class Receiver:

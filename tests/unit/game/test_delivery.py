@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from services.game.delivery import AckError, DeliveryLimits, Receiver
+from services.game.delivery import AckError, DeliveryLimits, Pacer, Receiver
 from services.game.order import LATEST, VOLATILE, Tail
 from tests.unit.game.model import Said, connect, drain, keep, lines, room
 
@@ -47,6 +49,21 @@ def test_busy_receivers_of_a_session_are_due_together() -> None:
     keep(made)
     first, second = (receiver.due(10.002) for receiver in receivers)
     assert first == second
+
+
+@given(
+    window=st.sampled_from([0.001, 0.005, 0.02, 0.05, 1.0]),
+    share=st.floats(0, 1, exclude_max=True),
+    now=st.floats(0, 1e7),
+)
+def test_a_flush_at_the_end_of_a_window_is_the_one_of_the_next(window: float, share: float, now: float) -> None:
+    pacer = Pacer(window, window * share)
+    pacer.spend(now)
+    for _ in range(20):
+        end = pacer.due(now)
+        assert now < end <= now + window * 1.01
+        now = end
+        pacer.spend(now)
 
 
 def test_a_window_of_zero_never_waits() -> None:
