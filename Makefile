@@ -12,7 +12,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 SDK_LOCKS := sdk-oldest sdk-middle
-.PHONY: help demo up secrets backup restore test test-unit test-matrix lint types format proto proto-check proto-baseline breaking lock setup setup-dev clean
+.PHONY: help demo up secrets backup restore test test-unit test-matrix bench lint types format proto proto-check proto-baseline breaking lock setup setup-dev clean
 
 help: ## Show this
 	@echo "oofgg, an open, self-hosted game backend. Start with \`make demo\`."
@@ -42,6 +42,9 @@ test-unit: setup-dev ## Run the tests that need no backend: seconds
 
 test-matrix: setup-dev ## Run the SDK with the older libraries it supports (installs them)
 	$(BIN)/pytest tests/matrix $(ARGS)
+
+bench: setup-dev ## Measure the platform, write docs/performance.md (needs Go; ARGS=--quick, ARGS=--help)
+	@$(BIN)/python -m bench $(ARGS)
 
 lint: setup-dev proto-check breaking ## Check style, types, imports, protos and generated code
 	$(BIN)/ruff check $(SOURCES)
