@@ -1,6 +1,7 @@
 """`make bench`: measures the platform and writes bench/results/latest.json and docs/performance.md.
 
-Exit code 0 when every figure was taken, 1 when one is missing, 2 when something that is needed is not there.
+Exit code: 0 when every figure was taken, 1 when one is missing, 2 when something that is needed is not there, 130 when
+it was asked to end.
 """
 
 from __future__ import annotations
@@ -8,10 +9,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import math
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from bench import page
 from bench.generator import PROGRAM, ROOT, BenchError, build
@@ -40,6 +42,9 @@ def main(arguments: list[str]) -> int:
     except BenchError as error:
         print(f"\n{error}", file=sys.stderr)
         return 2
+    except asyncio.CancelledError:
+        print("\nended; nothing was written", file=sys.stderr)
+        return 130
     write(output, document)
     print(f"\n{page.table(document)}\n{output}")
     if output == LATEST:
@@ -54,6 +59,9 @@ async def _measure(
     groups: Sequence[Group], plan: Plan, rule: Rule, *, built: bool, before: dict[str, Any]
 ) -> dict[str, Any]:
     progress = Progress()
+    # Asked to end, it takes down what it has started.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, cast("asyncio.Task[Any]", asyncio.current_task()).cancel)
     if not built or not PROGRAM.exists():
         progress.note("the load generator is built")
         await build()
