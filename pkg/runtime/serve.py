@@ -7,7 +7,6 @@ Envoy to notice, calls finish, background work ends, everything closes in revers
 from __future__ import annotations
 
 import asyncio
-import gc
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 
@@ -70,10 +69,6 @@ async def serve(
             Reflection() if settings.environment is Environment.DEVELOPMENT else None,
         )
         await server.start()
-        # What was made up to here stays. Left to the collector, each of its full rounds would walk over all of it and
-        # stall every stream for tens of milliseconds.
-        gc.collect()
-        gc.freeze()
         host.spawn(monitor.run(), name="health")
         _log.info("serving", services=[app.name for app in apps], port=port, node=settings.node)
         try:
