@@ -1,4 +1,4 @@
-"""The registry of all scenarios, in the order in which they run."""
+"""The registry of all scenarios, in the order of the report."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from bench.scenario import Group
 from bench.scenarios import engine, latency, login, relay, results, startup, streams, unary
 
 GROUPS: tuple[Group, ...] = (
-    engine.GROUP,
-    startup.GROUP,
     unary.GROUP,
     login.GROUP,
     relay.GROUP,
     latency.GROUP,
     streams.GROUP,
     results.GROUP,
+    startup.GROUP,
+    engine.GROUP,
 )

@@ -47,7 +47,10 @@ def _scenario(
     window = "default" if window_ms is None else str(window_ms)
     name = f"latency_{players}_20hz_window_{window}{'_envoy' if envoy else ''}"
     kind = "RELIABLE" if delivery == pb.DELIVERY_CLASS_RELIABLE else "LATEST"
-    title = f"Latency, {players} players × 20 Hz {kind}, {window} window{', through Envoy' if envoy else ''}"
+    title = (
+        f"Latency, {players} players × 20 Hz {kind}, {'default window' if window_ms is None else f'window {window_ms}'}"
+    )
+    title += ", through Envoy" if envoy else ""
     figures = (Figure(f"{name}_p50", f"{title}, p50", "ms"), Figure(f"{name}_p99", f"{title}, p99", "ms", most(p99)))
     return Scenario(
         name,
