@@ -17,8 +17,8 @@ from oofgg.v1 import session_pb2 as pb
 
 # At the service, as many connections as Envoy opens to it; at Envoy, one for each player.
 _CONNECTIONS = 2
-# Events under way in a session. Far fewer than a receiver may be behind, far more than fit into one flush.
-_UNDER_WAY = 2_048
+# Events under way in a session: far fewer than a receiver may be behind, more than fit into one flush.
+_UNDER_WAY = 1_024
 _JOINED = 256
 HERTZ = 20.0
 
