@@ -14,6 +14,8 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 _WAIT_SECONDS: Final = 5.0
+# How long a statement waits for company while there is some: less than it saves them in the queue for the processor.
+_GATHER_SECONDS: Final = 0.002
 # Keys in one statement.
 _MOST_AT_ONCE: Final = 256
 
@@ -34,9 +36,10 @@ _LEAD: Final = object()
 class Lookup(Generic[K, V]):
     """Whoever asks while a statement is under way shares the next one with all who do.
 
-    Idle, a caller gets a statement of its own at once; busy, statements grow instead of queueing for connections. A row
-    is never read before it was asked for. The statement of many runs as a part of one of their calls, so no task is
-    left behind; when that call is cancelled or has no more time, another one does it.
+    Alone, a caller gets a statement of its own at once; with others, statements grow instead of queueing for
+    connections, and cost each caller little. A row is never read before it was asked for. The statement of many runs as
+    a part of one of their calls, so no task is left behind; when that call is cancelled or has no more time, another
+    one does it.
     """
 
     def __init__(self, fetch: Callable[[list[K]], Awaitable[Mapping[K, V]]]) -> None:
@@ -44,6 +47,7 @@ class Lookup(Generic[K, V]):
         self._fetch = fetch
         self._waiting: deque[_Turn[K]] = deque()
         self._busy = False
+        self._shared = False  # whether the last statement was for more than one caller
 
     async def get(self, key: K) -> V | None:
         """The row of a key; None when there is none. Raises what `fetch` raises, Unavailable when nothing comes."""
@@ -72,7 +76,14 @@ class Lookup(Generic[K, V]):
 
     async def _lead(self, key: K) -> V | None:
         self._busy = True
+        try:
+            # Those that are about to ask come along.
+            await asyncio.sleep(_GATHER_SECONDS if self._shared or self._waiting else 0)
+        except asyncio.CancelledError:
+            self._pass_on()
+            raise
         company = [self._waiting.popleft() for _ in range(min(len(self._waiting), _MOST_AT_ONCE - 1))]
+        self._shared = bool(company)
         try:
             async with asyncio.timeout(within(_WAIT_SECONDS)):
                 found = await self._ask([key, *(turn.key for turn in company if not turn.future.done())])
