@@ -106,12 +106,13 @@ def _chosen(names: Sequence[str]) -> list[Group]:
     for group in GROUPS:
         kept = [s for s in group.scenarios if not names or group.name in names or s.name in names]
         if kept:
-            chosen.append(Group(group.name, [*_echo(group, kept), *kept], group.on_stage))
+            echo = _echo(group, kept)
+            chosen.append(Group(group.name, [*echo, *kept, *echo], group.on_stage))
     return chosen
 
 
 def _echo(group: Group, kept: Sequence[Scenario]) -> list[Scenario]:
-    return [scenario for scenario in group.scenarios if scenario.name == ECHO and scenario not in kept]
+    return [scenario for scenario in group.scenarios if scenario.name == ECHO and scenario not in kept][:1]
 
 
 def _names(groups: Sequence[Group]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import statistics
 from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
@@ -72,7 +73,8 @@ class Runner:
 
     async def _rounds(self, group: Group, stage: Stage | None) -> None:
         for number in range(1, self._plan.runs + 1):
-            u: float | None = None
+            kept: list[tuple[Scenario, Run]] = []
+            echoes: list[float] = []
             for scenario in group.scenarios:
                 wanted = min(self._plan.runs, scenario.runs or self._plan.runs)
                 self._findings.wanted |= {figure.name: wanted for figure in scenario.figures}
@@ -80,13 +82,17 @@ class Runner:
                     continue
                 label = f"{group.name}, round {number} of {self._plan.runs}: {scenario.name}"
                 run = await self._attempt(scenario, label, stage)
-                if scenario.name == ECHO:
-                    # What is compared with U is compared with the one taken just before, or not at all.
-                    u = run.values[ECHO] if run else None
-                    self._findings.u += [u] if u else []
+                if run is None:
                     continue
-                if run is not None:
-                    self._keep(scenario, run, u)
+                if scenario.name == ECHO:
+                    echoes.append(run.values[ECHO])
+                else:
+                    kept.append((scenario, run))
+            self._findings.u += echoes
+            # What is compared with U is compared with the echoes of its own round, or not at all.
+            u = statistics.fmean(echoes) if echoes else None
+            for scenario, run in kept:
+                self._keep(scenario, run, u)
 
     def _keep(self, scenario: Scenario, run: Run, u: float | None) -> None:
         for figure in scenario.figures:

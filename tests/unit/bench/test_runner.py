@@ -72,12 +72,14 @@ async def test_more_than_half_of_the_runs_are_enough(measured: Callable[..., Any
     assert document["figures"]["figure"]["runs"] == 2
 
 
-async def test_what_is_compared_with_u_needs_the_u_of_its_round(measured: Callable[..., Any]) -> None:
-    echo = Scenario(ECHO, (), scenario([good(100, ECHO), BenchError("no"), BenchError("no"), good(300, ECHO)]).measure)
+async def test_what_is_compared_with_u_needs_the_echoes_of_its_round(measured: Callable[..., Any]) -> None:
+    failed: list[Run | Exception] = [BenchError("no")] * 2
+    outcomes = [good(90, ECHO), good(110, ECHO), *failed, *failed, good(300, ECHO), *failed]
+    echo = Scenario(ECHO, (), scenario(outcomes).measure)
     against = Figure("figure", "A figure", PER_U)
-    document = await measured(echo, scenario([good(150), good(999), good(300)], "against", against))
+    document = await measured(echo, scenario([good(150), good(999), good(300)], "against", against), echo)
     found = document["figures"]["figure"]
-    assert (found["runs"], found["spread"], document["u_us"]) == (2, [1.0, 1.5], 200.0)
+    assert (found["runs"], found["spread"], document["u_us"]) == (2, [1.0, 1.5], 110.0)
 
 
 async def test_figures_of_other_groups_stay(measured: Callable[..., Any]) -> None:
