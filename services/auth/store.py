@@ -10,6 +10,7 @@ import asyncpg
 from pkg.auth.caller import CallerRole
 from pkg.auth.sealing import Sealer
 from pkg.db.database import Connection, Database
+from pkg.db.lookups import Lookup
 from pkg.errors import AlreadyExists, Reason
 from services.auth.accounts import Account, ApiKey, Credentials, Login, fold
 from services.auth.keys import SigningKey, new_signing_key, signing_key_from_der
@@ -26,6 +27,7 @@ class AccountStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._by_id = Lookup(self._fetch)
 
     async def insert(self, connection: Connection, account: Account, password_hash: str) -> None:
         """Raises AlreadyExists with USERNAME_TAKEN or EMAIL_TAKEN."""
@@ -63,9 +65,7 @@ class AccountStore:
 
     async def by_id(self, user_id: str) -> Account | None:
         """The account of this id."""
-        async with self._database.acquire() as connection:
-            row = await connection.fetchrow(f"select {_ACCOUNT} from account a where a.user_id = $1", user_id)  # noqa: S608
-        return _account(row) if row else None
+        return await self._by_id.get(user_id)
 
     async def make_developer(self, user_id: str) -> Account | None:
         """Gives a player's account the role developer; leaves others as they are."""
@@ -78,6 +78,14 @@ class AccountStore:
                 user_id,
             )
         return _account(row) if row else None
+
+    async def _fetch(self, user_ids: list[str]) -> dict[str, Account]:
+        async with self._database.acquire() as connection:
+            rows = await connection.fetch(
+                f"select {_ACCOUNT} from account a where a.user_id = any($1)",  # noqa: S608
+                user_ids,
+            )
+        return {account.user_id: account for account in map(_account, rows)}
 
 
 class LoginStore:
