@@ -12,7 +12,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 SDK_LOCKS := sdk-oldest sdk-middle
-.PHONY: help demo up secrets backup restore test test-unit test-matrix web explorers test-web test-explorers lint types format proto proto-check proto-baseline breaking lock setup setup-dev clean
+.PHONY: help demo up secrets backup restore test test-unit test-matrix web explorers test-web test-explorers bench lint types format proto proto-check proto-baseline breaking lock setup setup-dev clean
 
 help: ## Show this
 	@echo "oofgg, an open, self-hosted game backend. Start with \`make demo\`."
@@ -54,6 +54,9 @@ test-web: setup-dev web ## Play in a real browser, and from Node (needs Node.js 
 
 test-explorers: setup-dev explorers ## Explore the platform with grpcurl, evans and curl, as the how-to says (needs Go)
 	$(BIN)/pytest tests/explorers $(ARGS)
+
+bench: setup-dev ## Measure the platform, write docs/performance.md (needs Go; ARGS=--quick, ARGS=--help)
+	@$(BIN)/python -m bench $(ARGS)
 
 lint: setup-dev proto-check breaking ## Check style, types, imports, protos and generated code
 	$(BIN)/ruff check $(SOURCES)

@@ -19,18 +19,33 @@ from services.game.sessions import Session, SessionFacts
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
-    """Microseconds of CPU per delivery."""
+class Load:
+    """Commands of one class in requests of `batch`."""
 
     name: str
+    title: str
+    batch: int
+    delivery: session_pb2.DeliveryClass.ValueType
+
+
+LOADS = (
+    Load("reliable", "reliable, 1 command a request", 1, session_pb2.DELIVERY_CLASS_RELIABLE),
+    Load("reliable_joined", "reliable, 8 commands a request", 8, session_pb2.DELIVERY_CLASS_RELIABLE),
+    Load("latest", "latest, 1 key each", 1, session_pb2.DELIVERY_CLASS_LATEST),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Microseconds of CPU per delivery."""
+
     deliveries: int
     microseconds: float
 
 
-def saturate(
-    name: str, players: int, commands: int, batch: int, delivery: session_pb2.DeliveryClass.ValueType
-) -> Figure:
-    """`commands` per player in requests of `batch`; every receiver takes and acknowledges after each round."""
+def saturate(load: Load, players: int, commands: int) -> Cost:
+    """`commands` per player; every receiver takes and acknowledges after each round."""
+    batch, delivery = load.batch, load.delivery
     facts = SessionFacts("bench", "bench", "bench", "", {}, players, players, 0, 0.0, "")
     session = Session(facts)
     room = Room(session, PieceEncoder())
@@ -71,7 +86,7 @@ def saturate(
     deliveries = sent * (players if delivery == session_pb2.DELIVERY_CLASS_RELIABLE else players - 1)
     if delivered < deliveries * len(payload):
         raise AssertionError("not everything was delivered")
-    return Figure(name, deliveries, elapsed / deliveries * 1e6)
+    return Cost(deliveries, elapsed / deliveries * 1e6)
 
 
 def _keep(room: Room) -> None:
@@ -89,13 +104,9 @@ def main() -> None:
     profile = cProfile.Profile()
     if options.profile:
         profile.enable()
-    for name, batch, delivery in (
-        ("reliable, 1 command a request", 1, session_pb2.DELIVERY_CLASS_RELIABLE),
-        ("reliable, 8 commands a request", 8, session_pb2.DELIVERY_CLASS_RELIABLE),
-        ("latest, 1 key each", 1, session_pb2.DELIVERY_CLASS_LATEST),
-    ):
-        figure = saturate(name, options.players, options.commands, batch, delivery)
-        print(f"{figure.name:<32} {figure.microseconds:6.3f} µs per delivery ({figure.deliveries:,} deliveries)")
+    for load in LOADS:
+        cost = saturate(load, options.players, options.commands)
+        print(f"{load.title:<32} {cost.microseconds:6.3f} µs per delivery ({cost.deliveries:,} deliveries)")
     profile.disable()
     if options.profile:
         pstats.Stats(profile).sort_stats("tottime").print_stats(20)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
@@ -17,10 +17,14 @@ class MethodMetrics:
     _calls: Counter
     latency: Histogram
     in_flight: Gauge
+    _by_code: dict[str, Counter] = field(default_factory=dict)
 
     def count(self, code: str) -> None:
         """Counts a call that ended with this gRPC code, such as `OK`."""
-        self._calls.labels(self.name, code).inc()
+        counter = self._by_code.get(code)
+        if counter is None:
+            counter = self._by_code[code] = self._calls.labels(self.name, code)
+        counter.inc()
 
 
 class Metrics:

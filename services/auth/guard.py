@@ -139,7 +139,8 @@ class Guard:
         return _account_counter(name)
 
     def _spares(self, address: str) -> bool:
-        return self._limits.spare_loopback and _is_loopback(address)
+        # No address: the call did not come through Envoy.
+        return self._limits.spare_loopback and (not address or _is_loopback(address))
 
     def _now(self) -> int:
         return int(self._clock.now().timestamp() * 1000)

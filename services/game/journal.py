@@ -94,7 +94,7 @@ class Journal:
             if batch is None:
                 self._due.pop(live, None)
                 continue
-            live.room.pacer.last = now
+            live.room.pacer.spend(now)
             appends.append((live, self._append_of(live, batch)))
         if not appends:
             return

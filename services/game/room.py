@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final, Protocol
+from zlib import crc32
 
 from services.game import records
 from services.game.delivery import Channels, DeliveryLimits, Pacer, Receiver
@@ -101,7 +102,11 @@ class Room:
         self.ticket = 1  # of the batch being collected
         self.confirmed = 0  # ticket of the last confirmed batch
         self.state = session.state  # as of the last confirmed batch
-        self.pacer = Pacer(session.facts.flush_window_ms / 4000)
+        self._window = session.facts.flush_window_ms / 1000
+        # Sessions do not flush at the same moments, only the receivers of one do.
+        self._phase = self._window * crc32(session.facts.session_id.encode()) / 2**32
+        # The log is written four times as often, halfway between: what is kept just before a flush leaves with it.
+        self.pacer = Pacer(self._window / 4, self._phase + self._window / 8)
         self._board = LatestBoard()
         self._ring = VolatileRing()
         self._channels = Channels(self.tail, self._board, self._ring)
@@ -212,7 +217,8 @@ class Room:
             seat,
             self._channels,
             wake=wake,
-            window=session.facts.flush_window_ms / 1000,
+            window=self._window,
+            phase=self._phase,
             after=after,
             resumed=resumed,
             limits=self._limits,

@@ -68,6 +68,7 @@ class Stream:
         self._budget = Budget(streams.budget, now)
         self._loop = asyncio.get_running_loop()
         self._waiter: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self._error: OofggError | None = None
         self._half_closed = False
         self._beat: pb.Heartbeat | None = None
@@ -87,9 +88,22 @@ class Stream:
         self.wake()
 
     def wake(self) -> None:
-        """Something may be there to write."""
+        """Something has to be looked at now."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
+
+    def signal(self) -> None:
+        """Something may be there to deliver: the writer wakes when it is due, and not before."""
+        if self._waiter is not None and self._timer is None:
+            now = self._loop.time()
+            due = self.receiver.due(now)
+            if due is not None and due > now + _TIMER_SECONDS:
+                self._timer = self._loop.call_at(due, self.wake)
+                return
+        self.wake()
 
     def beat(self, heartbeat: pb.Heartbeat) -> None:
         """Has a heartbeat written; a later one replaces it."""
@@ -100,7 +114,7 @@ class Stream:
         """Serves the stream from its opening to its end. Raises the error it ends with."""
         live, room = self.live, self.live.room
         now = self._streams.now()
-        opened = self._opened = room.open(seat, after, self.wake, now)
+        opened = self._opened = room.open(seat, after, self.signal, now)
         if opened.replaced is not None and (other := live.streams.get(seat)):
             other.close(Aborted(Reason.REPLACED, "Another connection took this seat.", session_id=live.session_id))
         live.streams[seat] = self
@@ -144,10 +158,13 @@ class Stream:
         room = self.live.room
         if not commands or self.receiver.end_after is not None or room.session.over:
             return room.confirmed
-        if any(command.delivery not in (LATEST, VOLATILE) for command in commands):
+        reliable = any(command.delivery not in (LATEST, VOLATILE) for command in commands)
+        if reliable:
             self._streams.journal.require_available()
         ticket = room.command(self.receiver.seat, commands, self._streams.now())
-        self.live.touch()
+        if reliable:
+            # Commands move no deadline of the session, so nobody else needs to know.
+            self._streams.journal.touch(self.live)
         return ticket
 
     def acknowledge(self, flush: int) -> None:
@@ -208,18 +225,20 @@ class Stream:
                 await self._wait(ends_at)
             elif due > now + _TIMER_SECONDS:
                 await self._wait(due)
-            elif flush := receiver.take(now):
+            elif flush := receiver.take(max(now, due)):
                 await self._write(flush.body + trailer(flush.number, flush.ack_command))
 
     async def _wait(self, until: float | None) -> None:
         self._waiter = self._loop.create_future()
-        timer = self._loop.call_at(until, self.wake) if until is not None else None
+        if until is not None:
+            self._timer = self._loop.call_at(until, self.wake)
         try:
             await self._waiter
         finally:
             self._waiter = None
-            if timer is not None:
-                timer.cancel()
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
 
     async def _write(self, message: bytes) -> None:
         self.said = self._loop.time()

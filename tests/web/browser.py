@@ -56,6 +56,11 @@ class Page:
         log = await self.do("log")
         return list(log["console"])
 
+    async def protocols(self, rpc: str) -> set[str]:
+        """What the calls of an RPC were spoken over, such as `h2` or `http/1.1`."""
+        log = await self.do("log")
+        return {protocol for url, protocol in log["protocols"].items() if url.endswith(f"/{rpc}")}
+
     async def calls(self, rpc: str = "") -> list[Call]:
         """Its calls so far, in order; only those of one RPC if it is named."""
         log = await self.do("log")

@@ -42,7 +42,8 @@ class Site:
 
     def url(self, platform: str, game_id: str, host: str = "127.0.0.1", **more: str) -> str:
         """The page, told where the platform is."""
-        return f"{self.origin(host)}/?{urlencode({'platform': f'http://{platform}', 'game': game_id, **more})}"
+        address = platform if "://" in platform else f"http://{platform}"
+        return f"{self.origin(host)}/?{urlencode({'platform': address, 'game': game_id, **more})}"
 
 
 @pytest.fixture(scope="session")

@@ -30,10 +30,18 @@ const browser = await chromium.launch({
 const pages = new Map();
 
 async function open() {
-  const context = await browser.newContext({ viewport: { width: 720, height: 900 }, deviceScaleFactor: 1 });
+  const context = await browser.newContext({
+    viewport: { width: 720, height: 900 },
+    deviceScaleFactor: 1,
+    // The certificate is one for development, whose authority this browser does not know.
+    ignoreHTTPSErrors: true,
+  });
   const page = await context.newPage();
   page.setDefaultTimeout(PATIENCE_MS);
-  const log = { requests: [], console: [] };
+  const log = { requests: [], console: [], protocols: {} };
+  const network = await context.newCDPSession(page);
+  await network.send("Network.enable");
+  network.on("Network.responseReceived", ({ response }) => (log.protocols[response.url] = response.protocol));
   const entries = new Map();
   page.on("request", (request) => {
     const entry = { url: request.url(), method: request.method(), status: null, grpcStatus: null, state: "open" };

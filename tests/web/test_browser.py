@@ -154,6 +154,14 @@ async def refused(envoy: str, token: str, *reasons: oofgg.Reason) -> None:
         await until(is_refused, "the end of the token")
 
 
+async def test_with_tls_a_browser_speaks_http2(browser: Browser, site: Site, platform: Platform, game_id: str) -> None:
+    """All of a page's streams share one connection then; without TLS it has six, and each Watch takes one."""
+    page = await browser.page()
+    await register_on(page, site.url(f"https://{platform.endpoints.envoy_tls}", game_id))
+    await open_session(page)
+    assert await page.protocols("Register") == await page.protocols("Watch") == {"h2"}
+
+
 async def test_a_page_that_comes_back_with_an_expired_token_gets_a_new_one(
     browser: Browser, site: Site, envoy: str, game_id: str
 ) -> None:

@@ -13,7 +13,14 @@ import grpc.aio
 
 from oofgg._backoff import Backoff
 from oofgg.errors import FailedPrecondition, Reason, Unauthenticated, Unavailable, from_rpc_error
-from oofgg.v1 import auth_pb2_grpc, game_pb2_grpc, history_pb2_grpc, leaderboard_pb2_grpc, session_pb2_grpc
+from oofgg.v1 import (
+    account_pb2_grpc,
+    auth_pb2_grpc,
+    game_pb2_grpc,
+    history_pb2_grpc,
+    leaderboard_pb2_grpc,
+    session_pb2_grpc,
+)
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -64,6 +71,7 @@ class Stubs:
     """
 
     auth: auth_pb2_grpc.AuthServiceAsyncStub
+    accounts: account_pb2_grpc.AccountServiceAsyncStub
     games: game_pb2_grpc.GameServiceAsyncStub
     sessions: session_pb2_grpc.SessionServiceAsyncStub
     leaderboards: leaderboard_pb2_grpc.LeaderboardServiceAsyncStub
@@ -72,6 +80,7 @@ class Stubs:
     def __init__(self, channel: grpc.aio.Channel) -> None:
         opened: Any = channel  # the generated classes say Channel and take both kinds
         self.auth = auth_pb2_grpc.AuthServiceStub(opened)
+        self.accounts = account_pb2_grpc.AccountServiceStub(opened)
         self.games = game_pb2_grpc.GameServiceStub(opened)
         self.sessions = session_pb2_grpc.SessionServiceStub(opened)
         self.leaderboards = leaderboard_pb2_grpc.LeaderboardServiceStub(opened)

@@ -9,6 +9,7 @@ import asyncpg
 
 from pkg.auth.caller import CallerRole
 from pkg.db.database import Connection, Database
+from pkg.db.lookups import Lookup
 from pkg.errors import AlreadyExists, FailedPrecondition, Reason
 from services.auth.accounts import MOST_DEVICES, Account, Credentials
 from services.auth.usernames import fold
@@ -28,8 +29,8 @@ _UPDATE: Final = """
 """
 _BY_NAME: Final = f"select {COLUMNS}, a.password_hash from account a where a.username_key = $1"  # noqa: S608
 _BY_EMAIL: Final = f"select {COLUMNS}, a.password_hash from account a where a.email_key = $1"  # noqa: S608
-_BY_ID: Final = f"select {COLUMNS}, a.password_hash from account a where a.user_id = $1"  # noqa: S608
-_LOCK: Final = f"{_BY_ID} for update of a"
+_BY_IDS: Final = f"select {COLUMNS}, a.password_hash from account a where a.user_id = any($1::uuid[])"  # noqa: S608
+_LOCK: Final = f"select {COLUMNS}, a.password_hash from account a where a.user_id = $1 for update of a"  # noqa: S608
 _BY_DEVICE: Final = f"""
     select {COLUMNS} from device found join account a using (user_id) where found.device_hash = $1
 """  # noqa: S608
@@ -59,6 +60,7 @@ class AccountStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._by_id = Lookup(self._fetch)
 
     async def insert(self, connection: Connection, account: Account, password_hash: str | None) -> None:
         """Raises AlreadyExists with USERNAME_TAKEN or EMAIL_TAKEN."""
@@ -102,9 +104,7 @@ class AccountStore:
 
     async def by_id(self, user_id: str) -> Credentials | None:
         """The account of this id."""
-        async with self._database.acquire() as connection:
-            row = await connection.fetchrow(_BY_ID, user_id)
-        return Credentials(account_of(row), row["password_hash"]) if row else None
+        return await self._by_id.get(user_id)
 
     async def lock(self, connection: Connection, user_id: str) -> Credentials | None:
         """The account of this id, which nobody else changes until the transaction ends."""
@@ -140,6 +140,11 @@ class AccountStore:
         await connection.execute("delete from reply r using account a where a.user_id = $1 "
                                  "and r.caller in (a.user_id::text, a.username_key)", user_id)  # fmt: skip
         await connection.execute("delete from account where user_id = $1", user_id)
+
+    async def _fetch(self, user_ids: list[str]) -> dict[str, Credentials]:
+        async with self._database.acquire() as connection:
+            rows = await connection.fetch(_BY_IDS, user_ids)
+        return {str(row["user_id"]): Credentials(account_of(row), row["password_hash"]) for row in rows}
 
 
 class DeviceStore:

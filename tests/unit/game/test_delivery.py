@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from services.game.delivery import AckError, DeliveryLimits, Receiver
+from services.game.delivery import AckError, DeliveryLimits, Pacer, Receiver
 from services.game.order import LATEST, VOLATILE, Tail
 from tests.unit.game.model import Said, connect, drain, keep, lines, room
 
@@ -21,15 +23,47 @@ def test_idle_an_event_is_due_at_once_and_busy_at_the_end_of_the_window() -> Non
     assert receiver.take(10.0)
     made.command(2, [Said(2)], 0.0)
     keep(made)
-    assert receiver.due(10.005) == pytest.approx(10.020)
+    end = receiver.due(10.0)
+    assert end is not None
+    assert 10.0 < end <= 10.020
     made.command(2, [Said(3)], 0.0)
     keep(made)
-    flush = receiver.take(10.020)
+    assert receiver.due(end - 0.001) == end
+    flush = receiver.take(end)
     assert flush
     assert [line[3] for line in lines(flush.body)] == ["1:2::", "1:3::"]
     made.command(2, [Said(4)], 0.0)
     keep(made)
+    assert receiver.due(end + 0.001) == pytest.approx(end + 0.020)
     assert receiver.due(10.5) == 10.5
+
+
+def test_busy_receivers_of_a_session_are_due_together() -> None:
+    made = room(seats=3, window_ms=20)
+    receivers = [connect(made, 1), connect(made, 3)]
+    for number, receiver in enumerate(receivers, 1):
+        made.command(2, [Said(number)], 0.0)
+        keep(made)
+        assert receiver.take(10.0 + number / 1000)
+    made.command(2, [Said(3)], 0.0)
+    keep(made)
+    first, second = (receiver.due(10.002) for receiver in receivers)
+    assert first == second
+
+
+@given(
+    window=st.sampled_from([0.001, 0.005, 0.02, 0.05, 1.0]),
+    share=st.floats(0, 1, exclude_max=True),
+    now=st.floats(0, 1e7),
+)
+def test_a_flush_at_the_end_of_a_window_is_the_one_of_the_next(window: float, share: float, now: float) -> None:
+    pacer = Pacer(window, window * share)
+    pacer.spend(now)
+    for _ in range(20):
+        end = pacer.due(now)
+        assert now < end <= now + window * 1.01
+        now = end
+        pacer.spend(now)
 
 
 def test_a_window_of_zero_never_waits() -> None:

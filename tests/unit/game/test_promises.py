@@ -132,6 +132,8 @@ class Promises(RuleBasedStateMachine):
         client.receiver = opened.receiver
         client.opened = opened
         client.resumes = resume and client.last is not None
+        if not client.resumes:
+            client.latest = {}  # who opens afresh gets those that change from then on
         client.reset = client.resumes and not self.room.tail.holds(client.last or 0)
         client.unacked_flushes = []
         client.unsafe = [said for said in client.unsafe if said.number > client.acknowledged]

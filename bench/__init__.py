@@ -1,0 +1,1 @@
+"""Measures the platform: `make bench`. How is told in docs/performance.md."""

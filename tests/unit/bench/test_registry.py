@@ -1,0 +1,44 @@
+"""The registry: what is measured, and against which bounds."""
+
+from __future__ import annotations
+
+from bench.figures import PER_U
+from bench.scenarios import GROUPS
+from bench.scenarios.unary import ECHO
+
+SCENARIOS = [scenario for group in GROUPS for scenario in group.scenarios if scenario.name != ECHO]
+FIGURES = [figure for scenario in SCENARIOS for figure in scenario.figures]
+
+
+def test_names_are_unique() -> None:
+    names = [figure.name for figure in FIGURES]
+    assert len(names) == len(set(names))
+    scenarios = [scenario.name for scenario in SCENARIOS]
+    assert len(scenarios) == len(set(scenarios))
+
+
+def test_what_is_measured_in_u_comes_with_an_echo() -> None:
+    for group in GROUPS:
+        if any(figure.unit == PER_U for scenario in group.scenarios for figure in scenario.figures):
+            ends = {group.scenarios[0].name, group.scenarios[-1].name}
+            assert ends == {ECHO}, f"{group.name} takes its U before and after"
+
+
+def test_the_bounds_are_those_that_were_promised() -> None:
+    assert {figure.name: figure.bound.value for figure in FIGURES if figure.bound} == {
+        "start_cold": 10,
+        "start_warm": 5,
+        "memory_idle": 350,
+        "get_account": 1.8,
+        "validate_token": 1.3,
+        "login": 30,
+        "fan_out_32": 700_000,
+        "fan_out_32_envoy": 300_000,
+        "fan_out_32_20hz_envoy": 16,
+        "latency_8_20hz_window_0_p99": 5,
+        "latency_8_20hz_window_0_envoy_p99": 5,
+        "latency_32_20hz_window_default_p99": 30,
+        "latency_32_20hz_window_default_envoy_p99": 30,
+        "idle_stream": 50,
+        "finish_visible_p99": 250,
+    }
