@@ -301,9 +301,7 @@ class Identity:
         seconds = self.issuer.access_seconds if left is None else max(1, min(left, self.issuer.access_seconds))
         return key, self.issuer.access(key.caller(), seconds=seconds)
 
-    async def _verify(
-        self, name: str, password: str, credentials: Credentials | None, origin: Origin
-    ) -> Credentials:
+    async def _verify(self, name: str, password: str, credentials: Credentials | None, origin: Origin) -> Credentials:
         stored = credentials.password_hash if credentials else None
         user_id = credentials.account.user_id if credentials else ""
         locks = await self.guard.attempt(name, user_id, origin.address)

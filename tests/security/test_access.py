@@ -10,12 +10,22 @@ from typing import Any
 import grpc
 import pytest
 from google.protobuf.descriptor import MethodDescriptor
-from google.protobuf.message import Message
 
 from oofgg.v1 import access_pb2, auth_pb2, auth_pb2_grpc, session_pb2, session_pb2_grpc
 from pkg.embedded import Platform
 from pkg.errors import Reason
-from tests.e2e.callers import METHODS, Cast, Metadata, bearer, call, make_admin, make_cast, outcome, register, request_of
+from tests.e2e.callers import (
+    METHODS,
+    Cast,
+    Metadata,
+    bearer,
+    call,
+    make_admin,
+    make_cast,
+    outcome,
+    register,
+    request_of,
+)
 
 DENIED = (grpc.StatusCode.PERMISSION_DENIED, Reason.ACCESS_DENIED)
 ROLES = {
@@ -99,29 +109,30 @@ async def test_whoever_is_nobody_is_refused(channel: grpc.aio.Channel, cast: Cas
 
 
 # What is needed beside the ids for a request that could be served.
-FILLED: dict[str, Callable[[Message], None]] = {
+FILLED: dict[str, Callable[[Any], object]] = {
     "CreateApiKey": lambda request: setattr(request, "name", "stolen"),
-    "UpdateGame": lambda request: request.update_mask.paths.append("name"),  # type: ignore[attr-defined]
-    "Finish": lambda request: request.result.seats.add(seat=1, placement=1),  # type: ignore[attr-defined]
-    "SetGameQuotas": lambda request: request.quotas.SetInParent(),  # type: ignore[attr-defined]
+    "UpdateGame": lambda request: request.update_mask.paths.append("name"),
+    "Finish": lambda request: request.result.seats.add(seat=1, placement=1),
+    "SetGameQuotas": lambda request: request.quotas.SetInParent(),
 }
 
 
-def aimed(method: MethodDescriptor, game_id: str, session_id: str) -> Message | None:
+def aimed(method: MethodDescriptor, game_id: str, session_id: str) -> Any:
     """A request that names somebody else's game or session; None where there is nothing to name."""
-    request = request_of(method)
+    request: Any = request_of(method)
     fields = request.DESCRIPTOR.fields_by_name
     if "game" in fields:
-        request.game.game_id, request.game.name = game_id, "Stolen"  # type: ignore[attr-defined]
+        request.game.game_id, request.game.name = game_id, "Stolen"
     elif "session_id" in fields:
-        request.session_id = session_id  # type: ignore[attr-defined]
+        request.session_id = session_id
     elif "game_id" in fields:
-        request.game_id = game_id  # type: ignore[attr-defined]
+        request.game_id = game_id
     elif "open" in fields:
-        request.open.session_id = session_id  # type: ignore[attr-defined]
+        request.open.session_id = session_id
     else:
         return None
-    FILLED.get(method.name, lambda _: None)(request)
+    if method.name in FILLED:
+        FILLED[method.name](request)
     return request
 
 
@@ -172,8 +183,8 @@ async def test_nobody_makes_oneself_an_admin(channel: grpc.aio.Channel, cast: Ca
     stub: Any = auth_pb2_grpc.AuthServiceStub(channel)
     method = next(method for method in METHODS if method.name == "SetRole")
     victim = f"promoted-{os.urandom(4).hex()}"
-    request = request_of(method)
-    request.username, request.role = victim, auth_pb2.ROLE_ADMIN  # type: ignore[attr-defined]
+    request: Any = request_of(method)
+    request.username, request.role = victim, auth_pb2.ROLE_ADMIN
     for kind in ("player", "console", "developer", "api_key"):
         assert await result(call(channel, method, getattr(cast, kind), request)) == DENIED
     # A profile update that names the role changes nothing of it.

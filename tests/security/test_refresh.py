@@ -103,9 +103,7 @@ async def test_one_token_at_once_from_everywhere_leaves_one_that_works(auth: Any
 async def test_two_uses_at_once_after_the_successor_was_used(auth: Any, channel: grpc.aio.Channel) -> None:
     first = await register(channel, "race")
     second = await renewed(auth, first.refresh_token)
-    answers = await asyncio.gather(
-        *(refresh(auth, token) for token in [second.refresh_token, first.refresh_token] * 5)
-    )
+    answers = await asyncio.gather(*(refresh(auth, token) for token in [second.refresh_token, first.refresh_token] * 5))
     tokens = [answer for answer in answers if not isinstance(answer, Reason)]
     assert len(tokens) < len(answers)
     await assert_ended(auth, second.access_token)

@@ -8,9 +8,8 @@ from typing import Any
 import grpc
 import pytest
 
-from oofgg.v1 import account_pb2, account_pb2_grpc, auth_pb2, auth_pb2_grpc, game_pb2, game_pb2_grpc
+from oofgg.v1 import account_pb2, account_pb2_grpc, auth_pb2, auth_pb2_grpc, game_pb2, game_pb2_grpc, session_pb2_grpc
 from oofgg.v1 import session_pb2 as pb
-from oofgg.v1 import session_pb2_grpc
 from pkg.errors import Reason
 from tests.e2e.callers import PASSWORD, Cast, Metadata, bearer, make_cast, outcome, register
 from tests.integration.calls import eventually
@@ -130,9 +129,7 @@ async def test_the_older_client_is_told_of_the_newer(channel: grpc.aio.Channel, 
         """`auth` remembers a game's settings for a while."""
         first = await register(channel, "probe", cast.game_id)
         name = await name_of(auth, bearer(first.access_token))
-        await auth.Login(
-            auth_pb2.LoginRequest(username=name, password=PASSWORD, game_id=cast.game_id), timeout=10
-        )
+        await auth.Login(auth_pb2.LoginRequest(username=name, password=PASSWORD, game_id=cast.game_id), timeout=10)
         _, error = await outcome(
             auth.RefreshToken(auth_pb2.RefreshTokenRequest(refresh_token=first.refresh_token), timeout=10)
         )

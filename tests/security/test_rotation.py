@@ -33,9 +33,7 @@ async def test_nobody_is_refused_while_keys_change(platform: Platform, channel: 
     deadline = time.monotonic() + AT_MOST
     while (kid := header_of(newest.access_token)["kid"]) == first:
         assert time.monotonic() < deadline, "no new key signs"
-        newest = await auth.RefreshToken(
-            auth_pb2.RefreshTokenRequest(refresh_token=newest.refresh_token), timeout=10
-        )
+        newest = await auth.RefreshToken(auth_pb2.RefreshTokenRequest(refresh_token=newest.refresh_token), timeout=10)
         tokens = [tokens[0], newest]
         for token in tokens:
             call = auth.GetAccount(auth_pb2.GetAccountRequest(), metadata=bearer(token.access_token), timeout=10)

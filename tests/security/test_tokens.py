@@ -143,9 +143,7 @@ async def attempt(channel: grpc.aio.Channel, token: str) -> tuple[grpc.StatusCod
 
 
 @pytest.mark.parametrize("name", BAD_SIGNATURES)
-async def test_a_token_that_we_did_not_sign(
-    door: grpc.aio.Channel, platform: Platform, token: str, name: str
-) -> None:
+async def test_a_token_that_we_did_not_sign(door: grpc.aio.Channel, platform: Platform, token: str, name: str) -> None:
     forged = BAD_SIGNATURES[name](token, await key_of(platform, token))
     assert await attempt(door, forged) == (grpc.StatusCode.UNAUTHENTICATED, Reason.TOKEN_INVALID)
     assert (await attempt(door, token))[0] is grpc.StatusCode.OK

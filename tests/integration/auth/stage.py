@@ -1,4 +1,4 @@
-"""The rules of identity over real PostgreSQL and Redis, without a server around them, and with a clock that can be set."""
+"""The rules of identity over real PostgreSQL and Redis, without a server, and with a clock that can be set."""
 
 from __future__ import annotations
 

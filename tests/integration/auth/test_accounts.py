@@ -59,9 +59,7 @@ class Door:
         return account
 
     async def link(self, me: Metadata, username: str, email: str = "", password: str = PASSWORD) -> auth_pb2.Account:
-        request = pb.LinkPasswordRequest(
-            username=username, email=email or f"{username}@example.org", password=password
-        )
+        request = pb.LinkPasswordRequest(username=username, email=email or f"{username}@example.org", password=password)
         account: auth_pb2.Account = (await self.accounts.LinkPassword(request, metadata=me, timeout=10)).account
         return account
 
@@ -85,9 +83,7 @@ class Door:
 
 
 def door_of(running: RunningServices) -> Door:
-    return Door(
-        auth_pb2_grpc.AuthServiceStub(running.channel), account_pb2_grpc.AccountServiceStub(running.channel)
-    )
+    return Door(auth_pb2_grpc.AuthServiceStub(running.channel), account_pb2_grpc.AccountServiceStub(running.channel))
 
 
 @pytest.fixture
@@ -330,7 +326,7 @@ async def test_nothing_of_a_deleted_account_is_left_in_the_tables(running: Runni
         tables = await connection.fetch("select tablename from pg_tables where schemaname = 'auth'")
         left = {}
         for (table,) in tables:
-            rows = await connection.fetch(f'select to_jsonb(t)::text as row from auth."{table}" t')  # noqa: S608
+            rows = await connection.fetch(f'select to_jsonb(t)::text as row from auth."{table}" t')
             texts = [row["row"] for row in rows if registered.user_id in row["row"] or name in row["row"].lower()]
             if texts:
                 left[table] = texts

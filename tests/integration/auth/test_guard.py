@@ -39,9 +39,9 @@ async def wait_of(guard: Guard, name: str = "ada", user_id: str = ADA, address: 
     try:
         await guard.attempt(name, user_id, address)
     except ResourceExhausted as error:
-        assert error.reason is Reason.LOCKED_OUT
-        assert error.retry_after is not None
-        return error.retry_after
+        if error.reason is not Reason.LOCKED_OUT:
+            raise
+        return error.retry_after or 0
     return 0
 
 
@@ -67,9 +67,7 @@ async def test_whoever_is_refused_is_not_counted_for_the_account(guard: Guard, c
 
 
 async def test_the_first_refusal_to_come_is_announced_once(guard: Guard, clock: SetClock) -> None:
-    told = []
-    for number in range(3):
-        told.append(await guard.attempt("ada", ADA, f"198.51.100.{number}"))
+    told = [await guard.attempt("ada", ADA, f"198.51.100.{number}") for number in range(3)]
     clock.turn(2)
     told.append(await guard.attempt("ada", ADA, AWAY))
     assert told == [False, False, True, False]
