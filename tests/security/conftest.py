@@ -25,7 +25,7 @@ from pkg.embedded import Platform
 from services.up import Choices, options
 from tests.e2e.callers import Cast, make_admin, make_cast
 
-KEY_SECONDS = 20
+KEY_SECONDS = 12
 LEAD_SECONDS = 8
 ENVOYS_CACHE = "cache_duration: 60s"
 TIMEOUT = aiohttp.ClientTimeout(total=30)

@@ -12,6 +12,7 @@ import grpc
 from oofgg.v1 import auth_pb2, auth_pb2_grpc
 from pkg.embedded import Platform
 from tests.e2e.callers import bearer, outcome, register
+from tests.security.audit import events_until, kind_of
 from tests.security.conftest import KEY_SECONDS, LEAD_SECONDS
 from tests.security.forge import header_of
 
@@ -41,6 +42,9 @@ async def test_nobody_is_refused_while_keys_change(platform: Platform, channel: 
             assert code is grpc.StatusCode.OK, (error, header_of(token.access_token))
         await asyncio.sleep(0.2)
     assert {first, kid} <= set(await published(platform)), "the old key stays as long as its tokens live"
+    await events_until(
+        platform, lambda events: kid in {e.detail for e in events if kind_of(e) == "SIGNING_KEY_ROTATED"}
+    )
     for token in tokens:
         answer = await auth.ValidateToken(auth_pb2.ValidateTokenRequest(access_token=token.access_token), timeout=10)
         assert answer.is_valid
