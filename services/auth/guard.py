@@ -103,7 +103,7 @@ class Guard:
         await self._take_back(keys=[_address_counter(address)])
         async with self._client.pipeline(transaction=False) as pipeline:
             pipeline.delete(counter)
-            pipeline.zadd(known, {_hash(address): self._now()})
+            pipeline.zadd(known, {_hash(_line(address)): self._now()})
             pipeline.zremrangebyrank(known, 0, -_MOST_KNOWN - 1)
             pipeline.expire(known, _KNOWN_SECONDS)
             await pipeline.execute()
@@ -134,7 +134,7 @@ class Guard:
     async def _account_counter(self, name: str, user_id: str, address: str) -> str:
         """That of the owner at this address, or that of all strangers together."""
         # Asked for nobody, too, so that the answer takes as long for a name that does not exist.
-        if await self._client.zscore(_known_key(user_id), _hash(address)) is not None:
+        if await self._client.zscore(_known_key(user_id), _hash(_line(address))) is not None:
             return _account_counter(name, address)
         return _account_counter(name)
 
@@ -148,11 +148,22 @@ class Guard:
 
 def _account_counter(name: str, owner_address: str = "") -> str:
     account = _hash(fold(name))
-    return f"auth:fail:of:{account}:{_hash(owner_address)}" if owner_address else f"auth:fail:of:{account}"
+    return f"auth:fail:of:{account}:{_hash(_line(owner_address))}" if owner_address else f"auth:fail:of:{account}"
 
 
 def _address_counter(address: str) -> str:
-    return f"auth:fail:from:{_hash(address)}"
+    return f"auth:fail:from:{_hash(_line(address))}"
+
+
+def _line(address: str) -> str:
+    """What one subscriber has: an IPv4 address, or the 64 bits in which all IPv6 addresses of a line begin."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(parsed, ipaddress.IPv6Address):
+        return str(parsed.ipv4_mapped or ipaddress.ip_network((parsed, 64), strict=False))
+    return str(parsed)
 
 
 def _known_key(user_id: str) -> str:

@@ -100,6 +100,22 @@ async def test_one_address_and_many_accounts(guard: Guard) -> None:
     assert await wait_of(guard, name="user-7", user_id="", address=HOME) == 0
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("2001:db8:0:1::1", "2001:db8:0:1:ffff:ffff:ffff:ffff", True),
+        ("2001:db8:0:1::1", "2001:db8:0:2::1", False),
+        ("::ffff:192.0.2.2", "192.0.2.2", True),
+        ("::ffff:192.0.2.2", "::ffff:192.0.2.3", False),
+    ],
+)
+async def test_one_line_is_one_address(guard: Guard, one: str, other: str, same: bool) -> None:
+    """Whoever has an IPv6 address has 64 bits of them."""
+    for number in range(6):
+        assert await wait_of(guard, name=f"user-{number}", user_id="", address=one) == 0
+    assert (await wait_of(guard, name="user-7", user_id="", address=other) > 0) is same
+
+
 async def test_success_does_not_wash_an_address_clean(guard: Guard) -> None:
     """Whoever has one account cannot go on guessing at others by logging in to it now and then."""
     for number in range(5):
