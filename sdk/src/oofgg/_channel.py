@@ -12,7 +12,7 @@ import grpc
 import grpc.aio
 
 from oofgg._backoff import Backoff
-from oofgg.errors import FailedPrecondition, Reason, Unauthenticated, Unavailable, from_rpc_error
+from oofgg.errors import Cancelled, FailedPrecondition, Reason, Unauthenticated, Unavailable, from_rpc_error
 from oofgg.v1 import auth_pb2_grpc, game_pb2_grpc, history_pb2_grpc, leaderboard_pb2_grpc, session_pb2_grpc
 
 if TYPE_CHECKING:
@@ -49,6 +49,13 @@ def open_channel(target: str, credentials: grpc.ChannelCredentials | None) -> gr
     if credentials is None:
         return grpc.aio.insecure_channel(target, options=_OPTIONS)
     return grpc.aio.secure_channel(target, credentials, options=_OPTIONS)
+
+
+def was_cancelled() -> bool:
+    """Whether it is the task that was cancelled: grpc.aio raises CancelledError for a call that the server or the
+    network ended with CANCELLED, too."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def new_request_id() -> str:
@@ -111,6 +118,10 @@ class Caller:
                 return await method(request, metadata=metadata, timeout=max(0.001, deadline - loop.time()))
             except grpc.aio.AioRpcError as failure:
                 error = from_rpc_error(failure)
+            except asyncio.CancelledError:
+                if was_cancelled():
+                    raise
+                raise Cancelled("the platform ended the call") from None
             if isinstance(error, FailedPrecondition) and error.reason is Reason.WRONG_NODE and nodes < _MOST_NODES:
                 node, nodes = error.metadata.get("node", ""), nodes + 1
                 continue

@@ -383,6 +383,48 @@ class TestStreams:
         assert caught.value.reason is errors.Reason.REPLACED
         assert len(platform.sessions.streams) == 1
 
+    async def test_a_stream_that_the_network_cancels_is_opened_again(
+        self, platform: Platform, client: oofgg.Client
+    ) -> None:
+        """grpc.aio tells of it as if the task that reads had been cancelled."""
+
+        async def cut(stream: StreamScript) -> None:
+            await stream.accept()
+            await stream.tell(message(1, "a"))
+            await stream.context.abort(grpc.StatusCode.CANCELLED, "cut")
+
+        async def whole(stream: StreamScript) -> None:
+            await stream.accept(head=1)
+            await stream.tell(message(2, "b"))
+            await stream.stay()
+
+        platform.sessions.scripts = [cut, whole]
+        async with asyncio.timeout(10), client.play(SESSION) as session:
+            assert texts([await anext(session), await anext(session)]) == ["a", "b"]
+        assert len(platform.sessions.streams) == 2
+
+    async def test_leaving_while_it_plays_is_a_cancellation_like_any_other(
+        self, platform: Platform, client: oofgg.Client
+    ) -> None:
+        async def script(stream: StreamScript) -> None:
+            await stream.accept()
+            await stream.stay()
+
+        platform.sessions.scripts = [script]
+
+        async def play() -> None:
+            async with client.play(SESSION) as session:
+                await anext(session)
+
+        playing = asyncio.create_task(play())
+        async with asyncio.timeout(10):
+            while not platform.sessions.streams:
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.05)
+            playing.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await playing
+
     async def test_patience_ends(self, platform: Platform, client: oofgg.Client) -> None:
         async def down(stream: StreamScript) -> None:
             await stream.refuse(grpc.StatusCode.UNAVAILABLE, "BACKEND_UNAVAILABLE")
