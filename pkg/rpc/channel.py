@@ -64,7 +64,7 @@ class ServiceChannel:
         except grpc.aio.AioRpcError as error:
             raise from_rpc_error(error) from error
         except asyncio.CancelledError:
-            # grpc.aio raises it for a call that the other end, or the network, ended with CANCELLED, too.
+            # grpc.aio raises it for a call whose channel was closed, too.
             task = asyncio.current_task()
             if task is None or task.cancelling():
                 raise

@@ -52,8 +52,8 @@ def open_channel(target: str, credentials: grpc.ChannelCredentials | None) -> gr
 
 
 def was_cancelled() -> bool:
-    """Whether it is the task that was cancelled: grpc.aio raises CancelledError for a call that the server or the
-    network ended with CANCELLED, too."""
+    """Whether it is the task that was cancelled: grpc.aio raises CancelledError for a call whose channel was closed,
+    too."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 

@@ -240,6 +240,8 @@ class PlaySession:
     async def _run(self) -> None:
         try:
             await self._play()
+        except grpc.aio.UsageError:
+            self._end(Cancelled("the client was closed"))
         except Exception as error:
             if not isinstance(error, OofggError):
                 logger.exception("playing failed")

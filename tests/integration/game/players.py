@@ -202,7 +202,7 @@ class Player:
             code = CODES[self.status.code]
             self.error = from_rpc_error(error) if code is grpc.StatusCode.OK else from_status(self.status, code)
         except asyncio.CancelledError:
-            # grpc.aio raises it for a stream that was cut, too.
+            # grpc.aio raises it for a stream whose channel was closed, too.
             task = asyncio.current_task()
             if task is None or task.cancelling():
                 raise
