@@ -12,7 +12,7 @@ import grpc
 import grpc.aio
 
 from oofgg._backoff import Backoff
-from oofgg.errors import FailedPrecondition, Reason, Unauthenticated, Unavailable, from_rpc_error
+from oofgg.errors import Cancelled, FailedPrecondition, Reason, Unauthenticated, Unavailable, from_rpc_error
 from oofgg.v1 import (
     account_pb2_grpc,
     auth_pb2_grpc,
@@ -56,6 +56,13 @@ def open_channel(target: str, credentials: grpc.ChannelCredentials | None) -> gr
     if credentials is None:
         return grpc.aio.insecure_channel(target, options=_OPTIONS)
     return grpc.aio.secure_channel(target, credentials, options=_OPTIONS)
+
+
+def was_cancelled() -> bool:
+    """Whether it is the task that was cancelled: grpc.aio raises CancelledError for a call whose channel was closed,
+    too."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def new_request_id() -> str:
@@ -120,6 +127,10 @@ class Caller:
                 return await method(request, metadata=metadata, timeout=max(0.001, deadline - loop.time()))
             except grpc.aio.AioRpcError as failure:
                 error = from_rpc_error(failure)
+            except asyncio.CancelledError:
+                if was_cancelled():
+                    raise
+                raise Cancelled("the platform ended the call") from None
             if isinstance(error, FailedPrecondition) and error.reason is Reason.WRONG_NODE and nodes < _MOST_NODES:
                 node, nodes = error.metadata.get("node", ""), nodes + 1
                 continue
