@@ -84,13 +84,6 @@ class SessionServicer:
             if (kept := await self._store.reply(key)) is not None:
                 return pb.CreateSessionResponse.FromString(kept)
         game = await self._games.lookup(request.game_id, call)
-        if game.quotas.sessions and await self._listing.count(game.game_id) >= game.quotas.sessions:
-            raise ResourceExhausted(
-                Reason.QUOTA_EXCEEDED,
-                f"This game may have {game.quotas.sessions} sessions at a time and has them. Its developer can ask the "
-                "operator for more.",
-                quota="sessions",
-            )
         min_seats, max_seats = _seats(request, game.max_seats)
         session = Session(
             SessionFacts(
@@ -113,6 +106,7 @@ class SessionServicer:
         reply = (key, response.SerializeToString()) if key else None
         # Listed first: a pointer to nothing is dropped, a session nobody points to would stay for ever.
         await self._listing.update(session, State.CREATED)
+        await self._require_quota(session, game.quotas.sessions)
         if await self._store.create(session, reply):
             self._owner.add(session, epoch=1)
         elif key and (kept := await self._store.reply(key)) is not None:
@@ -240,6 +234,24 @@ class SessionServicer:
         command = live.room.safe_command(stream.receiver.seat)
         await live.confirmed(ticket)
         return pb.SendResponse(ack_command=command)
+
+    async def _require_quota(self, session: Session, most: int) -> None:
+        """Unlists a session that is one too many, and raises ResourceExhausted(QUOTA_EXCEEDED).
+
+        It is counted when it is listed: of several that are made at once, none passes beyond the quota.
+        """
+        game_id = session.facts.game_id
+        if not most or await self._listing.count(game_id) <= most:
+            return
+        await self._listing.page(game_id, None, "", "", most)  # drops what leads nowhere
+        if await self._listing.count(game_id) > most:
+            await self._listing.update(session, State.DELETED)
+            raise ResourceExhausted(
+                Reason.QUOTA_EXCEEDED,
+                f"This game may have {most} sessions at a time and has them. Its developer can ask the operator for "
+                "more.",
+                quota="sessions",
+            )
 
     async def _speaker(self, call: Call, session: Session) -> int:
         """The seat that speaks; 0 for the game's developer."""

@@ -223,6 +223,19 @@ async def test_a_game_has_so_many_sessions_at_a_time(running: RunningServices, a
     assert error.metadata["quota"] == "sessions"
 
 
+async def test_sessions_made_at_once_do_not_pass_the_quota_together(running: RunningServices, arena: Arena) -> None:
+    await set_quotas(running, arena, sessions=2)
+    ada = await arena.player("ada")
+    made = await asyncio.gather(
+        *(arena.create(ada, min_seats=2, max_seats=2) for _ in range(12)), return_exceptions=True
+    )
+    sessions = [answer for answer in made if not isinstance(answer, BaseException)]
+    assert len(sessions) <= 2
+    for _ in range(2 - len(sessions)):  # those that came too close refused each other
+        await arena.create(ada, min_seats=2, max_seats=2)
+    assert (await error_of(arena.create(ada, min_seats=2, max_seats=2))).reason is Reason.QUOTA_EXCEEDED
+
+
 async def test_a_game_makes_so_many_calls_a_second(start_services: StartServices) -> None:
     running = await start_services(ALL, game_calls_per_second=5)
     arena = await Arena.build(running)
