@@ -50,6 +50,8 @@ class RelayTimes:
     """Between attempts to become the one that works."""
     poll: float = 1.0
     """Between looks at the outbox when nothing announces itself."""
+    gather: float = 0.02
+    """Between looks when much does; what comes after a quiet time is seen at once."""
     idle: float = 600.0
     """After which a topic without events gives up its producer."""
     check: float = 2.0
@@ -145,6 +147,7 @@ class Relay:
         """Gives every topic with something to publish a worker. At first, every topic that may lack something."""
         since = self._clock.now() - timedelta(seconds=self._times.keep)
         topics = await ledger.recent_topics(since)
+        looked = self._clock.monotonic()
         while True:
             for topic in topics:
                 worker = self._workers.setdefault(topic, _Worker())
@@ -152,6 +155,8 @@ class Relay:
                 if worker.task is None or worker.task.done():
                     worker.task = tasks.create_task(self._work(ledger, topic, worker), name=f"relay-{topic}")
             await woken(self._wake, within=self._times.poll)
+            await asyncio.sleep(max(0.0, looked + self._times.gather - self._clock.monotonic()))
+            looked = self._clock.monotonic()
             self._wake.clear()
             topics = await ledger.waiting_topics()
             topics += [topic for topic, worker in self._workers.items() if worker.suspect]
@@ -173,7 +178,7 @@ class Relay:
                         worker.suspect = False
                         await self._resume(ledger, publisher, spec)
                     pause = self._times.retry_first
-                    await self._publish(ledger, publisher, worker)
+                    await self._publish(ledger, publisher, worker, spec.linger_seconds)
                     return
             except TailLost as lost:
                 _log.warning("the broker lost records; they are published again", topic=topic, found=str(lost))
@@ -203,7 +208,7 @@ class Relay:
             after = entries[-1].number
         self._ends[publisher.topic] = publisher.ends
 
-    async def _publish(self, ledger: Ledger, publisher: Publisher, worker: _Worker) -> None:
+    async def _publish(self, ledger: Ledger, publisher: Publisher, worker: _Worker, linger: float) -> None:
         """Publishes what comes; a topic for which nothing came gives up its producer at once."""
         idle = 0.0
         while True:
@@ -217,6 +222,7 @@ class Relay:
                 continue
             if not await woken(worker.wake, within=idle):
                 return
+            await asyncio.sleep(linger)
 
     async def _watch_ends(self) -> None:
         """Notices when the broker comes back with less than it acknowledged, although nothing is being published."""

@@ -25,6 +25,7 @@ _HISTORY_RETENTION_DAYS: Final = 30
 _ACCOUNTS_RETENTION_DAYS: Final = 30
 _AUDIT_PARTITIONS: Final = 4
 _AUDIT_RETENTION_DAYS: Final = 30
+_AUDIT_LINGER_SECONDS: Final = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,8 @@ class TopicSpec:
     name: str
     partitions: int
     retention_days: int
+    linger_seconds: float = 0.0
+    """How long an event waits for others to be published with: a transaction costs the same for one as for many."""
 
 
 def spec_of(name: str) -> TopicSpec:
@@ -43,7 +46,7 @@ def spec_of(name: str) -> TopicSpec:
     if name == ACCOUNTS:
         return TopicSpec(name, 1, _ACCOUNTS_RETENTION_DAYS)
     if name == AUDIT:
-        return TopicSpec(name, _AUDIT_PARTITIONS, _AUDIT_RETENTION_DAYS)
+        return TopicSpec(name, _AUDIT_PARTITIONS, _AUDIT_RETENTION_DAYS, _AUDIT_LINGER_SECONDS)
     if name.startswith(MATCH_HISTORY_PREFIX):
         # One partition: whoever subscribes sees a game's matches in one order.
         return TopicSpec(name, 1, _HISTORY_RETENTION_DAYS)

@@ -45,7 +45,7 @@ def build_server(
     for binding in bindings:
         handlers = handlers_of(binding, pipeline)
         name = binding.service.full_name
-        # Not registered one by one as well, as generated code does: in grpc.aio that makes a unary call an eighth dearer.
+        # Not registered one by one too, as generated code does: in grpc.aio that makes a unary call an eighth dearer.
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, handlers),))
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
     if reflection is not None:
