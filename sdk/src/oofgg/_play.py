@@ -158,12 +158,7 @@ class PlaySession:
         process ends first; when 256 of them or 1 MiB are under way, `send` waits. Raises ValueError for what is too
         large, and the OofggError that ended the stream.
         """
-        data, own_kind = _convert.payload(payload)
-        kind = kind or own_kind
-        if len(data) > _MOST_PAYLOAD:
-            raise ValueError(f"a payload has at most {_MOST_PAYLOAD} bytes; this one has {len(data)}")
-        if len(kind) > _MOST_NAME or len(key) > _MOST_NAME:
-            raise ValueError(f"kind and key have at most {_MOST_NAME} characters")
+        data, kind = command(payload, kind, key)
         self._require_open()
         while delivery is Delivery.RELIABLE and not self._outbox.has_room(len(data)):
             await self._wait_safe()
@@ -375,6 +370,17 @@ class PlaySession:
             request.heartbeat.nonce = self._beat_sent[0]
         has_content = bool(request.commands) or request.ack_flush or request.HasField("heartbeat")
         return request if has_content else None
+
+
+def command(payload: object, kind: str, key: str) -> tuple[bytes, str]:
+    """What to send, and its kind. Raises ValueError for what is too large, TypeError for what cannot be sent."""
+    data, own_kind = _convert.payload(payload)
+    kind = kind or own_kind
+    if len(data) > _MOST_PAYLOAD:
+        raise ValueError(f"a payload has at most {_MOST_PAYLOAD} bytes; this one has {len(data)}")
+    if len(kind) > _MOST_NAME or len(key) > _MOST_NAME:
+        raise ValueError(f"kind and key have at most {_MOST_NAME} characters")
+    return data, kind
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:
