@@ -102,7 +102,7 @@ class Client:
         return self._portal.call(self._client.validate_token(access_token))
 
     def metadata(self) -> Metadata:
-        """What to pass as `metadata` to generated stubs on a channel of your own: the access token, renewed if need be."""
+        """What to pass as `metadata` to generated stubs on your own channel: the access token, renewed if need be."""
         return self._portal.call(self._client.metadata())
 
     def play(
@@ -119,6 +119,7 @@ class Client:
         happens from now on. A dropped connection is opened again, and goes on where it was; after `reconnect_for`
         seconds without one it is given up.
         """
+        self._portal.require_open()
         play = self._client.play(session, team=team, after_seq=after_seq, reconnect_for=reconnect_for)
         return PlaySession(self._portal, play, after_seq, self._playing)
 

@@ -85,18 +85,26 @@ class Portal:
             self._thread = _LoopThread.acquire()
             self._opened = True
 
+    def require_open(self) -> _LoopThread:
+        """Raises Cancelled when the client was closed, RuntimeError when it was never opened."""
+        thread = self._thread
+        if thread is None:
+            if self._opened:
+                raise Cancelled("the client is closed")
+            raise RuntimeError("this client is not open: use `with`")
+        return thread
+
     def call(self, work: Coroutine[Any, Any, _T]) -> _T:
         """Runs it on the loop and waits. Raises what it raises, and Cancelled when the client is closed meanwhile.
 
         An exception in the waiting thread, such as KeyboardInterrupt, cancels it.
         """
         with self._lock:
-            if self._thread is None:
+            try:
+                call = asyncio.run_coroutine_threadsafe(work, self.require_open().loop)
+            except BaseException:
                 work.close()
-                if self._opened:
-                    raise Cancelled("the client is closed")
-                raise RuntimeError("this client is not open: use `with`")
-            call = asyncio.run_coroutine_threadsafe(work, self._thread.loop)
+                raise
             self._calls.add(call)
         try:
             return call.result()
