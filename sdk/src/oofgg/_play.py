@@ -39,6 +39,8 @@ _DEFAULT_HEARTBEAT = 10.0
 _MISSED = 2.5
 _MOST_PAYLOAD = 64 * 1024
 _MOST_NAME = 64
+# Of events that the application has not taken, when another stream is opened: each may bring a window more.
+_MOST_HELD = 64 * 1024
 
 _Call = grpc.aio.StreamStreamCall[session_pb2.PlayRequest, session_pb2.PlayResponse]
 # Iterated, not read: `read` gives nothing more once a write has failed, though the reason for the end may be waiting.
@@ -50,7 +52,8 @@ class PlaySession:
 
     Iterate to receive: RELIABLE events come once each and in order, whatever happens to the connection. Iteration ends
     when the session is over or the seat is given up, and raises the OofggError that ends it otherwise, such as
-    Aborted(REPLACED) when another client took the seat. Keep iterating: who does not is closed as too slow.
+    Aborted(REPLACED) when another client took the seat. Keep iterating: who does not is closed as too slow, and comes
+    back when it does.
     """
 
     def __init__(
@@ -85,6 +88,7 @@ class PlaySession:
         self._arrived = asyncio.Event()
         self._safe = asyncio.Event()
         self._wake = asyncio.Event()
+        self._taken = asyncio.Event()
 
     async def __aenter__(self) -> Self:
         if self._task is not None:
@@ -198,6 +202,7 @@ class PlaySession:
         while True:
             event = self._inbox.take(asyncio.get_running_loop().time())
             if event is not None:
+                self._taken.set()
                 if self._inbox.ack_due() is not None:
                     self._wake.set()
                 return event
@@ -260,6 +265,9 @@ class PlaySession:
             retry = self._policy.next(error, loop.time())
             logger.info("the stream of session %s broke, again in %.2f s: %s", session.session_id, retry.delay, error)
             await asyncio.sleep(retry.delay)
+            while self._inbox.held > _MOST_HELD:
+                self._taken.clear()
+                await self._taken.wait()
             if retry.node is not None:
                 self._node = retry.node
             if retry.restart:

@@ -254,6 +254,28 @@ class TestStreams:
             assert all(request.HasField("heartbeat") for request in requests), "but it is still there"
             assert len([event async for event in session]) == 2
 
+    async def test_streams_that_break_do_not_pile_up_what_nobody_takes(
+        self, platform: Platform, client: oofgg.Client
+    ) -> None:
+        """A reader that stands still is closed as too slow, again and again, and each stream brings a window."""
+
+        async def too_slow(stream: StreamScript) -> None:
+            await stream.accept()
+            following = stream.opening.after_seq + 1
+            if following > 5:
+                await stream.tell(finished(following))
+            else:
+                await stream.tell(message(following, "x" * 30_000), flush=1)
+                await stream.refuse(grpc.StatusCode.RESOURCE_EXHAUSTED, "SLOW_CONSUMER")
+
+        platform.sessions.scripts = [too_slow]
+        async with asyncio.timeout(30), client.play(SESSION) as session:
+            while len(platform.sessions.streams) < 3:
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(1)  # long enough for the next attempts
+            assert len(platform.sessions.streams) == 3
+            assert len([event async for event in session]) == 6, "and it goes on when they are taken"
+
     async def test_heartbeats_are_answered_and_measured(self, platform: Platform, client: oofgg.Client) -> None:
         answers: list[session_pb2.Heartbeat] = []
 

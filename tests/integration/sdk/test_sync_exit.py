@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -60,26 +61,25 @@ async def platform() -> AsyncIterator[Platform]:
         yield serving
 
 
-async def start(program: str, platform: Platform) -> asyncio.subprocess.Process:
-    return await asyncio.create_subprocess_exec(
+@asynccontextmanager
+async def running(program: str, platform: Platform) -> AsyncIterator[asyncio.subprocess.Process]:
+    process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-W", "error", "-c", program, platform.target, SESSION),
         env={"PATH": os.environ["PATH"], "PYTHONPATH": str(SDK)},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
 
 
 @pytest.mark.parametrize("program", [FORGETS_TO_CLOSE, CLOSES], ids=["forgets to close", "closes"])
 async def test_it_ends(platform: Platform, program: str) -> None:
-    if program is CLOSES:
-
-        async def acknowledging(stream: StreamScript) -> None:
-            await stream.accept()
-            await stream.stay()
-
-        platform.sessions.scripts = [acknowledging]
-    process = await start(program, platform)
-    async with asyncio.timeout(PATIENCE):
+    async with running(program, platform) as process, asyncio.timeout(PATIENCE):
         out, err = await process.communicate()
     assert (process.returncode, out.decode(), err.decode()) == (0, "ready\n", "")
 
@@ -88,9 +88,9 @@ async def test_it_ends(platform: Platform, program: str) -> None:
     "wait", ["session.wait(3600)", "next(session)", "session.flush(3600)", "__import__('time').sleep(3600)"]
 )
 async def test_it_is_interrupted(platform: Platform, wait: str) -> None:
-    process = await start(IS_INTERRUPTED.replace("WAIT", wait), platform)
-    assert process.stdout is not None
-    async with asyncio.timeout(PATIENCE):
+    program = IS_INTERRUPTED.replace("WAIT", wait)
+    async with running(program, platform) as process, asyncio.timeout(PATIENCE):
+        assert process.stdout is not None
         assert await process.stdout.readline() == b"ready\n"
         process.send_signal(signal.SIGINT)
         _, err = await process.communicate()

@@ -330,6 +330,27 @@ class TestPolling:
         assert all(request.HasField("heartbeat") and not request.ack_flush for request in requests), "not yet taken"
         assert acks == [1, 2]
 
+    async def test_a_game_that_does_not_poll_stays_small_and_goes_on_when_it_does(self, platform: Platform) -> None:
+        async def too_slow(stream: StreamScript) -> None:
+            await stream.accept()
+            following = stream.opening.after_seq + 1
+            if following > 5:
+                await stream.tell(finished(following))
+            else:
+                await stream.tell(message(following, "x" * 30_000), flush=1)
+                await stream.refuse(grpc.StatusCode.RESOURCE_EXHAUSTED, "SLOW_CONSUMER")
+
+        def game(client: oofgg.sync.Client) -> int:
+            with client.play(SESSION) as session:
+                for _ in frames():
+                    if len(platform.sessions.streams) >= 3:
+                        break
+                time.sleep(1)  # long enough for the next attempts
+                assert len(platform.sessions.streams) == 3
+                return len(poll_to_the_end(session))
+
+        assert await in_a_game(platform, game, too_slow) == 6
+
     async def test_it_has_to_be_entered(self, platform: Platform) -> None:
         def game(client: oofgg.sync.Client) -> None:
             session = client.play(SESSION)

@@ -105,8 +105,9 @@ class PlaySession:
         self._require_entered()
         over = self._over()  # asked first: what came before the end is handed out before it is told
         events = self._inbox.take_all(time.monotonic())
-        self._acknowledge()
-        if over and not events:
+        if events:
+            self._acknowledge()
+        elif over:
             self._require_open()
         return events
 
@@ -164,8 +165,8 @@ class PlaySession:
         while True:
             over = self._over()
             event = self._inbox.take(time.monotonic())
-            self._acknowledge()
             if event is not None:
+                self._acknowledge()
                 return event
             if over:
                 if self._play._error is None:
@@ -187,7 +188,7 @@ class PlaySession:
         self._play._require_open()
 
     def _acknowledge(self) -> None:
-        if self._inbox.ack_due() is not None:
+        if self._inbox.ack_due() is not None or not self._play.connected:
             self._wake()
 
     def _wake(self) -> None:
@@ -200,6 +201,7 @@ class PlaySession:
     def _wake_writer(self) -> None:
         self._woken = False
         self._play._wake.set()
+        self._play._taken.set()
 
     async def _open(self) -> None:
         await self._play.__aenter__()
