@@ -87,10 +87,13 @@ async def test_a_game_loop(stage: Stage, examples: dict[str, Any], random_name: 
         async with oofgg.Client(stage.target, game=stage.game.game_id) as client:
             await register(client, name)
     session = await stage.bob.sessions.create(min_seats=2, max_seats=2)
-    where = stage.target, stage.game.game_id
-    races = (asyncio.to_thread(examples["race"], *where, name, PASSWORD, session.session_id) for name in names)
+
+    def race(name: str) -> int:
+        winner: int = examples["race"](stage.target, stage.game.game_id, name, PASSWORD, session.session_id)
+        return winner
+
     async with asyncio.timeout(60):
-        winners = await asyncio.gather(*races)
+        winners = await asyncio.gather(*(asyncio.to_thread(race, name) for name in names))
     assert winners in ([1, 1], [2, 2])
     assert (await stage.bob.sessions.get(session.session_id)).result_state is oofgg.ResultState.AGREED
 

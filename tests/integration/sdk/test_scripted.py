@@ -277,26 +277,48 @@ class TestStreams:
             assert len([event async for event in session]) == 6, "and it goes on when they are taken"
 
     async def test_heartbeats_are_answered_and_measured(self, platform: Platform, client: oofgg.Client) -> None:
-        answers: list[session_pb2.Heartbeat] = []
+        answers: list[int] = []
+        ahead = 1_000_000.0
 
         async def script(stream: StreamScript) -> None:
             await stream.accept()
             await stream.write(session_pb2.PlayResponse(heartbeat=session_pb2.Heartbeat(nonce=7)))
-            while len(answers) < 2:
+            own = False
+            while not answers or not own:
                 request = await stream.read()
-                if request.HasField("heartbeat"):
-                    answers.append(request.heartbeat)
-            reply = session_pb2.Heartbeat(nonce=answers[1].nonce, reply=True)
-            await stream.write(session_pb2.PlayResponse(heartbeat=reply))
+                if request.heartbeat.reply:
+                    answers.append(request.heartbeat.nonce)
+                elif request.HasField("heartbeat"):
+                    own = True
+                    reply = session_pb2.Heartbeat(nonce=request.heartbeat.nonce, reply=True)
+                    reply.send_time.FromNanoseconds(int((time.time() + ahead) * 1e9))
+                    await stream.write(session_pb2.PlayResponse(heartbeat=reply))
             await stream.stay()
 
         platform.sessions.scripts = [script]
         async with asyncio.timeout(10), client.play(SESSION) as session:
-            while session.latency is None:
+            while session.latency is None or not answers:
                 await asyncio.sleep(0.01)
-            assert 0 <= session.latency < 1
-        assert (answers[0].nonce, answers[0].reply) == (7, True)
-        assert not answers[1].reply
+            assert 0 <= session.latency < 10
+            assert session.clock_offset == pytest.approx(ahead, abs=10)
+        assert answers == [7]
+
+    async def test_a_busy_stream_is_measured_too(self, platform: Platform, client: oofgg.Client) -> None:
+        nonces: set[int] = set()
+
+        async def script(stream: StreamScript) -> None:
+            await stream.accept()
+            while len(nonces) < 3:
+                request = await stream.read()
+                if request.HasField("heartbeat"):
+                    nonces.add(request.heartbeat.nonce)
+            await stream.stay()
+
+        platform.sessions.scripts = [script]
+        async with asyncio.timeout(20), client.play(SESSION) as session:
+            while len(nonces) < 3:
+                await session.send("here", delivery=oofgg.Delivery.LATEST, key="position")
+                await asyncio.sleep(0.02)
 
     async def test_a_silent_server_is_left(self, platform: Platform, client: oofgg.Client) -> None:
         async def silent(stream: StreamScript) -> None:

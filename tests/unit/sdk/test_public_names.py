@@ -28,10 +28,11 @@ MEMBERS = {
     "Sessions": "close create finish get join leave list take_seat",
     "Leaderboards": "get rank",
     "History": "get list",
-    "PlaySession": "connected finish flush info latency leave seat seats send session_id started state",
+    "PlaySession": "clock_offset connected finish flush info latency leave seat seats send session_id started state",
     "sync.Client": "account become_developer close game login login_info logout metadata play register validate_token",
     "sync.PlaySession": (
-        "close connected ended finish flush info latency leave poll seat seats send session_id started state wait"
+        "clock_offset close connected ended finish flush info latency leave poll seat seats send session_id started "
+        "state wait"
     ),
     "Message": "after_seq data event_time json key kind number parse seat seq text",
     "OofggError": "add_note args code request_id with_traceback",

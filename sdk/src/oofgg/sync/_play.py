@@ -92,8 +92,16 @@ class PlaySession:
 
     @property
     def latency(self) -> float | None:
-        """Seconds to the server and back, as last measured on a quiet stream."""
+        """Seconds to the server and back, as last measured: a second after a stream opened, and with each heartbeat."""
         return self._play.latency
+
+    @property
+    def clock_offset(self) -> float | None:
+        """Seconds by which the server's clock is ahead: `time.time() + clock_offset` is the time of `event_time`.
+
+        Right to within half the shortest of the last round trips. None until the first heartbeat was answered.
+        """
+        return self._play.clock_offset
 
     @property
     def ended(self) -> bool:
