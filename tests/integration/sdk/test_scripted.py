@@ -312,6 +312,8 @@ class TestStreams:
                 request = await stream.read()
                 if request.HasField("heartbeat"):
                     nonces.add(request.heartbeat.nonce)
+                    reply = session_pb2.Heartbeat(nonce=request.heartbeat.nonce, reply=True)
+                    await stream.write(session_pb2.PlayResponse(heartbeat=reply))
             await stream.stay()
 
         platform.sessions.scripts = [script]

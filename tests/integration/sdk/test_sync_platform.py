@@ -135,3 +135,55 @@ async def test_a_seat_is_left_and_taken(stage: Stage, random_name: Callable[[str
                 assert second.ended
 
     await asyncio.to_thread(program)
+
+
+async def test_a_game_that_stands_still_stays_small_and_comes_back(
+    stage: Stage, random_name: Callable[[str], str]
+) -> None:
+    """While it does not poll, the others say more than the session keeps for anyone who does not keep up."""
+    session = await stage.ada.sessions.create(min_seats=2)
+    name = random_name("eve")
+    inside, poured = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    async def others() -> None:
+        await inside.wait()
+        async with stage.ada.play(session) as playing, asyncio.TaskGroup() as group:
+
+            async def pour() -> None:
+                for _ in range(120):
+                    await playing.send("x" * 40_000)
+                await playing.flush()
+                poured.set()
+
+            group.create_task(pour())
+            async for event in playing:
+                if isinstance(event, oofgg.Message) and event.data == b"I am back":
+                    break
+
+    def game() -> tuple[int, list[oofgg.Event]]:
+        with oofgg.sync.Client(stage.target, game=stage.game.game_id) as client:
+            client.register(name, f"{name}@example.org", PASSWORD)
+            with client.play(session.session_id) as playing:
+                loop.call_soon_threadsafe(inside.set)
+                assert poured.wait(PATIENCE)
+                held = playing._inbox.held
+                playing.send("I am back")
+                events: list[oofgg.Event] = []
+                while not any(isinstance(event, oofgg.LogReset) for event in events) and not is_back(events):
+                    news = playing.wait(PATIENCE)
+                    assert news, "nothing came in time"
+                    events += news
+                playing.flush(PATIENCE)
+                return held, events
+
+    def is_back(events: list[oofgg.Event]) -> bool:
+        return any(isinstance(event, oofgg.Message) and event.data == b"I am back" for event in events)
+
+    async with asyncio.timeout(100):
+        _, (held, events) = await asyncio.gather(others(), asyncio.to_thread(game))
+    assert 0 < held <= 3 * 64 * 1024, "a window, and what one more stream or two brought"
+    numbered = [event.seq for event in events if event.seq]
+    assert numbered == sorted(set(numbered))
+    if not any(isinstance(event, oofgg.LogReset) for event in events):
+        assert numbered == list(range(1, len(numbered) + 1))
