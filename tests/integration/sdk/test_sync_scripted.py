@@ -21,6 +21,7 @@ from tests.integration.sdk.script import SESSION, Platform, Script, StreamScript
 
 _T = TypeVar("_T")
 PATIENCE = 30.0
+MINUTE = 60_000
 
 
 @pytest.fixture(autouse=True)
@@ -74,7 +75,7 @@ def texts(events: list[oofgg.Event]) -> list[str]:
 
 
 async def quiet(stream: StreamScript) -> None:
-    await stream.accept()
+    await stream.accept(heartbeat_ms=MINUTE)
     await stream.stay()
 
 
@@ -207,12 +208,12 @@ class TestCalls:
 class TestPolling:
     async def test_a_broken_stream_goes_on_where_it_was(self, platform: Platform) -> None:
         async def first(stream: StreamScript) -> None:
-            await stream.accept()
+            await stream.accept(heartbeat_ms=MINUTE)
             await stream.tell(message(1, "a"), message(2, "b"))
             await stream.refuse(grpc.StatusCode.UNAVAILABLE, "SHUTTING_DOWN")
 
         async def second(stream: StreamScript) -> None:
-            await stream.accept(head=2)
+            await stream.accept(head=2, heartbeat_ms=MINUTE)
             assert stream.opening.after_seq == 2
             assert [command.number for command in await stream.read_commands(2)] == [1, 2]
             await stream.tell(message(2, "b"), message(3, "c"), finished(4), ack=2)
@@ -230,7 +231,7 @@ class TestPolling:
         loop = asyncio.get_running_loop()
 
         async def script(stream: StreamScript) -> None:
-            await stream.accept()
+            await stream.accept(heartbeat_ms=MINUTE)
             await gate.wait()
             await stream.tell(message(1, "a"), message(2, "b"))
             await stream.stay()
@@ -249,7 +250,7 @@ class TestPolling:
 
     async def test_the_end_is_told_after_the_last_event(self, platform: Platform) -> None:
         async def script(stream: StreamScript) -> None:
-            await stream.accept()
+            await stream.accept(heartbeat_ms=MINUTE)
             await stream.tell(message(1, "a"), finished(2))
 
         def game(client: oofgg.sync.Client) -> None:
@@ -270,7 +271,7 @@ class TestPolling:
 
     async def test_a_failure_is_told_after_the_last_event_and_does_not_grow(self, platform: Platform) -> None:
         async def script(stream: StreamScript) -> None:
-            await stream.accept()
+            await stream.accept(heartbeat_ms=MINUTE)
             await stream.tell(message(1, "a"))
             await stream.refuse(grpc.StatusCode.ABORTED, "REPLACED")
 
@@ -294,7 +295,7 @@ class TestPolling:
 
     async def test_iterating_waits_and_ends(self, platform: Platform) -> None:
         async def script(stream: StreamScript) -> None:
-            await stream.accept()
+            await stream.accept(heartbeat_ms=MINUTE)
             for number in range(1, 4):
                 await stream.tell(message(number, str(number)), flush=number)
                 await stream.read_ack()
@@ -311,7 +312,7 @@ class TestPolling:
         acks: list[int] = []
 
         async def script(stream: StreamScript) -> None:
-            await stream.accept()
+            await stream.accept(heartbeat_ms=2_000)
             await stream.tell(message(1), flush=1)
             requests.extend([await stream.read(), await stream.read()])
             acks.append(await stream.read_ack())
@@ -332,7 +333,7 @@ class TestPolling:
 
     async def test_a_game_that_does_not_poll_stays_small_and_goes_on_when_it_does(self, platform: Platform) -> None:
         async def too_slow(stream: StreamScript) -> None:
-            await stream.accept()
+            await stream.accept(heartbeat_ms=MINUTE)
             following = stream.opening.after_seq + 1
             if following > 5:
                 await stream.tell(finished(following))
@@ -373,7 +374,7 @@ class TestSending:
         latest: list[str] = []
 
         async def script(stream: StreamScript) -> None:
-            await stream.accept()
+            await stream.accept(heartbeat_ms=MINUTE)
             await gate.wait()
             await stream.read_commands(256)
             latest.extend(command.payload.decode() for command in await stream.read_commands(1))
@@ -408,7 +409,7 @@ class TestSending:
         arrived: list[str] = []
 
         async def script(stream: StreamScript) -> None:
-            await stream.accept()
+            await stream.accept(heartbeat_ms=MINUTE)
             arrived.extend(command.payload.decode() for command in await stream.read_commands(1))
             await stream.tell(ack=1)
             await stream.stay()
@@ -426,7 +427,7 @@ class TestSending:
         arrived: list[tuple[int, str]] = []
 
         async def script(stream: StreamScript) -> None:
-            await stream.accept()
+            await stream.accept(heartbeat_ms=MINUTE)
             while len(arrived) < 400:
                 commands = await stream.read_commands(1)
                 arrived.extend((command.number, command.payload.decode()) for command in commands)
@@ -460,7 +461,7 @@ class TestClosing:
     @pytest.mark.parametrize("what", ["session", "client"])
     async def test_another_thread_may_close(self, platform: Platform, what: str, waiting: str) -> None:
         async def script(stream: StreamScript) -> None:
-            await stream.accept(state=session_pb2.SESSION_STATE_WAITING)
+            await stream.accept(state=session_pb2.SESSION_STATE_WAITING, heartbeat_ms=MINUTE)
             await stream.stay()
 
         def game(client: oofgg.sync.Client) -> None:
@@ -493,7 +494,7 @@ class TestClosing:
 
     async def test_what_came_before_is_still_handed_out(self, platform: Platform) -> None:
         async def script(stream: StreamScript) -> None:
-            await stream.accept()
+            await stream.accept(heartbeat_ms=MINUTE)
             await stream.tell(message(1, "a"))
             await stream.stay()
 
