@@ -508,6 +508,7 @@ class TestClosing:
 
     async def test_a_session_that_never_opens_is_given_up(self, platform: Platform) -> None:
         async def down(stream: StreamScript) -> None:
+            await stream.read_opening()
             await stream.refuse(grpc.StatusCode.UNAVAILABLE, "BACKEND_UNAVAILABLE")
 
         def game(client: oofgg.sync.Client) -> None:

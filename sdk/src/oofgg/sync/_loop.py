@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import concurrent.futures
+import os
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from typing import Any, ClassVar, TypeVar
@@ -20,27 +21,33 @@ _CLOSE_SECONDS = 10.0
 
 
 class _LoopThread:
-    """Runs an event loop while it has users. A daemon, so that a game that forgets to close can end."""
+    """Runs an event loop while it has users. A daemon, so that a game that forgets to close can end.
+
+    The loop outlives the thread and is used again: what a cancelled call still has to hear from grpc comes when it
+    likes, and finding the loop closed would disturb grpc's other loops in this process.
+    """
 
     _lock: ClassVar[threading.Lock] = threading.Lock()
     _shared: ClassVar[_LoopThread | None] = None
 
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
+        self._process = os.getpid()
         self._users = 0
         self._over = asyncio.Event()
-        self._thread = threading.Thread(target=self._serve, name="oofgg", daemon=True)
-        self._thread.start()
+        self._thread: threading.Thread | None = None
         # Left to itself, the loop would be torn down in the middle of something when the interpreter ends.
-        atexit.register(self._stop)
+        atexit.register(self._end)
 
     @classmethod
     def acquire(cls) -> _LoopThread:
         """The process's thread, started if need be."""
         with cls._lock:
             shared = cls._shared
-            if shared is None or not shared._thread.is_alive():  # a forked process has no threads of its parent
+            if shared is None or shared._process != os.getpid():  # a forked process has no threads of its parent
                 shared = cls._shared = cls()
+            if shared._thread is None:
+                shared._start()
             shared._users += 1
             return shared
 
@@ -48,24 +55,37 @@ class _LoopThread:
         """Ends the thread if this was its last user."""
         with self._lock:
             self._users -= 1
-            if self._users:
-                return
-            if _LoopThread._shared is self:
+            if not self._users and not self._stop() and _LoopThread._shared is self:
                 _LoopThread._shared = None
-        self._stop()
+
+    def _start(self) -> None:
+        self._over = asyncio.Event()
+        self._thread = threading.Thread(target=self._serve, name="oofgg", daemon=True)
+        self._thread.start()
+
+    def _stop(self) -> bool:
+        if self._thread is not None:
+            self.loop.call_soon_threadsafe(self._over.set)
+            self._thread.join(_CLOSE_SECONDS)
+            if self._thread.is_alive():
+                return False
+            self._thread = None
+        return True
+
+    def _end(self) -> None:
+        if self._process == os.getpid() and self._stop():
+            self.loop.close()
 
     def _serve(self) -> None:
-        with asyncio.Runner(loop_factory=lambda: self.loop) as runner:
-            runner.run(self._until_over())
+        self.loop.run_until_complete(self._until_over())
 
     async def _until_over(self) -> None:
         await self._over.wait()
-
-    def _stop(self) -> None:
-        atexit.unregister(self._stop)
-        if self._thread.is_alive():
-            self.loop.call_soon_threadsafe(self._over.set)
-            self._thread.join(_CLOSE_SECONDS)
+        rest = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in rest:
+            task.cancel()
+        if rest:
+            await asyncio.wait(rest, timeout=_CLOSE_SECONDS / 2)
 
 
 class Portal:
