@@ -371,16 +371,16 @@ class TestSending:
     async def test_it_never_waits(self, platform: Platform) -> None:
         gate = asyncio.Event()
         loop = asyncio.get_running_loop()
-        latest: list[str] = []
+        arrived: list[str] = []
 
         async def script(stream: StreamScript) -> None:
             await stream.accept(heartbeat_ms=MINUTE)
             await gate.wait()
-            await stream.read_commands(256)
-            latest.extend(command.payload.decode() for command in await stream.read_commands(1))
-            await stream.tell(ack=256)
-            assert (await stream.read_commands(1))[0].payload == b"after"
-            await stream.tell(ack=258)
+            commands: list[session_pb2.Command] = []
+            while not commands or commands[-1].payload != b"after":
+                commands = await stream.read_commands(1)
+                arrived.extend(command.payload.decode() for command in commands)
+                await stream.tell(ack=commands[-1].number)
             await stream.stay()
 
         def game(client: oofgg.sync.Client) -> None:
@@ -403,7 +403,9 @@ class TestSending:
                     session.send(object())
 
         await in_a_game(platform, game, script)
-        assert latest == ["here"]
+        reliable = [text for text in arrived if text != "here"]
+        assert reliable == [*map(str, range(256)), "after"]
+        assert "here" in arrived
 
     async def test_leaving_the_block_waits_for_what_was_sent(self, platform: Platform) -> None:
         arrived: list[str] = []
@@ -473,7 +475,8 @@ class TestClosing:
                     for _ in frames():
                         session.poll()
                 elif waiting == "wait":
-                    session.wait(PATIENCE)
+                    while True:
+                        session.wait(PATIENCE)
                 elif waiting == "iterate":
                     next(session)
                 else:
@@ -503,8 +506,23 @@ class TestClosing:
                 session._inbox.wait(PATIENCE, lambda: False)
             assert texts(session.poll()) == ["a"]
             assert session.ended
+            with pytest.raises(errors.FailedPrecondition):
+                session.poll()
 
         await in_a_game(platform, game, script)
+
+    async def test_a_loop_that_looks_before_it_polls_meets_no_error(self, platform: Platform) -> None:
+        def game(client: oofgg.sync.Client) -> None:
+            with client.play(SESSION) as session:
+                looked = session.ended
+                session.close()  # right between the look and the poll
+                assert not looked
+                assert session.poll() == []
+                assert session.ended
+                with pytest.raises(errors.FailedPrecondition):
+                    session.poll()
+
+        await in_a_game(platform, game, quiet)
 
     async def test_a_session_that_never_opens_is_given_up(self, platform: Platform) -> None:
         async def down(stream: StreamScript) -> None:

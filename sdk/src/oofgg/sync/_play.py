@@ -22,9 +22,10 @@ class PlaySession:
     """A seat in a session that is being played. Made by `Client.play`; see there.
 
     `poll` in each frame, or `wait` in a game that is played by turns: RELIABLE events come once each and in order,
-    whatever happens to the connection. When the last was handed out, both raise the OofggError that ended the session:
-    FailedPrecondition(SESSION_STATE) when it is over or the seat was given up, another one such as Aborted(REPLACED)
-    when it failed. Iterating waits for one event after another, and ends where the session is over.
+    whatever happens to the connection. When the session is over or the seat given up, and the last event was handed
+    out, `ended` is true; whoever goes on polling is told by FailedPrecondition(SESSION_STATE). When the session failed,
+    `poll` and `wait` raise why after the last event, such as Aborted(REPLACED). Iterating waits for one event after
+    another, and ends where the session is over.
 
     Events are acknowledged as they are handed out. A game that stops polling holds 64 KiB of them and no more, and is
     closed as too slow; when it polls again, it goes on where it was. Every method may be called from any thread.
@@ -41,6 +42,7 @@ class PlaySession:
         self._closing = threading.Lock()
         self._closed = False
         self._woken = False
+        self._told = False
 
     def __enter__(self) -> Self:
         self._portal.call(self._open())
@@ -115,8 +117,9 @@ class PlaySession:
         events = self._inbox.take_all(time.monotonic())
         if events:
             self._acknowledge()
-        elif over:
+        elif over and (self._told or self._play._error is not None):
             self._require_open()
+        self._told = over
         return events
 
     def wait(self, seconds: float) -> list[Event]:
