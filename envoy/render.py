@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -13,6 +14,7 @@ import jinja2
 from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
 
 from envoy.certificates import Certificate
+from envoy.classic import ENDPOINTS, SERVICE
 from envoy.replies import local_replies
 from envoy.routes import CLUSTERS, RateClass, Route, public_routes, read_descriptors
 
@@ -24,6 +26,7 @@ STRIPPED_HEADERS = (
     "x-oofgg-role",
     "x-oofgg-game",
     "x-oofgg-caller",
+    "x-oofgg-client-address",
     "x-oofgg-sane-request-id",
     "x-user-id",
     "x-user-role",
@@ -95,7 +98,7 @@ class Limits:
 
 
 DEFAULT_LIMITS = {
-    RateClass.CREDENTIAL: Limits(per_address=Rate(20, 60), per_user=None),
+    RateClass.CREDENTIAL: Limits(per_address=Rate(20, 60), per_user=Rate(10, 20)),
     RateClass.READ: Limits(per_address=Rate(600, 18_000), per_user=Rate(150, 3_000)),
     RateClass.WRITE: Limits(per_address=Rate(300, 9_000), per_user=Rate(60, 1_200)),
     RateClass.STREAM: Limits(per_address=Rate(600, 30_000), per_user=Rate(120, 6_000)),
@@ -205,6 +208,8 @@ def render(inputs: Inputs) -> str:
         stripped_headers=STRIPPED_HEADERS,
         sane_request_id=SANE_REQUEST_ID,
         local_replies=list(local_replies()),
+        json_methods=_json_methods(routes),
+        classic_scripts={f"/{SERVICE}/{endpoint.method}": endpoint.lua for endpoint in ENDPOINTS},
         json_services=sorted({route.service for route in routes if route.json is not None}),
         json_descriptors=base64.b64encode(json_descriptors(descriptors)).decode(),
         address_limits=_buckets(inputs, user=False),
@@ -279,6 +284,15 @@ def _google_rpc(errors: FileDescriptorProto) -> FileDescriptorProto:
             if message_field.type_name:
                 message_field.type_name = message_field.type_name.replace(".oofgg.v1.", ".google.rpc.")
     return file
+
+
+def _json_methods(routes: Sequence[Route]) -> dict[str, list[str]]:
+    """The HTTP methods of every JSON path."""
+    methods: dict[str, list[str]] = {}
+    for route in routes:
+        if route.json is not None:
+            methods.setdefault(route.json.path, []).append(route.json.method)
+    return methods
 
 
 def _origin_matcher(origin: str) -> dict[str, object]:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import base64
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 
 from google.protobuf.any_pb2 import Any
 from google.protobuf.duration_pb2 import Duration
 
+from envoy.classic import ENDPOINTS, Endpoint
 from oofgg.v1 import errors_pb2
 from oofgg.v1.errors_pb2 import ErrorReason
 
@@ -129,11 +130,25 @@ REFUSALS = (
         "parameters.",
     ),
     Refusal(
+        "response.code_details == 'direct_response' && response.code == 400",
+        Code.INVALID_ARGUMENT,
+        400,
+        ErrorReason.ERROR_REASON_INVALID_FIELD,
+        "Parameters belong into the body: an address is in the logs of everybody on the way.",
+    ),
+    Refusal(
         "response.code == 404",
         Code.UNIMPLEMENTED,
         404,
         ErrorReason.ERROR_REASON_UNIMPLEMENTED,
         "This platform offers no such call.",
+    ),
+    Refusal(
+        "response.code == 405",
+        Code.UNIMPLEMENTED,
+        405,
+        ErrorReason.ERROR_REASON_UNIMPLEMENTED,
+        "This path takes another HTTP method; the header `allow` names it.",
     ),
     Refusal(
         "response.code == 408 || response.code == 504",
@@ -171,6 +186,8 @@ def local_replies() -> Iterator[LocalReply]:
     """The mappers for all refusals, first match first."""
     for refusal in REFUSALS:
         yield _grpc_reply(refusal)
+        for endpoint in ENDPOINTS:
+            yield _classic_reply(endpoint, refusal)
         yield _json_reply(refusal)
 
 
@@ -201,13 +218,22 @@ def _json_reply(refusal: Refusal) -> LocalReply:
     details: list[object] = [{**info, "metadata": {"request_id": "%REQ(x-request-id)%"}}]
     headers = [_REQUEST_ID]
     if refusal.retry_after is not None:
-        details.append({"@type": f"{TYPE_URL}RetryInfo", "retryDelay": f"{refusal.retry_after}s"})
+        details.append({"@type": f"{TYPE_URL}RetryInfo", "retry_delay": f"{refusal.retry_after}s"})
         headers.append(("retry-after", str(math.ceil(refusal.retry_after))))
     return LocalReply(
         expression=refusal.when,
         headers=headers,
         status=refusal.status,
         json={"code": int(refusal.code), "message": refusal.message, "details": details},
+    )
+
+
+def _classic_reply(endpoint: Endpoint, refusal: Refusal) -> LocalReply:
+    reply = _json_reply(refusal)
+    return replace(
+        reply,
+        expression=f"{endpoint.expression} && ({refusal.when})",
+        json={**endpoint.failure, "error_message": refusal.message},
     )
 
 

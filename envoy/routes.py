@@ -22,6 +22,8 @@ PACKAGE = "oofgg.v1"
 # Which cluster answers for a public service. A service that is not here cannot be routed, and rendering fails.
 CLUSTERS = {
     "AuthService": "auth",
+    "AccountService": "auth",
+    "ClassicService": "auth",
     "GameService": "catalog",
     "SessionService": "game",
     "LeaderboardService": "scoring",

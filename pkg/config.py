@@ -75,6 +75,27 @@ class Settings(BaseSettings):
         False, description="Whether an account may make itself a developer's. Embedded: yes."
     )
     access_token_seconds: int = Field(900, ge=1, le=86_400, description="Life of an access token.")
+    session_token_seconds: int = Field(
+        86_400, ge=1, le=86_400, description="Life of a token of `POST /api/login`, which cannot be refreshed."
+    )
+    refresh_grace_seconds: float = Field(
+        10.0, ge=0, le=60, description="How long a client that lost the reply may use a refresh token again."
+    )
+    signing_key_days: float = Field(30, gt=0, le=365, description="How long a key signs access tokens.")
+    signing_key_lead_seconds: float = Field(
+        600, ge=0, description="How long a key is published before it signs; Envoy reads keys every minute."
+    )
+    login_failures: int = Field(5, ge=1, description="Failed logins of one account before further ones have to wait.")
+    login_failures_per_address: int = Field(20, ge=1, description="The same for one address, over all accounts.")
+    login_wait_seconds: float = Field(1.0, gt=0, description="The first wait; it doubles with every further failure.")
+    login_longest_wait_seconds: float = Field(900.0, gt=0, description="The longest wait.")
+    secret_calls_per_minute: int = Field(60, ge=1, description="Exchanges of one API key in a minute.")
+    login_limits_spare_loopback: bool = Field(
+        False, description="No login limits for callers on this machine: for load tests. Not in production."
+    )
+    game_players: int = Field(0, ge=0, description="Players a game may have unless an admin says otherwise; 0: any.")
+    game_sessions: int = Field(0, ge=0, description="The same for sessions at a time.")
+    game_calls_per_second: int = Field(0, ge=0, description="The same for calls per second and process.")
     refresh_token_days: int = Field(30, ge=1, le=365, description="Life of an unused refresh token.")
     password_hash_threads: int = Field(2, ge=1, le=64, description="Passwords hashed at the same time.")
     password_hash_queue: int = Field(64, ge=1, description="Logins that may wait for a hash; more are refused.")
@@ -116,6 +137,8 @@ class Settings(BaseSettings):
             raise ValueError("OOFGG_SERVICE_SECRET or OOFGG_SERVICE_SECRET_FILE must hold at least 32 characters")
         if self.environment is Environment.PRODUCTION and self.developer_self_service:
             raise ValueError("OOFGG_DEVELOPER_SELF_SERVICE is for development; in production an admin makes developers")
+        if self.environment is Environment.PRODUCTION and self.login_limits_spare_loopback:
+            raise ValueError("OOFGG_LOGIN_LIMITS_SPARE_LOOPBACK is for load tests, and refused in production")
         return self
 
     def address_of(self, service: str) -> str:

@@ -23,6 +23,18 @@ _REMEMBERED_GAMES: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
+class Quotas:
+    """What a game is allowed; 0 for no limit."""
+
+    players: int = 0
+    sessions: int = 0
+    calls_per_second: int = 0
+
+
+NO_QUOTAS: Final = Quotas()
+
+
+@dataclass(frozen=True, slots=True)
 class GameRecord:
     """A game as other services need it. `match_history_topic` is empty when it is turned off."""
 
@@ -30,6 +42,8 @@ class GameRecord:
     owner_user_id: str
     max_seats: int
     match_history_topic: str
+    single_login: bool
+    quotas: Quotas
 
 
 class GameDirectory:
@@ -53,7 +67,14 @@ class GameDirectory:
             within=_DEADLINE_SECONDS,
             on_behalf_of=call,
         )
-        record = GameRecord(answer.game_id, answer.owner_user_id, answer.max_seats, answer.match_history_topic)
+        record = GameRecord(
+            answer.game_id,
+            answer.owner_user_id,
+            answer.max_seats,
+            answer.match_history_topic,
+            answer.single_login,
+            Quotas(answer.quota_players, answer.quota_sessions, answer.quota_calls_per_second),
+        )
         self._known[game_id] = record
         return record
 

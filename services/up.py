@@ -81,7 +81,9 @@ def options(choices: Choices) -> Options:
 
     return Options(
         data_dir=choices.data_dir,
-        services=ServicesInputs(root=ROOT),
+        services=ServicesInputs(
+            root=ROOT, environment={"OOFGG_LOGIN_LIMITS_SPARE_LOOPBACK": "true"} if choices.lift_limits else {}
+        ),
         render_envoy=render,
         envoy_probe=lambda host, port: grpc_web_status(host, port, PROBE) in ANSWERED,
         envoy_host=choices.host,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from bench.scenario import Group
-from bench.scenarios import engine, latency, login, relay, results, startup, streams, unary
+from bench.scenarios import engine, identity, latency, login, relay, results, startup, streams, unary
 
 GROUPS: tuple[Group, ...] = (
     unary.GROUP,
     login.GROUP,
+    identity.GROUP,
     relay.GROUP,
     latency.GROUP,
     streams.GROUP,

@@ -1,35 +1,55 @@
 """Logins that were ended before their tokens expire.
 
 `auth` writes each to PostgreSQL, then to one Redis stream. Every process reads that stream from its beginning before
-it is ready, follows it from then on, and asks this set at every call: a revocation takes effect everywhere within a
+it is ready, follows it from then on, and asks this map at every call: a revocation takes effect everywhere within a
 second and survives restarts. The stream keeps entries as long as an access token can live.
+
+A Redis that lost its data has an empty stream, which must not pass for "nobody was revoked". So `auth` keeps a mark
+beside the stream that names the run of Redis in which the stream is complete, and after a restart of Redis writes
+everything again before it renews the mark. A process is not ready before it has seen the mark; one that has read the
+stream keeps what it knows whatever happens to Redis.
 """
 
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Final
 
 import redis.asyncio as redis
 from redis.exceptions import RedisError
 
 from pkg.clock import Clock
+from pkg.errors import Reason, Unauthenticated
 from pkg.telemetry.logs import get_logger
 
 _log = get_logger(__name__)
 
 STREAM: Final = "oofgg:revocations"
+MARK: Final = "oofgg:revocations:complete"
 # No access token may be set to live longer than this (pkg.config).
 LONGEST_TOKEN_LIFE_SECONDS: Final = 86_400
 _BLOCK_MILLISECONDS = 500
+_BLOCK_AT_FIRST_MILLISECONDS = 20
 _BATCH = 1_000
 _RETRY_SECONDS = 0.2
 
 
-async def publish(client: redis.Redis, login_id: str, *, keep_seconds: int, clock: Clock) -> None:
+async def publish(client: redis.Redis, login_id: str, reason: str, *, keep_seconds: int, clock: Clock) -> None:
     """Tells every process that this login has ended; the entry is kept at least `keep_seconds`."""
     oldest = int((clock.now().timestamp() - keep_seconds) * 1000)
-    await client.xadd(STREAM, {"sid": login_id}, minid=str(oldest), approximate=True)
+    await client.xadd(STREAM, {"sid": login_id, "reason": reason}, minid=str(oldest), approximate=True)
+
+
+async def mark_complete(client: redis.Redis, run_id: str) -> None:
+    """Says that everything that was ended is in the stream of this run of Redis."""
+    await client.set(MARK, run_id)
+
+
+async def run_of(client: redis.Redis) -> tuple[str, bool]:
+    """Which run of Redis this is, and whether its stream is complete: a Redis that came back may have lost its end."""
+    run_id = str((await client.info("server"))["run_id"])
+    return run_id, await client.get(MARK) == run_id.encode()
 
 
 class Revocations:
@@ -37,13 +57,31 @@ class Revocations:
 
     def __init__(self, client: redis.Redis) -> None:
         self._client = client
-        self._ended: dict[str, int] = {}  # login id → milliseconds of the entry; grows in that order
+        # Login id → milliseconds of the entry, and the reason; grows in that order.
+        self._ended: dict[str, tuple[int, Reason]] = {}
+        self._complete = asyncio.Event()
         self._position = "0"
         self._watchers: dict[str, set[asyncio.Event]] = {}
 
     def is_revoked(self, login_id: str) -> bool:
         """Whether this login has ended."""
         return login_id in self._ended
+
+    def refusal(self, login_id: str) -> Unauthenticated | None:
+        """The error for a call with a token of this login; None while it has not ended."""
+        ended = self._ended.get(login_id)
+        return Unauthenticated(ended[1], _MESSAGES[ended[1]]) if ended is not None else None
+
+    async def check(self) -> None:
+        """Raises until the stream was seen complete once (a check of health)."""
+        if not self._complete.is_set():
+            raise RuntimeError("it is not known yet which logins have ended")
+
+    async def settle(self, *, within: float) -> None:
+        """Waits until `check` passes, so many seconds at the most."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                await self._complete.wait()
 
     def watch(self, login_id: str) -> asyncio.Event:
         """An event that is set when the login ends, for streams that outlive their token. Hand it to `unwatch`."""
@@ -61,15 +99,22 @@ class Revocations:
             self._watchers.pop(login_id, None)
 
     async def load(self) -> None:
-        """Reads everything published so far. A process is not ready before this is done."""
+        """Reads everything published so far. A process is not ready before `check` passes."""
+        # In this order: what was written before the mark is read after it.
+        _, marked = await run_of(self._client)
         while await self._read(block=None):
             pass
+        if marked:
+            self._complete.set()
 
     async def follow(self) -> None:
         """Follows the stream until cancelled; waits out a Redis that is away."""
         while True:
             try:
-                await self._read(block=_BLOCK_MILLISECONDS)
+                if not self._complete.is_set():
+                    await self.load()
+                known = self._complete.is_set()
+                await self._read(block=_BLOCK_MILLISECONDS if known else _BLOCK_AT_FIRST_MILLISECONDS)
             except (RedisError, OSError, TimeoutError) as error:
                 _log.warning("revocations cannot be followed", error=repr(error))
                 await asyncio.sleep(_RETRY_SECONDS)
@@ -81,7 +126,7 @@ class Revocations:
         for position, fields in _entries(reply):
             self._position = position
             login_id = fields[b"sid"].decode()
-            self._ended[login_id] = int(position.partition("-")[0])
+            self._ended[login_id] = (int(position.partition("-")[0]), _reason(fields.get(b"reason", b"")))
             for event in self._watchers.get(login_id, ()):
                 event.set()
         self._forget(before=int(self._position.partition("-")[0]) - LONGEST_TOKEN_LIFE_SECONDS * 1000)
@@ -89,8 +134,18 @@ class Revocations:
 
     def _forget(self, *, before: int) -> None:
         """Drops logins whose last access token has expired by itself."""
-        while self._ended and self._ended[oldest := next(iter(self._ended))] < before:
+        while self._ended and self._ended[oldest := next(iter(self._ended))][0] < before:
             del self._ended[oldest]
+
+
+_MESSAGES: Final = {
+    Reason.TOKEN_REVOKED: "This login was ended. Log in again.",
+    Reason.LOGGED_IN_ELSEWHERE: "You logged in to this game elsewhere. It allows one login at a time.",
+}
+
+
+def _reason(text: bytes) -> Reason:
+    return Reason.LOGGED_IN_ELSEWHERE if text.decode() == Reason.LOGGED_IN_ELSEWHERE else Reason.TOKEN_REVOKED
 
 
 def _entries(reply: object) -> list[tuple[str, dict[bytes, bytes]]]:

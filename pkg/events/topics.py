@@ -17,9 +17,14 @@ _DAY_MS: Final = 24 * 3600 * 1000
 
 MATCH_RESULTS: Final = "oofgg.match-results"
 MATCH_HISTORY_PREFIX: Final = "oofgg.match-history."
+ACCOUNTS: Final = "oofgg.accounts"
+AUDIT: Final = "oofgg.audit"
 _RESULT_PARTITIONS: Final = 8
 _RESULT_RETENTION_DAYS: Final = 7
 _HISTORY_RETENTION_DAYS: Final = 30
+_ACCOUNTS_RETENTION_DAYS: Final = 30
+_AUDIT_PARTITIONS: Final = 4
+_AUDIT_RETENTION_DAYS: Final = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +40,10 @@ def spec_of(name: str) -> TopicSpec:
     """The declaration of one of our topics. Raises ValueError for any other name."""
     if name == MATCH_RESULTS:
         return TopicSpec(name, _RESULT_PARTITIONS, _RESULT_RETENTION_DAYS)
+    if name == ACCOUNTS:
+        return TopicSpec(name, 1, _ACCOUNTS_RETENTION_DAYS)
+    if name == AUDIT:
+        return TopicSpec(name, _AUDIT_PARTITIONS, _AUDIT_RETENTION_DAYS)
     if name.startswith(MATCH_HISTORY_PREFIX):
         # One partition: whoever subscribes sees a game's matches in one order.
         return TopicSpec(name, 1, _HISTORY_RETENTION_DAYS)

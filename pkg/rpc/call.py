@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from google.protobuf.message import Message
 
@@ -22,6 +22,11 @@ class Context(Protocol):
     def time_remaining(self) -> float | None: ...
     def peer(self) -> str: ...
     def invocation_metadata(self) -> Any: ...
+
+
+# Set by Envoy, over whatever a client sends.
+CLIENT_ADDRESS_HEADER: Final = "x-oofgg-client-address"
+_MOST_CLIENT_NAME: Final = 200
 
 
 class Call:
@@ -42,6 +47,17 @@ class Call:
     def peer(self) -> str:
         """The other end of the connection: behind Envoy, Envoy."""
         return self._context.peer()
+
+    @property
+    def client_address(self) -> str:
+        """The client's address as Envoy saw it; empty for a call that did not come through Envoy."""
+        return self.metadata.get(CLIENT_ADDRESS_HEADER, "")
+
+    @property
+    def client_name(self) -> str:
+        """What the client calls itself, at most 200 characters."""
+        name = self.metadata.get("x-user-agent") or self.metadata.get("user-agent", "")
+        return name[:_MOST_CLIENT_NAME]
 
     def time_remaining(self) -> float | None:
         """Seconds until the caller's deadline; None when it set none."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, TypeVar
 
 import grpc
@@ -10,7 +11,7 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 from pkg.auth.tokens import ServiceTokens
-from pkg.errors import DeadlineExceeded, Reason
+from pkg.errors import DeadlineExceeded, Reason, backend_unavailable
 from pkg.rpc.call import Call
 from pkg.rpc.pipeline import REQUEST_ID_HEADER
 from pkg.rpc.status import from_rpc_error
@@ -62,6 +63,12 @@ class ServiceChannel:
             answer = await stub(request, timeout=timeout, metadata=metadata, wait_for_ready=True)
         except grpc.aio.AioRpcError as error:
             raise from_rpc_error(error) from error
+        except asyncio.CancelledError:
+            # grpc.aio raises it for a call whose channel was closed, too.
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            raise backend_unavailable("Another service") from None
         if not isinstance(answer, response):
             raise TypeError(f"{method.full_name} answers {type(answer).__name__}, not {response.__name__}")
         return answer

@@ -25,6 +25,7 @@ from pkg.ids import NewId
 from pkg.rpc import status
 from pkg.rpc.access import AccessRule
 from pkg.rpc.call import Call, StreamCall
+from pkg.rpc.quotas import GameQuotas
 from pkg.rpc.validation import MessageValidator
 from pkg.telemetry.logs import current_request_id, get_logger
 from pkg.telemetry.metrics import MethodMetrics, Metrics
@@ -59,6 +60,7 @@ class Pipeline:
     new_id: NewId
     translate_fault: TranslateFault
     tracing: Tracing | None = None
+    quotas: GameQuotas | None = None
 
     def unary(
         self, name: str, rule: AccessRule, behaviour: Callable[[Any, Call], Awaitable[Message]]
@@ -165,9 +167,11 @@ class Pipeline:
         if rule.internal:
             return self.service_tokens.verify(token)
         caller = (await self.verifier.verify(token)).caller
-        if self.revocations.is_revoked(caller.login_id):
-            raise errors.Unauthenticated(Reason.TOKEN_REVOKED, "This login was ended. Log in again.")
+        if refusal := self.revocations.refusal(caller.login_id):
+            raise refusal
         rule.check(caller)
+        if caller.game_id and self.quotas is not None:
+            await self.quotas.spend(caller.game_id)
         return caller
 
     async def _run(

@@ -20,6 +20,7 @@ from pkg.db.database import Database, open_database
 from pkg.ids import NewId
 from pkg.rpc.binder import Binding
 from pkg.rpc.channel import ServiceChannel
+from pkg.runtime.user_data import ExportUser
 from pkg.telemetry.logs import get_logger
 from pkg.telemetry.metrics import Metrics
 from pkg.telemetry.tracing import Tracing
@@ -45,6 +46,8 @@ class App:
     bindings: Sequence[Binding]
     checks: Mapping[str, Check]
     documents: Mapping[str, OpsHandler] = field(default_factory=dict)
+    export_user: ExportUser | None = None
+    """Tells what the service keeps about a person, where it keeps something."""
     sessions: Callable[[], int] = lambda: 0
 
 

@@ -10,6 +10,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 
 import asyncpg
 import stamina
@@ -27,18 +28,21 @@ from pkg.db import database
 from pkg.db.migrations import migrate, read_migrations
 from pkg.errors import OofggError
 from pkg.events import clients
+from pkg.games import GameDirectory
 from pkg.ids import new_id
 from pkg.registry.address import advertised_address
 from pkg.registry.process import Load, Served
 from pkg.registry.registration import Registration
 from pkg.registry.store import Registry
 from pkg.rpc.pipeline import Pipeline
+from pkg.rpc.quotas import GameQuotas
 from pkg.rpc.reflection import Reflection
 from pkg.rpc.server import build_server
 from pkg.rpc.validation import MessageValidator
 from pkg.runtime.health import HealthMonitor
 from pkg.runtime.host import App, Host, ServiceDefinition
 from pkg.runtime.ops import ops_server
+from pkg.runtime.user_data import user_data_binding
 from pkg.telemetry.logs import get_logger
 from pkg.telemetry.metrics import Metrics
 from pkg.telemetry.tracing import Tracing
@@ -48,6 +52,7 @@ _log = get_logger(__name__)
 # A process waits this long for its backends at the start, then gives up and says so.
 _PATIENCE_SECONDS = 30.0
 _RESOLVE_SECONDS = 10.0
+_SETTLE_SECONDS = 2.0
 _AWAY = (OSError, TimeoutError, RedisError, asyncpg.PostgresConnectionError, asyncpg.CannotConnectNowError)
 
 
@@ -65,13 +70,18 @@ async def serve(
         tracing = await _open_tracing(settings, services, stack)
         host = await _open_host(settings, stack, tasks, tracing)
         apps = [await stack.enter_async_context(service.app(host)) for service in services]
-        monitor = HealthMonitor(apps, {"kafka": lambda: check_kafka(settings.kafka_bootstrap)}, host.metrics)
+        # `auth` may have to tell what it knows first, and may be one of these apps.
+        await host.revocations.settle(within=_SETTLE_SECONDS)
+        monitor = HealthMonitor(
+            _with_revocations(apps, host), {"kafka": lambda: check_kafka(settings.kafka_bootstrap)}, host.metrics
+        )
         documents = {path: handler for app in apps for path, handler in app.documents.items()}
         await stack.enter_async_context(ops_server(settings.ops_address, host.metrics, monitor, documents))
 
+        exporters = {app.name: app.export_user for app in apps if app.export_user is not None}
         server, port = build_server(
             settings.grpc_address,
-            [binding for app in apps for binding in app.bindings],
+            [*(binding for app in apps for binding in app.bindings), user_data_binding(exporters)],
             _pipeline(host),
             monitor.servicer,
             Reflection() if settings.environment is Environment.DEVELOPMENT else None,
@@ -160,7 +170,17 @@ async def _open_host(
     return host
 
 
+def _with_revocations(apps: Sequence[App], host: Host) -> list[App]:
+    """No service lets anybody in before it is known who must stay out."""
+    return [replace(app, checks={**app.checks, "revocations": host.revocations.check}) for app in apps]
+
+
 def _pipeline(host: Host) -> Pipeline:
+    games = GameDirectory(host.channel("catalog"), host.clock)
+
+    async def calls_per_second(game_id: str) -> int:
+        return (await games.lookup(game_id)).quotas.calls_per_second
+
     return Pipeline(
         verifier=host.verifier,
         service_tokens=host.service_tokens,
@@ -170,6 +190,7 @@ def _pipeline(host: Host) -> Pipeline:
         new_id=host.new_id,
         translate_fault=translate_fault,
         tracing=host.tracing,
+        quotas=GameQuotas(calls_per_second, host.clock),
     )
 
 

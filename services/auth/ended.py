@@ -15,7 +15,7 @@ from pkg.db.replies import forget_old_replies
 from pkg.errors import OofggError
 from pkg.telemetry.logs import get_logger
 from pkg.wakes import woken
-from services.auth.store import LoginStore
+from services.auth.stores.logins import LoginStore
 
 _log = get_logger(__name__)
 _BATCH = 500
@@ -27,13 +27,13 @@ class EndedLogins:
     """Publishes what was ended and not published yet, again and again until Redis has it."""
 
     def __init__(
-        self, logins: LoginStore, database: Database, client: redis.Redis, clock: Clock, access_seconds: int
+        self, logins: LoginStore, database: Database, client: redis.Redis, clock: Clock, token_seconds: int
     ) -> None:
         self._logins = logins
         self._database = database
         self._client = client
         self._clock = clock
-        self._keep = timedelta(seconds=access_seconds + 60)
+        self._keep = timedelta(seconds=token_seconds + 60)
         self._wake = asyncio.Event()
 
     def hint(self) -> None:
@@ -41,14 +41,13 @@ class EndedLogins:
         self._wake.set()
 
     async def run(self) -> None:
-        """Publishes until cancelled. What ended recently is published again at the start: Redis may have lost it."""
-        fresh = True
+        """Publishes until cancelled. What ended recently is published again when Redis may have lost it."""
         tidy_at = 0.0
         while True:
             try:
-                if fresh:
-                    await self._logins.mark_unpublished_since(self._clock.now() - self._keep)
-                    fresh = False
+                run_id, complete = await revocations.run_of(self._client)
+                if not complete:
+                    await self._publish_again(run_id)
                 await self._publish()
                 if self._clock.monotonic() >= tidy_at:
                     await self._logins.forget(self._clock.now() - self._keep)
@@ -59,10 +58,21 @@ class EndedLogins:
             self._wake.clear()
             await woken(self._wake, within=_INTERVAL_SECONDS)
 
+    async def _publish_again(self, run_id: str) -> None:
+        """Redis is new, or came back, maybe without its data: it learns what matters anew, and only then says so."""
+        await self._logins.mark_unpublished_since(self._clock.now() - self._keep)
+        await self._publish()
+        await revocations.mark_complete(self._client, run_id)
+        _log.info("Redis knows the ended logins")
+
     async def _publish(self) -> None:
-        while login_ids := await self._logins.unpublished(_BATCH):
-            for login_id in login_ids:
+        while ended := await self._logins.unpublished(_BATCH):
+            for revocation in ended:
                 await revocations.publish(
-                    self._client, login_id, keep_seconds=int(self._keep.total_seconds()), clock=self._clock
+                    self._client,
+                    revocation.login_id,
+                    revocation.reason,
+                    keep_seconds=int(self._keep.total_seconds()),
+                    clock=self._clock,
                 )
-            await self._logins.mark_published(login_ids)
+            await self._logins.mark_published([revocation.login_id for revocation in ended])

@@ -30,15 +30,16 @@ class TokenIssuer:
     access_seconds: int
     refresh_life: timedelta
 
-    def access(self, caller: Caller) -> AccessToken:
-        """A new access token for the caller."""
+    def access(self, caller: Caller, *, seconds: int | None = None) -> AccessToken:
+        """A new access token for the caller, good for `seconds` where that is told."""
         key = self.keys.current
+        life = self.access_seconds if seconds is None else seconds
         text = sign_access_token(
             caller,
             key=key.private,
             key_id=key.key_id,
             clock=self.clock,
             new_id=self.new_id,
-            seconds=self.access_seconds,
+            seconds=life,
         )
-        return AccessToken(text, self.access_seconds)
+        return AccessToken(text, life)

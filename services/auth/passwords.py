@@ -7,8 +7,13 @@ other calls; past the bound of the queue the answer is RESOURCE_EXHAUSTED.
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import TypeVar
 
 from passlib.context import CryptContext
@@ -18,6 +23,22 @@ from pkg.errors import Reason, ResourceExhausted
 
 T = TypeVar("T")
 _RETRY_AFTER_SECONDS = 1.0
+_NICENESS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether a password is the stored one, and its hash by today's parameters where the stored one has others."""
+
+    matches: bool
+    renewed: str | None = None
+
+
+def _step_back() -> None:
+    """Lets other threads go first: a hash may wait for the processor, a call may not. Linux knows threads apart."""
+    if sys.platform == "linux":
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
 
 
 class Passwords:
@@ -32,7 +53,9 @@ class Passwords:
             argon2__rounds=settings.argon2_time,
             argon2__parallelism=1,
         )
-        self._pool = ThreadPoolExecutor(settings.password_hash_threads, thread_name_prefix="argon2")
+        self._pool = ThreadPoolExecutor(
+            settings.password_hash_threads, thread_name_prefix="argon2", initializer=_step_back
+        )
         self._most = settings.password_hash_threads + settings.password_hash_queue
         self._admitted = 0
         # What an unknown user's password is compared with, so that the answer takes as long as for a known one.
@@ -42,13 +65,13 @@ class Passwords:
         """The hash to store. Raises ResourceExhausted(OVERLOADED) when too many are waiting."""
         return await self._run(lambda: self._hasher.hash(password))
 
-    async def verify(self, password: str, stored: str | None) -> bool:
-        """Whether the password is the stored one; False, after as long, when there is none stored.
+    async def verify(self, password: str, stored: str | None) -> Verdict:
+        """Whether the password is the stored one; no, after as long, when there is none stored.
 
         Raises ResourceExhausted(OVERLOADED) when too many are waiting.
         """
-        matches = await self._run(lambda: self._hasher.verify(password, stored or self._decoy))
-        return matches and stored is not None
+        matches, renewed = await self._run(lambda: self._hasher.verify_and_update(password, stored or self._decoy))
+        return Verdict(matches, renewed) if matches and stored is not None else Verdict(False)
 
     async def _run(self, work: Callable[[], T]) -> T:
         if self._admitted >= self._most:

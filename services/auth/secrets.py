@@ -30,6 +30,10 @@ def new_api_key() -> Secret:
     return Secret(text, digest_of(text))
 
 
+# What of a key may be shown, to tell keys apart.
+PREFIX_LETTERS = len(API_KEY_PREFIX) + 6
+
+
 def digest_of(text: str) -> bytes:
     """What is stored of a secret."""
     return hashlib.sha256(text.encode()).digest()

@@ -9,11 +9,12 @@ from typing import Final
 
 from pkg.errors import invalid_field
 from pkg.events.topics import MATCH_HISTORY_PREFIX
+from pkg.games import NO_QUOTAS, Quotas
 
 DEFAULT_MAX_SEATS: Final = 16
 
-# Paths of an update mask; `settings` stands for both of its fields.
-_SETTINGS: Final = ("settings.max_seats", "settings.match_history_topic_disabled")
+# Paths of an update mask; `settings` stands for all of its fields.
+_SETTINGS: Final = ("settings.max_seats", "settings.match_history_topic_disabled", "settings.single_login")
 _PATHS: Final = ("name", "description", *_SETTINGS)
 
 
@@ -29,6 +30,9 @@ class Game:
     match_history_topic_disabled: bool
     create_time: datetime
     update_time: datetime
+    single_login: bool = False
+    quotas: Quotas = NO_QUOTAS
+    """As an admin set them; 0 stands for the platform's default."""
 
     @property
     def match_history_topic(self) -> str:
@@ -63,6 +67,8 @@ def apply_update(game: Game, new: Game, paths: Sequence[str], now: datetime) -> 
                 changed = replace(changed, max_seats=new.max_seats)
             case "settings.match_history_topic_disabled":
                 changed = replace(changed, match_history_topic_disabled=new.match_history_topic_disabled)
+            case "settings.single_login":
+                changed = replace(changed, single_login=new.single_login)
             case _:
                 raise invalid_field("update_mask", f"`{path}` is not one of {', '.join(_PATHS)}")
     return replace(changed, update_time=now)

@@ -14,7 +14,7 @@ from pkg.clock import Clock
 from pkg.db.database import Connection, Database
 from pkg.db.replies import once
 from pkg.errors import PermissionDenied, Reason
-from pkg.games import game_not_found
+from pkg.games import Quotas, game_not_found
 from pkg.ids import NewId, is_id
 from pkg.internal.v1 import catalog_pb2
 from pkg.pagination import decode_time_token, encode_time_token, page_size
@@ -49,6 +49,7 @@ class GameServicer:
             match_history_topic_disabled=request.settings.match_history_topic_disabled,
             create_time=now,
             update_time=now,
+            single_login=request.settings.single_login,
         )
 
         async def effect(connection: Connection) -> pb.CreateGameResponse:
@@ -91,6 +92,17 @@ class GameServicer:
         self._wake_topics()
         return response
 
+    async def set_game_quotas(self, request: pb.SetGameQuotasRequest, call: Call) -> pb.SetGameQuotasResponse:
+        call.caller.require_console()
+        told = request.quotas
+        async with self._database.transaction() as connection:
+            game = await self._games.lock(connection, request.game_id) if is_id(request.game_id) else None
+            if game is None:
+                raise game_not_found(request.game_id)
+            quotas = Quotas(told.players, told.sessions, told.calls_per_second)
+            await self._games.set_quotas(connection, game.game_id, quotas)
+        return pb.SetGameQuotasResponse(game=_message(replace(game, quotas=quotas)))
+
     async def delete_game(self, request: pb.DeleteGameRequest, call: Call) -> pb.DeleteGameResponse:
         async def effect(connection: Connection) -> pb.DeleteGameResponse:
             game = await self._own_game(connection, request.game_id, call.caller)
@@ -124,8 +136,10 @@ class GameServicer:
 class GameDirectoryServicer:
     """Games for other services."""
 
-    def __init__(self, games: GameStore) -> None:
+    def __init__(self, games: GameStore, defaults: Quotas) -> None:
+        """`defaults` hold for games about which no admin has said anything else."""
         self._games = games
+        self._defaults = defaults
 
     async def lookup_game(self, request: catalog_pb2.LookupGameRequest, _: Call) -> catalog_pb2.LookupGameResponse:
         game = await self._games.by_id(request.game_id) if is_id(request.game_id) else None
@@ -136,6 +150,15 @@ class GameDirectoryServicer:
             owner_user_id=game.owner_user_id,
             max_seats=game.max_seats,
             match_history_topic=game.match_history_topic,
+            single_login=game.single_login,
+            quota_players=game.quotas.players or self._defaults.players,
+            quota_sessions=game.quotas.sessions or self._defaults.sessions,
+            quota_calls_per_second=game.quotas.calls_per_second or self._defaults.calls_per_second,
+        )
+
+    async def count_games(self, request: catalog_pb2.CountGamesRequest, _: Call) -> catalog_pb2.CountGamesResponse:
+        return catalog_pb2.CountGamesResponse(
+            games=await self._games.count(request.owner_user_id) if is_id(request.owner_user_id) else 0
         )
 
 
@@ -152,6 +175,7 @@ def _parse(message: pb.Game, base: Game) -> Game:
         description=message.description,
         max_seats=message.settings.max_seats or DEFAULT_MAX_SEATS,
         match_history_topic_disabled=message.settings.match_history_topic_disabled,
+        single_login=message.settings.single_login,
     )
 
 
@@ -162,7 +186,14 @@ def _message(game: Game) -> pb.Game:
         description=game.description,
         owner_user_id=game.owner_user_id,
         settings=pb.GameSettings(
-            max_seats=game.max_seats, match_history_topic_disabled=game.match_history_topic_disabled
+            max_seats=game.max_seats,
+            match_history_topic_disabled=game.match_history_topic_disabled,
+            single_login=game.single_login,
+        ),
+        quotas=pb.GameQuotas(
+            players=game.quotas.players,
+            sessions=game.quotas.sessions,
+            calls_per_second=game.quotas.calls_per_second,
         ),
         match_history_topic=game.match_history_topic,
     )

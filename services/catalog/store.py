@@ -8,11 +8,13 @@ import asyncpg
 
 from pkg.db.database import Connection, Database
 from pkg.errors import AlreadyExists, Reason
+from pkg.games import Quotas
 from services.catalog.games import Game
 
-_COLUMNS = (
-    "game_id, name, description, owner_user_id, max_seats, match_history_topic_disabled, create_time, update_time"
-)
+_COLUMNS = """
+    game_id, name, description, owner_user_id, max_seats, match_history_topic_disabled, create_time, update_time,
+    single_login, quota_players, quota_sessions, quota_calls_per_second
+"""
 
 
 def _game(row: asyncpg.Record) -> Game:
@@ -25,6 +27,8 @@ def _game(row: asyncpg.Record) -> Game:
         match_history_topic_disabled=row["match_history_topic_disabled"],
         create_time=row["create_time"],
         update_time=row["update_time"],
+        single_login=row["single_login"],
+        quotas=Quotas(row["quota_players"], row["quota_sessions"], row["quota_calls_per_second"]),
     )
 
 
@@ -38,7 +42,7 @@ class GameStore:
         """Raises AlreadyExists(GAME_NAME_TAKEN)."""
         await self._write(
             connection,
-            f"insert into game ({_COLUMNS}) values ($1, $2, $3, $4, $5, $6, $7, $8)",  # noqa: S608
+            f"insert into game ({_COLUMNS}) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, 0, 0)",  # noqa: S608
             game,
             game.game_id,
             game.name,
@@ -48,6 +52,7 @@ class GameStore:
             game.match_history_topic_disabled,
             game.create_time,
             game.update_time,
+            game.single_login,
         )
 
     async def update(self, connection: Connection, game: Game) -> None:
@@ -56,7 +61,7 @@ class GameStore:
             connection,
             """
             update game set name = $2, description = $3, max_seats = $4, match_history_topic_disabled = $5,
-                update_time = $6
+                update_time = $6, single_login = $7
             where game_id = $1
             """,
             game,
@@ -66,7 +71,29 @@ class GameStore:
             game.max_seats,
             game.match_history_topic_disabled,
             game.update_time,
+            game.single_login,
         )
+
+    async def set_quotas(self, connection: Connection, game_id: str, quotas: Quotas) -> None:
+        """Writes what a game is allowed."""
+        await connection.execute(
+            """
+            update game set quota_players = $2, quota_sessions = $3, quota_calls_per_second = $4 where game_id = $1
+            """,
+            game_id,
+            quotas.players,
+            quotas.sessions,
+            quotas.calls_per_second,
+        )
+
+    async def count(self, owner_user_id: str) -> int:
+        """How many games a developer has."""
+        async with self._database.acquire() as connection:
+            return int(
+                await connection.fetchval(
+                    "select count(*) from game where owner_user_id = $1 and delete_time is null", owner_user_id
+                )
+            )
 
     async def delete(self, connection: Connection, game_id: str, now: datetime) -> None:
         """Marks a game as deleted."""

@@ -89,6 +89,11 @@ class Listing:
                 return found, ""
         return found, after
 
+    async def count(self, game_id: str) -> int:
+        """How many sessions of a game are not over; pointers that lead nowhere count until they are come across."""
+        async with _answers():
+            return int(await self._redis.zcard(_key(game_id, None, "")))
+
     async def live(self, after: str, count: int) -> list[str]:
         """Ids of sessions that are not over, oldest first, after an id."""
         async with _answers():

@@ -10,7 +10,7 @@ from google.protobuf.message import Message
 from oofgg.v1 import session_pb2 as pb
 from pkg.auth.caller import Caller, CallerRole
 from pkg.clock import Clock
-from pkg.errors import FailedPrecondition, NotFound, PermissionDenied, Reason, invalid_field
+from pkg.errors import FailedPrecondition, NotFound, PermissionDenied, Reason, ResourceExhausted, invalid_field
 from pkg.games import GameDirectory
 from pkg.ids import NewId
 from pkg.pagination import decode_token, encode_token, page_size
@@ -106,6 +106,7 @@ class SessionServicer:
         reply = (key, response.SerializeToString()) if key else None
         # Listed first: a pointer to nothing is dropped, a session nobody points to would stay for ever.
         await self._listing.update(session, State.CREATED)
+        await self._require_quota(session, game.quotas.sessions)
         if await self._store.create(session, reply):
             self._owner.add(session, epoch=1)
         elif key and (kept := await self._store.reply(key)) is not None:
@@ -233,6 +234,24 @@ class SessionServicer:
         command = live.room.safe_command(stream.receiver.seat)
         await live.confirmed(ticket)
         return pb.SendResponse(ack_command=command)
+
+    async def _require_quota(self, session: Session, most: int) -> None:
+        """Unlists a session that is one too many, and raises ResourceExhausted(QUOTA_EXCEEDED).
+
+        It is counted when it is listed: of several that are made at once, none passes beyond the quota.
+        """
+        game_id = session.facts.game_id
+        if not most or await self._listing.count(game_id) <= most:
+            return
+        await self._listing.page(game_id, None, "", "", most)  # drops what leads nowhere
+        if await self._listing.count(game_id) > most:
+            await self._listing.update(session, State.DELETED)
+            raise ResourceExhausted(
+                Reason.QUOTA_EXCEEDED,
+                f"This game may have {most} sessions at a time and has them. Its developer can ask the operator for "
+                "more.",
+                quota="sessions",
+            )
 
     async def _speaker(self, call: Call, session: Session) -> int:
         """The seat that speaks; 0 for the game's developer."""

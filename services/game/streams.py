@@ -23,7 +23,6 @@ from pkg.errors import (
     PermissionDenied,
     Reason,
     ResourceExhausted,
-    Unauthenticated,
     Unavailable,
 )
 from pkg.rpc.call import StreamCall
@@ -338,8 +337,8 @@ class Streams:
         quiet = now - self.heartbeat_seconds
         dead = now - self.heartbeat_seconds * _MISSED
         for stream in list(streams):
-            if self._revocations.is_revoked(stream.login_id):
-                stream.close(Unauthenticated(Reason.TOKEN_REVOKED, "This login was ended. Log in again."))
+            if refusal := self._revocations.refusal(stream.login_id):
+                stream.close(refusal)
             elif stream.heard < dead:
                 stream.close(DeadlineExceeded(Reason.DEADLINE, "Nothing was heard from this client for too long."))
             elif stream.said < quiet:

@@ -7,11 +7,12 @@ from contextlib import asynccontextmanager
 
 from oofgg.v1 import history_pb2, leaderboard_pb2
 from pkg.events.projection import Projection
-from pkg.events.topics import MATCH_RESULTS, spec_of
+from pkg.events.topics import ACCOUNTS, MATCH_RESULTS, spec_of
 from pkg.games import GameDirectory
 from pkg.rpc.binder import Binding
 from pkg.runtime.host import App, Host
 from services.scoring.consumer import MatchConsumer
+from services.scoring.forget import AccountConsumer, MatchExporter
 from services.scoring.projection import MatchProjection
 from services.scoring.servicer import HistoryServicer, LeaderboardServicer
 from services.scoring.store import MatchStore, StandingStore
@@ -27,11 +28,20 @@ async def app(host: Host) -> AsyncIterator[App]:
         database,
         host.settings.kafka_bootstrap,
         spec_of(MATCH_RESULTS),
-        MatchConsumer(MatchProjection(matches, standings)).apply,
+        MatchConsumer(MatchProjection(matches, standings, host.new_id)).apply,
+        holder=f"{host.node}/{host.new_id()}",
+        tracing=host.tracing,
+    )
+    accounts = Projection(
+        database,
+        host.settings.kafka_bootstrap,
+        spec_of(ACCOUNTS),
+        AccountConsumer(host.new_id).apply,
         holder=f"{host.node}/{host.new_id()}",
         tracing=host.tracing,
     )
     host.spawn(projection.run(), name="results projection")
+    host.spawn(accounts.run(), name="accounts projection")
     yield App(
         name="scoring",
         bindings=[
@@ -42,4 +52,5 @@ async def app(host: Host) -> AsyncIterator[App]:
             Binding(history_pb2.DESCRIPTOR.services_by_name["HistoryService"], HistoryServicer(matches, games)),
         ],
         checks={"postgres": database.check},
+        export_user=MatchExporter(database),
     )

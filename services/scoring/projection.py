@@ -9,6 +9,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from oofgg.events.v1 import match_pb2
 from pkg.db.database import Connection
+from pkg.ids import NewId
+from services.scoring.forget import NAMELESS, forgotten
 from services.scoring.outcomes import Match, Participant, ResultState, outcomes
 from services.scoring.store import MatchStore, StandingStore
 
@@ -22,9 +24,11 @@ _STATES = {
 class MatchProjection:
     """Applies `oofgg.events.v1.MatchFinished`."""
 
-    def __init__(self, matches: MatchStore, standings: StandingStore) -> None:
+    def __init__(self, matches: MatchStore, standings: StandingStore, new_id: NewId) -> None:
+        """`new_id` makes the ids that stand for accounts which were deleted meanwhile."""
         self._matches = matches
         self._standings = standings
+        self._new_id = new_id
 
     async def apply(self, connection: Connection, event: match_pb2.MatchFinished) -> None:
         """Takes a match in, in the caller's transaction; one that was taken in before changes nothing.
@@ -32,8 +36,16 @@ class MatchProjection:
         Raises ValueError for an event that makes no sense, which then belongs to the dead letters.
         """
         match = read_match(event)
-        if await self._matches.insert(connection, match) and match.result_state is not ResultState.DISPUTED:
-            await self._standings.count(connection, match)
+        gone = await forgotten(connection, [participant.user_id for participant in match.participants])
+        played = tuple(
+            replace(each, user_id=self._new_id(), username=NAMELESS) if each.user_id in gone else each
+            for each in match.participants
+        )
+        if not await self._matches.insert(connection, replace(match, participants=played)):
+            return
+        if match.result_state is not ResultState.DISPUTED:
+            counted = tuple(participant for participant in match.participants if participant.user_id not in gone)
+            await self._standings.count(connection, replace(match, participants=counted))
 
 
 def read_match(event: match_pb2.MatchFinished) -> Match:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -12,12 +15,24 @@ from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
-from oofgg.v1 import auth_pb2, auth_pb2_grpc, game_pb2, game_pb2_grpc, history_pb2, leaderboard_pb2, session_pb2
+from oofgg.v1 import (
+    account_pb2,
+    auth_pb2,
+    auth_pb2_grpc,
+    classic_pb2,
+    game_pb2,
+    game_pb2_grpc,
+    history_pb2,
+    leaderboard_pb2,
+    session_pb2,
+)
+from pkg.embedded import Platform
 from pkg.errors import OofggError
 from pkg.rpc.status import from_rpc_error
 
+ROOT = Path(__file__).parents[2]
 PASSWORD = "correct horse"
-MODULES = (auth_pb2, game_pb2, session_pb2, leaderboard_pb2, history_pb2)
+MODULES = (auth_pb2, account_pb2, classic_pb2, game_pb2, session_pb2, leaderboard_pb2, history_pb2)
 SERVICES = [service for module in MODULES for service in module.DESCRIPTOR.services_by_name.values()]
 METHODS = [method for service in SERVICES for method in service.methods]
 # What grpc.aio puts in the place of the server's status when a write meets the end of a stream.
@@ -35,6 +50,8 @@ class Cast:
     player: Metadata
     other_player: Metadata
     console: Metadata
+    admin: Metadata = ()
+    """Only the operator makes one: see the fixture `admin`."""
 
 
 def bearer(token: str) -> Metadata:
@@ -76,6 +93,33 @@ async def make_cast(channel: grpc.aio.Channel) -> Cast:
         other_player=bearer(other.access_token),
         console=bearer(console.access_token),
     )
+
+
+def operate(platform: Platform, *command: str) -> subprocess.CompletedProcess[str]:
+    """Runs `python -m services admin …` beside a running platform."""
+    secrets = platform.data_dir / "secrets"
+    environment = {
+        **os.environ,
+        "OOFGG_POSTGRES_URL": platform.endpoints.postgres_url,
+        "OOFGG_REDIS_URL": platform.endpoints.redis_url,
+        "OOFGG_KAFKA_BOOTSTRAP": platform.endpoints.kafka_bootstrap,
+        "OOFGG_MASTER_KEY_FILE": str(secrets / "master_key"),
+        "OOFGG_SERVICE_SECRET_FILE": str(secrets / "service_secret"),
+    }
+    argv = [sys.executable, "-m", "services", "admin", *command]
+    return subprocess.run(argv, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False)
+
+
+async def make_admin(channel: grpc.aio.Channel, platform: Platform) -> Metadata:
+    """The console login of an admin, whom the operator has made one."""
+    name = f"admin-{os.urandom(4).hex()}"
+    stub: Any = auth_pb2_grpc.AuthServiceStub(channel)
+    request = auth_pb2.RegisterRequest(username=name, email=f"{name}@example.org", password=PASSWORD)
+    await stub.Register(request, timeout=10, wait_for_ready=True)
+    done = await asyncio.to_thread(operate, platform, "set-role", name, "admin")
+    assert done.returncode == 0, done.stderr
+    answer = await stub.Login(auth_pb2.LoginRequest(username=name, password=PASSWORD), timeout=10)
+    return bearer(answer.access_token)
 
 
 def request_of(method: MethodDescriptor) -> Message:

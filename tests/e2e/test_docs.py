@@ -12,9 +12,10 @@ from typing import Any
 import grpc
 import pytest
 
+import oofgg
 from pkg.embedded import Platform
 from services.up import describe
-from tests.e2e.callers import make_cast
+from tests.e2e.callers import PASSWORD, make_cast
 from tests.e2e.recipes import ROOT, pasted, section
 
 
@@ -39,6 +40,32 @@ async def test_readme_plays_a_match(envoy: str, channel: grpc.aio.Channel) -> No
     with contextlib.redirect_stdout(shown):
         await main(envoy, cast.game_id)
     assert shown.getvalue() == "bob sees {'move': 'e4'}\n"
+
+
+async def test_identity_how_tos(envoy: str, channel: grpc.aio.Channel, capsys: pytest.CaptureFixture[str]) -> None:
+    cast = await make_cast(channel)
+    name = f"docs-{os.urandom(3).hex()}"
+    account = await python_of("docs/how-to/accounts.md")["main"](envoy, cast.game_id, name, PASSWORD)
+    assert (account.username, account.display_name) == (name, "Ada")
+    assert "(this one)" in capsys.readouterr().out
+
+    mail = f"{name}-guest@example.org"
+    guest, full = await python_of("docs/how-to/guests.md")["main"](envoy, cast.game_id, mail, "not so common")
+    assert guest == full
+    assert "guest-" in capsys.readouterr().out
+
+    parts = await python_of("docs/how-to/what-is-stored.md")["main"](envoy, cast.game_id, name, PASSWORD)
+    assert parts == ["account", "games", "logins", "matches"]
+
+
+async def test_api_keys_how_to(envoy: str, capsys: pytest.CaptureFixture[str]) -> None:
+    name = f"docs-{os.urandom(3).hex()}"
+    async with oofgg.Client(envoy) as console:
+        await console.register(name, f"{name}@example.org", PASSWORD)
+        await console.become_developer()
+        game = await console.games.create("Keys")
+    assert await python_of("docs/how-to/api-keys.md")["main"](envoy, game.game_id, name, PASSWORD) == []
+    assert capsys.readouterr().out.startswith("match server oofgg_")
 
 
 def test_readme_example_has_twenty_lines_or_so() -> None:

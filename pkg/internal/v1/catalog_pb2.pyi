@@ -44,6 +44,10 @@ class LookupGameResponse(google.protobuf.message.Message):
     OWNER_USER_ID_FIELD_NUMBER: builtins.int
     MAX_SEATS_FIELD_NUMBER: builtins.int
     MATCH_HISTORY_TOPIC_FIELD_NUMBER: builtins.int
+    SINGLE_LOGIN_FIELD_NUMBER: builtins.int
+    QUOTA_PLAYERS_FIELD_NUMBER: builtins.int
+    QUOTA_SESSIONS_FIELD_NUMBER: builtins.int
+    QUOTA_CALLS_PER_SECOND_FIELD_NUMBER: builtins.int
     game_id: builtins.str
     """The game."""
     owner_user_id: builtins.str
@@ -52,6 +56,14 @@ class LookupGameResponse(google.protobuf.message.Message):
     """Most seats of a session, with the default applied."""
     match_history_topic: builtins.str
     """Kafka topic of its finished matches; empty when turned off."""
+    single_login: builtins.bool
+    """One login at a time."""
+    quota_players: builtins.int
+    """Most players, sessions and calls per second; 0 for no limit."""
+    quota_sessions: builtins.int
+    """See above."""
+    quota_calls_per_second: builtins.int
+    """See above."""
     def __init__(
         self,
         *,
@@ -59,7 +71,47 @@ class LookupGameResponse(google.protobuf.message.Message):
         owner_user_id: builtins.str = ...,
         max_seats: builtins.int = ...,
         match_history_topic: builtins.str = ...,
+        single_login: builtins.bool = ...,
+        quota_players: builtins.int = ...,
+        quota_sessions: builtins.int = ...,
+        quota_calls_per_second: builtins.int = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["game_id", b"game_id", "match_history_topic", b"match_history_topic", "max_seats", b"max_seats", "owner_user_id", b"owner_user_id"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["game_id", b"game_id", "match_history_topic", b"match_history_topic", "max_seats", b"max_seats", "owner_user_id", b"owner_user_id", "quota_calls_per_second", b"quota_calls_per_second", "quota_players", b"quota_players", "quota_sessions", b"quota_sessions", "single_login", b"single_login"]) -> None: ...
 
 Global___LookupGameResponse: typing_extensions.TypeAlias = LookupGameResponse
+
+@typing.final
+class CountGamesRequest(google.protobuf.message.Message):
+    """Request of CountGames."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    OWNER_USER_ID_FIELD_NUMBER: builtins.int
+    owner_user_id: builtins.str
+    """The developer."""
+    def __init__(
+        self,
+        *,
+        owner_user_id: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["owner_user_id", b"owner_user_id"]) -> None: ...
+
+Global___CountGamesRequest: typing_extensions.TypeAlias = CountGamesRequest
+
+@typing.final
+class CountGamesResponse(google.protobuf.message.Message):
+    """Response of CountGames."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    GAMES_FIELD_NUMBER: builtins.int
+    games: builtins.int
+    """How many there are."""
+    def __init__(
+        self,
+        *,
+        games: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["games", b"games"]) -> None: ...
+
+Global___CountGamesResponse: typing_extensions.TypeAlias = CountGamesResponse

@@ -40,6 +40,11 @@ class GameDirectoryServiceStub(object):
                 request_serializer=pkg_dot_internal_dot_v1_dot_catalog__pb2.LookupGameRequest.SerializeToString,
                 response_deserializer=pkg_dot_internal_dot_v1_dot_catalog__pb2.LookupGameResponse.FromString,
                 _registered_method=True)
+        self.CountGames = channel.unary_unary(
+                '/pkg.internal.v1.GameDirectoryService/CountGames',
+                request_serializer=pkg_dot_internal_dot_v1_dot_catalog__pb2.CountGamesRequest.SerializeToString,
+                response_deserializer=pkg_dot_internal_dot_v1_dot_catalog__pb2.CountGamesResponse.FromString,
+                _registered_method=True)
 
 
 class GameDirectoryServiceServicer(object):
@@ -53,6 +58,13 @@ class GameDirectoryServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CountGames(self, request, context):
+        """Counts the games of a developer.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_GameDirectoryServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -60,6 +72,11 @@ def add_GameDirectoryServiceServicer_to_server(servicer, server):
                     servicer.LookupGame,
                     request_deserializer=pkg_dot_internal_dot_v1_dot_catalog__pb2.LookupGameRequest.FromString,
                     response_serializer=pkg_dot_internal_dot_v1_dot_catalog__pb2.LookupGameResponse.SerializeToString,
+            ),
+            'CountGames': grpc.unary_unary_rpc_method_handler(
+                    servicer.CountGames,
+                    request_deserializer=pkg_dot_internal_dot_v1_dot_catalog__pb2.CountGamesRequest.FromString,
+                    response_serializer=pkg_dot_internal_dot_v1_dot_catalog__pb2.CountGamesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -90,6 +107,33 @@ class GameDirectoryService(object):
             '/pkg.internal.v1.GameDirectoryService/LookupGame',
             pkg_dot_internal_dot_v1_dot_catalog__pb2.LookupGameRequest.SerializeToString,
             pkg_dot_internal_dot_v1_dot_catalog__pb2.LookupGameResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CountGames(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pkg.internal.v1.GameDirectoryService/CountGames',
+            pkg_dot_internal_dot_v1_dot_catalog__pb2.CountGamesRequest.SerializeToString,
+            pkg_dot_internal_dot_v1_dot_catalog__pb2.CountGamesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -41,7 +41,23 @@ _GameDirectoryServiceLookupGameType = typing_extensions.TypeVar(
     ],
 )
 
-class GameDirectoryServiceStub(typing.Generic[_GameDirectoryServiceLookupGameType]):
+_GameDirectoryServiceCountGamesType = typing_extensions.TypeVar(
+    '_GameDirectoryServiceCountGamesType',
+    grpc.UnaryUnaryMultiCallable[
+        pkg.internal.v1.catalog_pb2.CountGamesRequest,
+        pkg.internal.v1.catalog_pb2.CountGamesResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        pkg.internal.v1.catalog_pb2.CountGamesRequest,
+        pkg.internal.v1.catalog_pb2.CountGamesResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        pkg.internal.v1.catalog_pb2.CountGamesRequest,
+        pkg.internal.v1.catalog_pb2.CountGamesResponse,
+    ],
+)
+
+class GameDirectoryServiceStub(typing.Generic[_GameDirectoryServiceLookupGameType, _GameDirectoryServiceCountGamesType]):
     """The games, for services."""
 
     @typing.overload
@@ -49,6 +65,10 @@ class GameDirectoryServiceStub(typing.Generic[_GameDirectoryServiceLookupGameTyp
         grpc.UnaryUnaryMultiCallable[
             pkg.internal.v1.catalog_pb2.LookupGameRequest,
             pkg.internal.v1.catalog_pb2.LookupGameResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            pkg.internal.v1.catalog_pb2.CountGamesRequest,
+            pkg.internal.v1.catalog_pb2.CountGamesResponse,
         ],
     ], channel: grpc.Channel) -> None: ...
 
@@ -58,15 +78,26 @@ class GameDirectoryServiceStub(typing.Generic[_GameDirectoryServiceLookupGameTyp
             pkg.internal.v1.catalog_pb2.LookupGameRequest,
             pkg.internal.v1.catalog_pb2.LookupGameResponse,
         ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            pkg.internal.v1.catalog_pb2.CountGamesRequest,
+            pkg.internal.v1.catalog_pb2.CountGamesResponse,
+        ],
     ], channel: grpc.aio.Channel) -> None: ...
 
     LookupGame: _GameDirectoryServiceLookupGameType
     """Reads what services need to know of a game."""
 
+    CountGames: _GameDirectoryServiceCountGamesType
+    """Counts the games of a developer."""
+
 GameDirectoryServiceAsyncStub: typing_extensions.TypeAlias = GameDirectoryServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
         pkg.internal.v1.catalog_pb2.LookupGameRequest,
         pkg.internal.v1.catalog_pb2.LookupGameResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        pkg.internal.v1.catalog_pb2.CountGamesRequest,
+        pkg.internal.v1.catalog_pb2.CountGamesResponse,
     ],
 ]
 
@@ -80,5 +111,13 @@ class GameDirectoryServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[pkg.internal.v1.catalog_pb2.LookupGameResponse, collections.abc.Awaitable[pkg.internal.v1.catalog_pb2.LookupGameResponse]]:
         """Reads what services need to know of a game."""
+
+    @abc.abstractmethod
+    def CountGames(
+        self,
+        request: pkg.internal.v1.catalog_pb2.CountGamesRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[pkg.internal.v1.catalog_pb2.CountGamesResponse, collections.abc.Awaitable[pkg.internal.v1.catalog_pb2.CountGamesResponse]]:
+        """Counts the games of a developer."""
 
 def add_GameDirectoryServiceServicer_to_server(servicer: GameDirectoryServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

@@ -9,16 +9,19 @@ async with oofgg.Client("localhost:8080", game="…") as client:
 from oofgg import errors
 from oofgg._channel import Stubs
 from oofgg._events import Event, LogReset, Message, Presence, ResultChange, StateChange
+from oofgg._own_account import OwnAccount
 from oofgg._play import PlaySession
 from oofgg._resources import Games, History, Leaderboards, Sessions
 from oofgg._types import (
     Account,
     ApiKey,
+    ApiKeyInfo,
     Delivery,
     Game,
     GameSettings,
     LeaderboardEntry,
     Login,
+    LoginInfo,
     Match,
     MatchOutcome,
     MatchParticipant,
@@ -41,6 +44,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Account",
     "ApiKey",
+    "ApiKeyInfo",
     "Client",
     "Delivery",
     "Event",
@@ -52,12 +56,14 @@ __all__ = [
     "Leaderboards",
     "LogReset",
     "Login",
+    "LoginInfo",
     "Match",
     "MatchOutcome",
     "MatchParticipant",
     "Message",
     "OofggError",
     "Outcome",
+    "OwnAccount",
     "PlaySession",
     "Presence",
     "PresenceChange",

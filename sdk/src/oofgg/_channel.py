@@ -12,8 +12,15 @@ import grpc
 import grpc.aio
 
 from oofgg._backoff import Backoff
-from oofgg.errors import FailedPrecondition, Reason, Unauthenticated, Unavailable, from_rpc_error
-from oofgg.v1 import auth_pb2_grpc, game_pb2_grpc, history_pb2_grpc, leaderboard_pb2_grpc, session_pb2_grpc
+from oofgg.errors import Cancelled, FailedPrecondition, Reason, Unauthenticated, Unavailable, from_rpc_error
+from oofgg.v1 import (
+    account_pb2_grpc,
+    auth_pb2_grpc,
+    game_pb2_grpc,
+    history_pb2_grpc,
+    leaderboard_pb2_grpc,
+    session_pb2_grpc,
+)
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -51,6 +58,13 @@ def open_channel(target: str, credentials: grpc.ChannelCredentials | None) -> gr
     return grpc.aio.secure_channel(target, credentials, options=_OPTIONS)
 
 
+def was_cancelled() -> bool:
+    """Whether it is the task that was cancelled: grpc.aio raises CancelledError for a call whose channel was closed,
+    too."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
 def new_request_id() -> str:
     """An id under which a change happens once, however often it is sent."""
     return uuid.uuid4().hex
@@ -64,6 +78,7 @@ class Stubs:
     """
 
     auth: auth_pb2_grpc.AuthServiceAsyncStub
+    accounts: account_pb2_grpc.AccountServiceAsyncStub
     games: game_pb2_grpc.GameServiceAsyncStub
     sessions: session_pb2_grpc.SessionServiceAsyncStub
     leaderboards: leaderboard_pb2_grpc.LeaderboardServiceAsyncStub
@@ -72,6 +87,7 @@ class Stubs:
     def __init__(self, channel: grpc.aio.Channel) -> None:
         opened: Any = channel  # the generated classes say Channel and take both kinds
         self.auth = auth_pb2_grpc.AuthServiceStub(opened)
+        self.accounts = account_pb2_grpc.AccountServiceStub(opened)
         self.games = game_pb2_grpc.GameServiceStub(opened)
         self.sessions = session_pb2_grpc.SessionServiceStub(opened)
         self.leaderboards = leaderboard_pb2_grpc.LeaderboardServiceStub(opened)
@@ -111,6 +127,10 @@ class Caller:
                 return await method(request, metadata=metadata, timeout=max(0.001, deadline - loop.time()))
             except grpc.aio.AioRpcError as failure:
                 error = from_rpc_error(failure)
+            except asyncio.CancelledError:
+                if was_cancelled():
+                    raise
+                raise Cancelled("the platform ended the call") from None
             if isinstance(error, FailedPrecondition) and error.reason is Reason.WRONG_NODE and nodes < _MOST_NODES:
                 node, nodes = error.metadata.get("node", ""), nodes + 1
                 continue

@@ -53,7 +53,43 @@ def result_state(number: int) -> types.ResultState:
 
 
 def account(wire: auth_pb2.Account) -> types.Account:
-    return types.Account(wire.user_id, wire.username, wire.email, role(wire.role), time(wire, "create_time"))
+    return types.Account(
+        user_id=wire.user_id,
+        username=wire.username,
+        email=wire.email,
+        role=role(wire.role),
+        create_time=time(wire, "create_time"),
+        display_name=wire.display_name,
+        avatar_url=wire.avatar_url,
+        language=wire.language,
+        has_password=wire.has_password,
+        device_count=wire.device_count,
+    )
+
+
+def login_info(wire: auth_pb2.LoginInfo) -> types.LoginInfo:
+    return types.LoginInfo(
+        login_id=wire.login_id,
+        game_id=wire.game_id,
+        create_time=time(wire, "create_time"),
+        refresh_time=time(wire, "refresh_time"),
+        expire_time=time(wire, "expire_time"),
+        address=wire.address,
+        client=wire.client,
+        current=wire.current,
+    )
+
+
+def api_key_info(wire: auth_pb2.ApiKeyInfo) -> types.ApiKeyInfo:
+    return types.ApiKeyInfo(
+        api_key_id=wire.api_key_id,
+        game_id=wire.game_id,
+        name=wire.name,
+        prefix=wire.prefix,
+        create_time=time(wire, "create_time"),
+        expire_time=time(wire, "expire_time"),
+        use_time=time(wire, "use_time"),
+    )
 
 
 def game(wire: game_pb2.Game) -> types.Game:
@@ -62,7 +98,9 @@ def game(wire: game_pb2.Game) -> types.Game:
         name=wire.name,
         description=wire.description,
         owner_user_id=wire.owner_user_id,
-        settings=types.GameSettings(wire.settings.max_seats, wire.settings.match_history_topic_disabled),
+        settings=types.GameSettings(
+            wire.settings.max_seats, wire.settings.match_history_topic_disabled, wire.settings.single_login
+        ),
         create_time=time(wire, "create_time"),
         update_time=time(wire, "update_time"),
         match_history_topic=wire.match_history_topic,
@@ -71,7 +109,9 @@ def game(wire: game_pb2.Game) -> types.Game:
 
 def wire_settings(settings: types.GameSettings) -> game_pb2.GameSettings:
     return game_pb2.GameSettings(
-        max_seats=settings.max_seats, match_history_topic_disabled=settings.match_history_topic_disabled
+        max_seats=settings.max_seats,
+        match_history_topic_disabled=settings.match_history_topic_disabled,
+        single_login=settings.single_login,
     )
 
 

@@ -12,7 +12,7 @@ from typing import Self
 import grpc.aio
 
 from oofgg import _convert
-from oofgg._channel import NODE_HEADER, Metadata, Stubs
+from oofgg._channel import NODE_HEADER, Metadata, Stubs, was_cancelled
 from oofgg._clock import ClockOffset
 from oofgg._events import Event
 from oofgg._inbox import Gap, Inbox
@@ -22,6 +22,7 @@ from oofgg._reconnect import ReconnectPolicy
 from oofgg._resources import Sessions
 from oofgg._types import Delivery, Outcome, Seat, SeatResult, Session, SessionState
 from oofgg.errors import (
+    Cancelled,
     DeadlineExceeded,
     FailedPrecondition,
     OofggError,
@@ -252,6 +253,8 @@ class PlaySession:
     async def _run(self) -> None:
         try:
             await self._play()
+        except grpc.aio.UsageError:
+            self._end(Cancelled("the client was closed"))
         except Exception as error:
             if not isinstance(error, OofggError):
                 logger.exception("playing failed")
@@ -304,6 +307,10 @@ class PlaySession:
             await self._read(responses, heartbeat)
         except grpc.aio.AioRpcError as failure:
             raise from_rpc_error(failure) from failure
+        except asyncio.CancelledError:
+            if was_cancelled():
+                raise
+            raise Cancelled("the stream was cut") from None
         except TimeoutError:
             raise DeadlineExceeded("nothing was heard from the server for too long") from None
         except Gap as gap:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from datetime import datetime
 from typing import TypeVar
 
 from google.protobuf.field_mask_pb2 import FieldMask
@@ -11,6 +12,7 @@ from oofgg import _convert
 from oofgg._channel import Caller, Stubs, new_request_id
 from oofgg._types import (
     ApiKey,
+    ApiKeyInfo,
     Game,
     GameSettings,
     LeaderboardEntry,
@@ -104,11 +106,31 @@ class Games(_Resource):
         request = game_pb2.DeleteGameRequest(game_id=self._game(game_id), request_id=new_request_id())
         await self._caller.call(self._stubs.games.DeleteGame, request)
 
-    async def create_api_key(self, name: str, *, game_id: str | None = None) -> ApiKey:
-        """Makes an API key for a game's servers. It is shown this once."""
+    async def create_api_key(
+        self, name: str, *, game_id: str | None = None, expire_time: datetime | None = None
+    ) -> ApiKey:
+        """Makes an API key for a game's servers, good until `expire_time` (aware). It is shown this once."""
         request = auth_pb2.CreateApiKeyRequest(game_id=self._game(game_id), name=name, request_id=new_request_id())
+        if expire_time is not None:
+            request.expire_time.FromDatetime(expire_time)
         response = await self._caller.call(self._stubs.auth.CreateApiKey, request)
         return ApiKey(response.api_key_id, response.api_key)
+
+    def list_api_keys(self, *, game_id: str | None = None) -> AsyncIterator[ApiKeyInfo]:
+        """A game's API keys that were not revoked, newest first."""
+        chosen = self._game(game_id)
+
+        async def page(token: str) -> tuple[Iterable[ApiKeyInfo], str]:
+            request = auth_pb2.ListApiKeysRequest(game_id=chosen, page_size=_PAGE, page_token=token)
+            response = await self._caller.call(self._stubs.auth.ListApiKeys, request)
+            return map(_convert.api_key_info, response.api_keys), response.next_page_token
+
+        return paged(page)
+
+    async def revoke_api_key(self, key: str | ApiKey | ApiKeyInfo) -> None:
+        """Ends a key and the tokens it was exchanged for. Raises NotFound(API_KEY_NOT_FOUND)."""
+        api_key_id = key if isinstance(key, str) else key.api_key_id
+        await self._caller.call(self._stubs.auth.RevokeApiKey, auth_pb2.RevokeApiKeyRequest(api_key_id=api_key_id))
 
 
 class Sessions(_Resource):

@@ -85,6 +85,28 @@ class Account:
     email: str
     role: Role
     create_time: datetime | None
+    display_name: str = ""
+    avatar_url: str = ""
+    language: str = ""
+    has_password: bool = True
+    """Whether a password can be used to log in. False: a guest."""
+    device_count: int = 0
+    """How many devices can log in as guests."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoginInfo:
+    """Somebody logged in to the account, in a list of logins. `game_id` is empty for a console login."""
+
+    login_id: str
+    game_id: str
+    create_time: datetime | None
+    refresh_time: datetime | None
+    expire_time: datetime | None
+    address: str
+    client: str
+    current: bool
+    """Whether it is the one that asks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,12 +140,27 @@ class ApiKey:
 
 
 @dataclass(frozen=True, slots=True)
+class ApiKeyInfo:
+    """An API key in a list, without its secret. Times are None for never."""
+
+    api_key_id: str
+    game_id: str
+    name: str
+    prefix: str
+    create_time: datetime | None
+    expire_time: datetime | None
+    use_time: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class GameSettings:
     """What a developer decides about a game."""
 
     max_seats: int = 0
     """Most seats of a session, up to 512. 0 means 16."""
     match_history_topic_disabled: bool = False
+    single_login: bool = False
+    """Whether a player's new login to the game ends the older one, with LOGGED_IN_ELSEWHERE."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import grpc
 from oofgg import _convert
 from oofgg._channel import Caller, Metadata, Stubs, new_request_id, open_channel
 from oofgg._login import LoginKeeper
+from oofgg._own_account import OwnAccount
 from oofgg._play import PlaySession
 from oofgg._resources import Games, History, Leaderboards, Sessions
 from oofgg._types import Account, Login, Session, TokenInfo
@@ -56,6 +57,7 @@ class Client:
         """The generated stubs, for what is not wrapped here."""
         self._login = LoginKeeper(self.stubs, self._caller, self._api_key)
         parts = (self.stubs, self._caller, lambda: self.game or (self.login_info.game_id if self.login_info else ""))
+        self.me = OwnAccount(self.stubs, self._caller, self._login.metadata)
         self.games = Games(*parts)
         self.sessions = Sessions(*parts)
         self.leaderboards = Leaderboards(*parts)
@@ -90,9 +92,22 @@ class Client:
         return self._accept(response)
 
     async def login(self, username: str, password: str) -> Login:
-        """Logs an account in. Raises Unauthenticated(BAD_CREDENTIALS)."""
+        """Logs an account in by its username or email address.
+
+        Raises Unauthenticated(BAD_CREDENTIALS), ResourceExhausted(LOCKED_OUT) after too many failures.
+        """
         request = auth_pb2.LoginRequest(username=username, password=password, game_id=self.game)
         response = await self._caller.call(self.stubs.auth.Login, request, authorized=False)
+        return self._accept(response)
+
+    async def login_guest(self, device_id: str, *, existing_only: bool = False) -> Login:
+        """Logs in with the secret of a device, 16 to 128 characters that nobody can guess, such as a random UUID.
+
+        A device without an account gets one, unless `existing_only`: then NotFound(ACCOUNT_NOT_FOUND). Keep the secret
+        on the device: who has it has the account. `client.me.link_password` makes it a full one.
+        """
+        request = auth_pb2.LoginGuestRequest(device_id=device_id, game_id=self.game, existing_only=existing_only)
+        response = await self._caller.call(self.stubs.auth.LoginGuest, request, authorized=False)
         return self._accept(response)
 
     async def logout(self) -> None:
@@ -153,6 +168,8 @@ class Client:
             reconnect_for=reconnect_for,
         )
 
-    def _accept(self, response: auth_pb2.RegisterResponse | auth_pb2.LoginResponse) -> Login:
+    def _accept(
+        self, response: auth_pb2.RegisterResponse | auth_pb2.LoginResponse | auth_pb2.LoginGuestResponse
+    ) -> Login:
         login = Login(response.user_id, _convert.role(response.role), self.game)
         return self._login.accept(login, response.access_token, response.refresh_token, response.expires_in)

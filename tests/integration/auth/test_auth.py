@@ -107,7 +107,9 @@ async def test_registering_again_with_the_same_request_id_is_one_account(auth: A
     assert await reason_of(auth.Register(changed, timeout=10)) is Reason.REQUEST_ID_REUSED
 
 
-async def test_refresh_rotates_and_reuse_ends_the_login(auth: Any) -> None:
+async def test_refresh_rotates_and_reuse_ends_the_login(start_services: StartServices) -> None:
+    services = await start_services(["auth", "catalog"], refresh_grace_seconds=0)
+    auth: Any = auth_pb2_grpc.AuthServiceStub(services.channel)
     registered = await register(auth, "rotating")
     refreshed = await auth.RefreshToken(pb.RefreshTokenRequest(refresh_token=registered.refresh_token), timeout=10)
     assert refreshed.refresh_token != registered.refresh_token
@@ -246,7 +248,14 @@ async def test_api_key_of_somebody_elses_game(auth: Any, running: RunningService
 
 
 async def test_a_login_storm_is_bounded_and_other_calls_go_on(start_services: StartServices) -> None:
-    services = await start_services(["auth", "catalog"], password_hash_threads=1, password_hash_queue=2, argon2_time=60)
+    services = await start_services(
+        ["auth", "catalog"],
+        password_hash_threads=1,
+        password_hash_queue=2,
+        argon2_time=600,
+        login_failures=100,
+        login_failures_per_address=100,
+    )
     auth = auth_pb2_grpc.AuthServiceStub(services.channel)
     login = pb.LoginRequest(username="nobody", password="whatever")
     storm = [asyncio.create_task(reason_of(auth.Login(login, timeout=30))) for _ in range(24)]

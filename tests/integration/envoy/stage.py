@@ -21,8 +21,8 @@ from grpc_health.v1._async import HealthServicer
 from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 from jwt.algorithms import ECAlgorithm
 
-from envoy.render import Address, Environment, Inputs, render
-from envoy.routes import CLUSTERS
+from envoy.render import DEFAULT_LIMITS, Address, Environment, Inputs, Limits, Rate, render
+from envoy.routes import CLUSTERS, RateClass
 from oofgg.v1 import auth_pb2
 from pkg.embedded.binaries import ENVOY, find
 
@@ -170,6 +170,7 @@ def inputs(backend_port: int, jwks_port: int, **changed: Any) -> Inputs:
         jwks=Address("127.0.0.1", jwks_port),
         cors_origins=("https://play.example.com",),
         access_log=False,
+        limits={**DEFAULT_LIMITS, RateClass.CREDENTIAL: Limits(per_address=Rate(10_000, 10_000), per_user=None)},
     )
     return replace(plain, **changed)
 

@@ -283,7 +283,7 @@ class TestJson:
         ("method", "path", "body", "status"),
         [
             ("GET", "/", "", 404),
-            ("GET", "/v1/auth/login", "", 404),
+            ("GET", "/v1/auth/login", "", 405),
             ("POST", "/v1/auth/nothing", "{}", 404),
             ("POST", "/v1/auth/login", "{not json", 400),
             ("POST", "/v1/auth/login", '{"username": []}', 400),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable
 from typing import Any, Self
 
@@ -11,7 +10,7 @@ import grpc
 
 from oofgg.v1 import auth_pb2, auth_pb2_grpc, errors_pb2, game_pb2, game_pb2_grpc, session_pb2_grpc
 from oofgg.v1 import session_pb2 as pb
-from pkg.errors import OofggError, Reason
+from pkg.errors import OofggError, Reason, backend_unavailable
 from pkg.rpc.status import from_rpc_error, from_status
 from tests.integration.calls import bearer, register
 from tests.integration.conftest import RunningServices
@@ -122,6 +121,7 @@ class Player:
         self._changed = asyncio.Event()
         self._writing = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
+        self._acks = asyncio.Event()
 
     async def __aenter__(self) -> Self:
         opening = pb.StreamOpen(session_id=self._session_id, after_seq=self._after)
@@ -181,19 +181,38 @@ class Player:
         async with self._writing:
             await self._call.write(request)
 
+    async def _acknowledge_flushes(self) -> None:
+        """Beside reading: a write to a connection that died may take as long as it likes."""
+        while True:
+            await self._acks.wait()
+            self._acks.clear()
+            try:
+                await self._write(pb.PlayRequest(ack_flush=self.flushes[-1]))
+            except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
+                return  # the stream is over; how it ended, reading tells
+
     async def _read(self) -> None:
+        acknowledging = asyncio.create_task(self._acknowledge_flushes())
         try:
             async for response in self._call:
-                await self._take(response)
+                self._take(response)
                 self._changed.set()
         except grpc.aio.AioRpcError as error:
             # A write of ours that met the end has put INTERNAL in the place of the trailers.
             code = CODES[self.status.code]
             self.error = from_rpc_error(error) if code is grpc.StatusCode.OK else from_status(self.status, code)
+        except asyncio.CancelledError:
+            # grpc.aio raises it for a stream whose channel was closed, too.
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            self.error = backend_unavailable("The stream")
         finally:
+            acknowledging.cancel()
+            await asyncio.gather(acknowledging, return_exceptions=True)
             self._changed.set()
 
-    async def _take(self, response: pb.PlayResponse) -> None:
+    def _take(self, response: pb.PlayResponse) -> None:
         if response.HasField("opened"):
             self.opened = response.opened
             if self.last is None:
@@ -213,9 +232,7 @@ class Player:
         if response.flush:
             self.flushes.append(response.flush)
             if self._acknowledge:
-                # The stream may be over by now; how it ended, reading tells.
-                with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
-                    await self._write(pb.PlayRequest(ack_flush=response.flush))
+                self._acks.set()
 
 
 async def open_at_last(make: Callable[[], Player], meanwhile: Reason, within: float = 15.0) -> Player:

@@ -37,7 +37,7 @@ class Scoring:
 async def scoring(postgres_url: str) -> AsyncIterator[Scoring]:
     async with open_database(postgres_url, "scoring", size=8) as database:
         matches, standings = MatchStore(database), StandingStore(database)
-        yield Scoring(database, matches, standings, MatchProjection(matches, standings))
+        yield Scoring(database, matches, standings, MatchProjection(matches, standings, new_id))
 
 
 def finished(

@@ -429,6 +429,64 @@ class TestStreams:
         assert caught.value.reason is errors.Reason.REPLACED
         assert len(platform.sessions.streams) == 1
 
+    async def test_a_stream_that_the_server_cancels_is_opened_again(
+        self, platform: Platform, client: oofgg.Client
+    ) -> None:
+        async def cut(stream: StreamScript) -> None:
+            await stream.accept()
+            await stream.tell(message(1, "a"))
+            await stream.context.abort(grpc.StatusCode.CANCELLED, "cut")
+
+        async def whole(stream: StreamScript) -> None:
+            await stream.accept(head=1)
+            await stream.tell(message(2, "b"))
+            await stream.stay()
+
+        platform.sessions.scripts = [cut, whole]
+        async with asyncio.timeout(10), client.play(SESSION) as session:
+            assert texts([await anext(session), await anext(session)]) == ["a", "b"]
+        assert len(platform.sessions.streams) == 2
+
+    async def test_closing_the_client_ends_what_it_plays(self, platform: Platform, client: oofgg.Client) -> None:
+        """grpc.aio tells the reader of it as if its task had been cancelled."""
+
+        async def script(stream: StreamScript) -> None:
+            await stream.accept()
+            await stream.stay()
+
+        platform.sessions.scripts = [script]
+        async with asyncio.timeout(10):
+            session = client.play(SESSION)
+            await session.__aenter__()
+            event = asyncio.create_task(anext(session))
+            await asyncio.sleep(0.05)
+            await client.__aexit__(None, None, None)
+            with pytest.raises(errors.Cancelled):
+                await event
+            await session.__aexit__(None, None, None)
+
+    async def test_leaving_while_it_plays_is_a_cancellation_like_any_other(
+        self, platform: Platform, client: oofgg.Client
+    ) -> None:
+        async def script(stream: StreamScript) -> None:
+            await stream.accept()
+            await stream.stay()
+
+        platform.sessions.scripts = [script]
+
+        async def play() -> None:
+            async with client.play(SESSION) as session:
+                await anext(session)
+
+        playing = asyncio.create_task(play())
+        async with asyncio.timeout(10):
+            while not platform.sessions.streams:
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.05)
+            playing.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await playing
+
     async def test_patience_ends(self, platform: Platform, client: oofgg.Client) -> None:
         async def down(stream: StreamScript) -> None:
             await stream.refuse(grpc.StatusCode.UNAVAILABLE, "BACKEND_UNAVAILABLE")

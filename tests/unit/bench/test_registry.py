@@ -32,6 +32,8 @@ def test_the_bounds_are_those_that_were_promised() -> None:
         "get_account": 1.8,
         "validate_token": 1.3,
         "login": 30,
+        "storm_slowdown_p99": 3,
+        "revocation_p99": 1000,
         "fan_out_32": 700_000,
         "fan_out_32_envoy": 300_000,
         "fan_out_32_20hz_envoy": 16,

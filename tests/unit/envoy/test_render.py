@@ -13,6 +13,7 @@ import pytest
 import yaml
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
+from envoy.classic import ENDPOINTS
 from envoy.reference import table
 from envoy.render import Address, Environment, Inputs, json_descriptors, render
 from envoy.replies import REFUSALS, local_replies, status_details
@@ -71,8 +72,12 @@ def test_a_refusal_carries_a_documented_reason(refusal: Any) -> None:
 
 def test_refusals_are_for_grpc_and_for_json() -> None:
     replies = list(local_replies())
-    assert len(replies) == 2 * len(REFUSALS)
-    for grpc_reply, json_reply in zip(replies[::2], replies[1::2], strict=True):
+    each = 2 + len(ENDPOINTS)
+    assert len(replies) == each * len(REFUSALS)
+    for classic in (reply for first in range(1, each - 1) for reply in replies[first::each]):
+        assert classic.json["error_message"]
+        assert "code" not in classic.json
+    for grpc_reply, json_reply in zip(replies[::each], replies[each - 1 :: each], strict=True):
         assert json_reply.expression in grpc_reply.expression
         encoded = dict(grpc_reply.headers)["grpc-status-details-bin"]
         decoded = errors_pb2.Status.FromString(base64.b64decode(encoded + "=" * (-len(encoded) % 4)))

@@ -18,18 +18,25 @@ from oofgg.v1 import errors_pb2
 SDK = Path(__file__).parents[3] / "sdk" / "src" / "oofgg"
 
 NAMES = """
-Account ApiKey Client Delivery Event Game GameSettings Games History LeaderboardEntry Leaderboards LogReset Login Match
-MatchOutcome MatchParticipant Message OofggError Outcome PlaySession Presence PresenceChange Rank Reason ResultChange
-ResultState Role Seat SeatResult Session SessionState Sessions StateChange Stubs TokenInfo __version__ errors
+Account ApiKey ApiKeyInfo Client Delivery Event Game GameSettings Games History LeaderboardEntry Leaderboards LogReset
+Login LoginInfo Match MatchOutcome MatchParticipant Message OofggError Outcome OwnAccount PlaySession Presence
+PresenceChange Rank Reason ResultChange ResultState Role Seat SeatResult Session SessionState Sessions StateChange Stubs
+TokenInfo __version__ errors
 """
 MEMBERS = {
-    "Client": "account become_developer login login_info logout metadata play register validate_token",
-    "Games": "create create_api_key delete get list update",
+    "Client": "account become_developer login login_guest login_info logout metadata play register validate_token",
+    "Games": "create create_api_key delete get list list_api_keys revoke_api_key update",
+    "OwnAccount": (
+        "change_password delete export link_device link_password logins revoke_all_logins revoke_login unlink_device "
+        "unlink_password update"
+    ),
     "Sessions": "close create finish get join leave list take_seat",
     "Leaderboards": "get rank",
     "History": "get list",
     "PlaySession": "clock_offset connected finish flush info latency leave seat seats send session_id started state",
-    "sync.Client": "account become_developer close game login login_info logout metadata play register validate_token",
+    "sync.Client": (
+        "account become_developer close game login login_guest login_info logout metadata play register validate_token"
+    ),
     "sync.PlaySession": (
         "clock_offset close connected ended finish flush info latency leave poll seat seats send session_id started "
         "state wait"

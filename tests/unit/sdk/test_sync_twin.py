@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from oofgg._inbox import Inbox
 from oofgg._outbox import Outbox
 from oofgg.sync._queues import SharedInbox, SharedOutbox
 
-NAMES = ["Client", "Games", "History", "Leaderboards", "PlaySession", "Sessions"]
+NAMES = ["Client", "Games", "History", "Leaderboards", "OwnAccount", "PlaySession", "Sessions"]
 # What only the twin has.
 MORE = {"Client": {"close", "game"}, "PlaySession": {"close", "ended", "poll", "wait"}}
 # What waits may be told for how long.
@@ -37,6 +38,28 @@ def without_async(annotation: Any) -> str:
 
 def test_names_of_the_package() -> None:
     assert oofgg.sync.__all__ == NAMES
+
+
+def waits(of: type) -> bool:
+    """Whether a class has something to wait for."""
+    members = [inspect.getattr_static(of, name) for name in public(of)]
+    return any(inspect.iscoroutinefunction(member) for member in members)
+
+
+def test_every_class_that_waits_has_a_twin() -> None:
+    waiting = {name for name in oofgg.__all__ if inspect.isclass(value := getattr(oofgg, name)) and waits(value)}
+    assert waiting == set(NAMES)
+
+
+def open_attributes(of: type) -> set[str]:
+    """What an open client has beside its methods."""
+    return set(inspect.get_annotations(of))
+
+
+def test_an_open_client_has_the_same_parts() -> None:
+    source = inspect.getsource(oofgg.Client.__aenter__)
+    parts = set(re.findall(r"self\.([a-z]\w*) = ", source)) - {"stubs"}
+    assert open_attributes(oofgg.sync.Client) == parts
 
 
 @pytest.mark.parametrize("name", NAMES)

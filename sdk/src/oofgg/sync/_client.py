@@ -12,6 +12,7 @@ from oofgg._channel import Metadata
 from oofgg._types import Account, Login, Session, TokenInfo
 from oofgg.client import DEFAULT_TIMEOUT
 from oofgg.sync._loop import Portal
+from oofgg.sync._own_account import OwnAccount
 from oofgg.sync._play import PlaySession
 from oofgg.sync._resources import Games, History, Leaderboards, Sessions
 
@@ -27,6 +28,7 @@ class Client:
     and so does everything afterwards.
     """
 
+    me: OwnAccount
     games: Games
     sessions: Sessions
     leaderboards: Leaderboards
@@ -52,6 +54,7 @@ class Client:
         except BaseException:
             self.close()
             raise
+        self.me = OwnAccount(self._portal, self._client.me)
         self.games = Games(self._portal, self._client.games)
         self.sessions = Sessions(self._portal, self._client.sessions)
         self.leaderboards = Leaderboards(self._portal, self._client.leaderboards)
@@ -82,8 +85,19 @@ class Client:
         return self._portal.call(self._client.register(username, email, password))
 
     def login(self, username: str, password: str) -> Login:
-        """Logs an account in. Raises Unauthenticated(BAD_CREDENTIALS)."""
+        """Logs an account in by its username or email address.
+
+        Raises Unauthenticated(BAD_CREDENTIALS), ResourceExhausted(LOCKED_OUT) after too many failures.
+        """
         return self._portal.call(self._client.login(username, password))
+
+    def login_guest(self, device_id: str, *, existing_only: bool = False) -> Login:
+        """Logs in with the secret of a device, 16 to 128 characters that nobody can guess, such as a random UUID.
+
+        A device without an account gets one, unless `existing_only`: then NotFound(ACCOUNT_NOT_FOUND). Keep the secret
+        on the device: who has it has the account. `client.me.link_password` makes it a full one.
+        """
+        return self._portal.call(self._client.login_guest(device_id, existing_only=existing_only))
 
     def logout(self) -> None:
         """Ends the login: its tokens stop working everywhere, its streams end. An API key is only forgotten."""

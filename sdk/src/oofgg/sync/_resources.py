@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
 
 from oofgg import _resources
 from oofgg._types import (
     ApiKey,
+    ApiKeyInfo,
     Game,
     GameSettings,
     LeaderboardEntry,
@@ -54,9 +56,17 @@ class Games:
         """Deletes a game: nobody can log in to it or open a session in it any more."""
         self._portal.call(self._games.delete(game_id))
 
-    def create_api_key(self, name: str, *, game_id: str | None = None) -> ApiKey:
-        """Makes an API key for a game's servers. It is shown this once."""
-        return self._portal.call(self._games.create_api_key(name, game_id=game_id))
+    def create_api_key(self, name: str, *, game_id: str | None = None, expire_time: datetime | None = None) -> ApiKey:
+        """Makes an API key for a game's servers, good until `expire_time` (aware). It is shown this once."""
+        return self._portal.call(self._games.create_api_key(name, game_id=game_id, expire_time=expire_time))
+
+    def list_api_keys(self, *, game_id: str | None = None) -> Iterator[ApiKeyInfo]:
+        """A game's API keys that were not revoked, newest first."""
+        return self._portal.iterate(self._games.list_api_keys(game_id=game_id))
+
+    def revoke_api_key(self, key: str | ApiKey | ApiKeyInfo) -> None:
+        """Ends a key and the tokens it was exchanged for. Raises NotFound(API_KEY_NOT_FOUND)."""
+        self._portal.call(self._games.revoke_api_key(key))
 
 
 class Sessions:

@@ -4,7 +4,9 @@ isort:skip_file
 Accounts, logins and keys."""
 
 import builtins
+import collections.abc
 import google.protobuf.descriptor
+import google.protobuf.internal.containers
 import google.protobuf.internal.enum_type_wrapper
 import google.protobuf.message
 import google.protobuf.timestamp_pb2
@@ -57,14 +59,29 @@ class Account(google.protobuf.message.Message):
     EMAIL_FIELD_NUMBER: builtins.int
     ROLE_FIELD_NUMBER: builtins.int
     CREATE_TIME_FIELD_NUMBER: builtins.int
+    DISPLAY_NAME_FIELD_NUMBER: builtins.int
+    AVATAR_URL_FIELD_NUMBER: builtins.int
+    LANGUAGE_FIELD_NUMBER: builtins.int
+    HAS_PASSWORD_FIELD_NUMBER: builtins.int
+    DEVICE_COUNT_FIELD_NUMBER: builtins.int
     user_id: builtins.str
     """Id of the account."""
     username: builtins.str
     """Name of the account, unique without regard to case."""
     email: builtins.str
-    """Email address."""
+    """Email address; empty for an account without a password."""
     role: Global___Role.ValueType
     """What the account may do."""
+    display_name: builtins.str
+    """Name to show to others; empty to show the username."""
+    avatar_url: builtins.str
+    """Address of a picture, `https://…`; empty for none."""
+    language: builtins.str
+    """Preferred language as a BCP 47 tag, such as `en` or `pt-BR`; empty for none."""
+    has_password: builtins.bool
+    """Whether a password can be used to log in. False: a guest."""
+    device_count: builtins.int
+    """How many devices can log in as guests."""
     @property
     def create_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """When it was created."""
@@ -77,11 +94,118 @@ class Account(google.protobuf.message.Message):
         email: builtins.str = ...,
         role: Global___Role.ValueType = ...,
         create_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        display_name: builtins.str = ...,
+        avatar_url: builtins.str = ...,
+        language: builtins.str = ...,
+        has_password: builtins.bool = ...,
+        device_count: builtins.int = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["create_time", b"create_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["create_time", b"create_time", "email", b"email", "role", b"role", "user_id", b"user_id", "username", b"username"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["avatar_url", b"avatar_url", "create_time", b"create_time", "device_count", b"device_count", "display_name", b"display_name", "email", b"email", "has_password", b"has_password", "language", b"language", "role", b"role", "user_id", b"user_id", "username", b"username"]) -> None: ...
 
 Global___Account: typing_extensions.TypeAlias = Account
+
+@typing.final
+class LoginInfo(google.protobuf.message.Message):
+    """Somebody logged in."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    LOGIN_ID_FIELD_NUMBER: builtins.int
+    GAME_ID_FIELD_NUMBER: builtins.int
+    CREATE_TIME_FIELD_NUMBER: builtins.int
+    REFRESH_TIME_FIELD_NUMBER: builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: builtins.int
+    ADDRESS_FIELD_NUMBER: builtins.int
+    CLIENT_FIELD_NUMBER: builtins.int
+    CURRENT_FIELD_NUMBER: builtins.int
+    login_id: builtins.str
+    """Id of the login."""
+    game_id: builtins.str
+    """Game it is for; empty on the console."""
+    address: builtins.str
+    """Address of the client at its begin."""
+    client: builtins.str
+    """What the client calls itself."""
+    current: builtins.bool
+    """Whether it is the one behind this call."""
+    @property
+    def create_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When it began."""
+
+    @property
+    def refresh_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When its tokens were last refreshed."""
+
+    @property
+    def expire_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When it ends unless it is refreshed before."""
+
+    def __init__(
+        self,
+        *,
+        login_id: builtins.str = ...,
+        game_id: builtins.str = ...,
+        create_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        refresh_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        expire_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        address: builtins.str = ...,
+        client: builtins.str = ...,
+        current: builtins.bool = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["create_time", b"create_time", "expire_time", b"expire_time", "refresh_time", b"refresh_time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["address", b"address", "client", b"client", "create_time", b"create_time", "current", b"current", "expire_time", b"expire_time", "game_id", b"game_id", "login_id", b"login_id", "refresh_time", b"refresh_time"]) -> None: ...
+
+Global___LoginInfo: typing_extensions.TypeAlias = LoginInfo
+
+@typing.final
+class ApiKeyInfo(google.protobuf.message.Message):
+    """A key of a game, without its secret."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    API_KEY_ID_FIELD_NUMBER: builtins.int
+    GAME_ID_FIELD_NUMBER: builtins.int
+    NAME_FIELD_NUMBER: builtins.int
+    PREFIX_FIELD_NUMBER: builtins.int
+    CREATE_TIME_FIELD_NUMBER: builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: builtins.int
+    USE_TIME_FIELD_NUMBER: builtins.int
+    api_key_id: builtins.str
+    """Id of the key."""
+    game_id: builtins.str
+    """Game it is for."""
+    name: builtins.str
+    """What it is for."""
+    prefix: builtins.str
+    """Its first characters, to tell keys apart."""
+    @property
+    def create_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When it was made."""
+
+    @property
+    def expire_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When it stops working; absent for never."""
+
+    @property
+    def use_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When it was last exchanged, to the minute; absent for never."""
+
+    def __init__(
+        self,
+        *,
+        api_key_id: builtins.str = ...,
+        game_id: builtins.str = ...,
+        name: builtins.str = ...,
+        prefix: builtins.str = ...,
+        create_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        expire_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        use_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["create_time", b"create_time", "expire_time", b"expire_time", "use_time", b"use_time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["api_key_id", b"api_key_id", "create_time", b"create_time", "expire_time", b"expire_time", "game_id", b"game_id", "name", b"name", "prefix", b"prefix", "use_time", b"use_time"]) -> None: ...
+
+Global___ApiKeyInfo: typing_extensions.TypeAlias = ApiKeyInfo
 
 @typing.final
 class RegisterRequest(google.protobuf.message.Message):
@@ -95,11 +219,13 @@ class RegisterRequest(google.protobuf.message.Message):
     GAME_ID_FIELD_NUMBER: builtins.int
     REQUEST_ID_FIELD_NUMBER: builtins.int
     username: builtins.str
-    """3 to 32 letters, digits, `_`, `-` or `.`, starting with a letter or digit; unique without regard to case."""
+    """3 to 32 letters, digits, `_`, `-` or `.` of any script, starting with a letter or digit; normalised to NFKC; unique
+    without regard to case; none of the reserved names.
+    """
     email: builtins.str
     """Email address, at most 254 characters; unique without regard to case."""
     password: builtins.str
-    """8 to 256 characters."""
+    """8 to 256 characters, none of the commonest."""
     game_id: builtins.str
     """Log in as a player of this game; empty for a console login."""
     request_id: builtins.str
@@ -161,7 +287,7 @@ class LoginRequest(google.protobuf.message.Message):
     PASSWORD_FIELD_NUMBER: builtins.int
     GAME_ID_FIELD_NUMBER: builtins.int
     username: builtins.str
-    """Name of the account."""
+    """Name of the account, or its email address."""
     password: builtins.str
     """Its password."""
     game_id: builtins.str
@@ -210,6 +336,74 @@ class LoginResponse(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["access_token", b"access_token", "expires_in", b"expires_in", "refresh_token", b"refresh_token", "role", b"role", "user_id", b"user_id"]) -> None: ...
 
 Global___LoginResponse: typing_extensions.TypeAlias = LoginResponse
+
+@typing.final
+class LoginGuestRequest(google.protobuf.message.Message):
+    """Request of LoginGuest."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    DEVICE_ID_FIELD_NUMBER: builtins.int
+    GAME_ID_FIELD_NUMBER: builtins.int
+    EXISTING_ONLY_FIELD_NUMBER: builtins.int
+    device_id: builtins.str
+    """Secret of the device, which nobody can guess, such as a random UUID: 16 to 128 characters. Who has it has the account."""
+    game_id: builtins.str
+    """Log in as a player of this game; empty for a console login."""
+    existing_only: builtins.bool
+    """Fail with ACCOUNT_NOT_FOUND instead of making an account."""
+    def __init__(
+        self,
+        *,
+        device_id: builtins.str = ...,
+        game_id: builtins.str = ...,
+        existing_only: builtins.bool = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["device_id", b"device_id", "existing_only", b"existing_only", "game_id", b"game_id"]) -> None: ...
+
+Global___LoginGuestRequest: typing_extensions.TypeAlias = LoginGuestRequest
+
+@typing.final
+class LoginGuestResponse(google.protobuf.message.Message):
+    """Response of LoginGuest."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    USER_ID_FIELD_NUMBER: builtins.int
+    ACCESS_TOKEN_FIELD_NUMBER: builtins.int
+    REFRESH_TOKEN_FIELD_NUMBER: builtins.int
+    EXPIRES_IN_FIELD_NUMBER: builtins.int
+    ROLE_FIELD_NUMBER: builtins.int
+    CREATED_FIELD_NUMBER: builtins.int
+    USERNAME_FIELD_NUMBER: builtins.int
+    user_id: builtins.str
+    """Id of the account."""
+    access_token: builtins.str
+    """Token to send as `authorization: Bearer …`."""
+    refresh_token: builtins.str
+    """Token for RefreshToken."""
+    expires_in: builtins.int
+    """Seconds until the access token expires."""
+    role: Global___Role.ValueType
+    """Role of the token."""
+    created: builtins.bool
+    """Whether the account was made just now."""
+    username: builtins.str
+    """Name of the account, made up for a new one."""
+    def __init__(
+        self,
+        *,
+        user_id: builtins.str = ...,
+        access_token: builtins.str = ...,
+        refresh_token: builtins.str = ...,
+        expires_in: builtins.int = ...,
+        role: Global___Role.ValueType = ...,
+        created: builtins.bool = ...,
+        username: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["access_token", b"access_token", "created", b"created", "expires_in", b"expires_in", "refresh_token", b"refresh_token", "role", b"role", "user_id", b"user_id", "username", b"username"]) -> None: ...
+
+Global___LoginGuestResponse: typing_extensions.TypeAlias = LoginGuestResponse
 
 @typing.final
 class ValidateTokenRequest(google.protobuf.message.Message):
@@ -344,6 +538,118 @@ class LogoutResponse(google.protobuf.message.Message):
 Global___LogoutResponse: typing_extensions.TypeAlias = LogoutResponse
 
 @typing.final
+class ListLoginsRequest(google.protobuf.message.Message):
+    """Request of ListLogins."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    page_size: builtins.int
+    """Most logins to return, 1 to 100. 0 means 20."""
+    page_token: builtins.str
+    """`next_page_token` of the page before; empty for the first."""
+    def __init__(
+        self,
+        *,
+        page_size: builtins.int = ...,
+        page_token: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["page_size", b"page_size", "page_token", b"page_token"]) -> None: ...
+
+Global___ListLoginsRequest: typing_extensions.TypeAlias = ListLoginsRequest
+
+@typing.final
+class ListLoginsResponse(google.protobuf.message.Message):
+    """Response of ListLogins."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    LOGINS_FIELD_NUMBER: builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    next_page_token: builtins.str
+    """Token of the next page; empty after the last."""
+    @property
+    def logins(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___LoginInfo]:
+        """The logins."""
+
+    def __init__(
+        self,
+        *,
+        logins: collections.abc.Iterable[Global___LoginInfo] | None = ...,
+        next_page_token: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["logins", b"logins", "next_page_token", b"next_page_token"]) -> None: ...
+
+Global___ListLoginsResponse: typing_extensions.TypeAlias = ListLoginsResponse
+
+@typing.final
+class RevokeLoginRequest(google.protobuf.message.Message):
+    """Request of RevokeLogin."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    LOGIN_ID_FIELD_NUMBER: builtins.int
+    login_id: builtins.str
+    """One of the caller's logins."""
+    def __init__(
+        self,
+        *,
+        login_id: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["login_id", b"login_id"]) -> None: ...
+
+Global___RevokeLoginRequest: typing_extensions.TypeAlias = RevokeLoginRequest
+
+@typing.final
+class RevokeLoginResponse(google.protobuf.message.Message):
+    """Response of RevokeLogin."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+
+Global___RevokeLoginResponse: typing_extensions.TypeAlias = RevokeLoginResponse
+
+@typing.final
+class RevokeAllLoginsRequest(google.protobuf.message.Message):
+    """Request of RevokeAllLogins."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    KEEP_CURRENT_FIELD_NUMBER: builtins.int
+    keep_current: builtins.bool
+    """Keep the login behind this call."""
+    def __init__(
+        self,
+        *,
+        keep_current: builtins.bool = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["keep_current", b"keep_current"]) -> None: ...
+
+Global___RevokeAllLoginsRequest: typing_extensions.TypeAlias = RevokeAllLoginsRequest
+
+@typing.final
+class RevokeAllLoginsResponse(google.protobuf.message.Message):
+    """Response of RevokeAllLogins."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ENDED_FIELD_NUMBER: builtins.int
+    ended: builtins.int
+    """How many were ended."""
+    def __init__(
+        self,
+        *,
+        ended: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["ended", b"ended"]) -> None: ...
+
+Global___RevokeAllLoginsResponse: typing_extensions.TypeAlias = RevokeAllLoginsResponse
+
+@typing.final
 class GetAccountRequest(google.protobuf.message.Message):
     """Request of GetAccount."""
 
@@ -426,20 +732,27 @@ class CreateApiKeyRequest(google.protobuf.message.Message):
     GAME_ID_FIELD_NUMBER: builtins.int
     NAME_FIELD_NUMBER: builtins.int
     REQUEST_ID_FIELD_NUMBER: builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: builtins.int
     game_id: builtins.str
     """One of the caller's games."""
     name: builtins.str
     """What the key is for, 1 to 64 characters."""
     request_id: builtins.str
     """Same id, same reply, for 24 hours. Optional, at most 64 characters."""
+    @property
+    def expire_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When it stops working; absent for never."""
+
     def __init__(
         self,
         *,
         game_id: builtins.str = ...,
         name: builtins.str = ...,
         request_id: builtins.str = ...,
+        expire_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["game_id", b"game_id", "name", b"name", "request_id", b"request_id"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["expire_time", b"expire_time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["expire_time", b"expire_time", "game_id", b"game_id", "name", b"name", "request_id", b"request_id"]) -> None: ...
 
 Global___CreateApiKeyRequest: typing_extensions.TypeAlias = CreateApiKeyRequest
 
@@ -464,6 +777,86 @@ class CreateApiKeyResponse(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["api_key", b"api_key", "api_key_id", b"api_key_id"]) -> None: ...
 
 Global___CreateApiKeyResponse: typing_extensions.TypeAlias = CreateApiKeyResponse
+
+@typing.final
+class ListApiKeysRequest(google.protobuf.message.Message):
+    """Request of ListApiKeys."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    GAME_ID_FIELD_NUMBER: builtins.int
+    PAGE_SIZE_FIELD_NUMBER: builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    game_id: builtins.str
+    """One of the caller's games."""
+    page_size: builtins.int
+    """Most keys to return, 1 to 100. 0 means 20."""
+    page_token: builtins.str
+    """`next_page_token` of the page before; empty for the first."""
+    def __init__(
+        self,
+        *,
+        game_id: builtins.str = ...,
+        page_size: builtins.int = ...,
+        page_token: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["game_id", b"game_id", "page_size", b"page_size", "page_token", b"page_token"]) -> None: ...
+
+Global___ListApiKeysRequest: typing_extensions.TypeAlias = ListApiKeysRequest
+
+@typing.final
+class ListApiKeysResponse(google.protobuf.message.Message):
+    """Response of ListApiKeys."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    API_KEYS_FIELD_NUMBER: builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    next_page_token: builtins.str
+    """Token of the next page; empty after the last."""
+    @property
+    def api_keys(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___ApiKeyInfo]:
+        """The keys that have not ended."""
+
+    def __init__(
+        self,
+        *,
+        api_keys: collections.abc.Iterable[Global___ApiKeyInfo] | None = ...,
+        next_page_token: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["api_keys", b"api_keys", "next_page_token", b"next_page_token"]) -> None: ...
+
+Global___ListApiKeysResponse: typing_extensions.TypeAlias = ListApiKeysResponse
+
+@typing.final
+class RevokeApiKeyRequest(google.protobuf.message.Message):
+    """Request of RevokeApiKey."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    API_KEY_ID_FIELD_NUMBER: builtins.int
+    api_key_id: builtins.str
+    """Id of the key."""
+    def __init__(
+        self,
+        *,
+        api_key_id: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["api_key_id", b"api_key_id"]) -> None: ...
+
+Global___RevokeApiKeyRequest: typing_extensions.TypeAlias = RevokeApiKeyRequest
+
+@typing.final
+class RevokeApiKeyResponse(google.protobuf.message.Message):
+    """Response of RevokeApiKey."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+
+Global___RevokeApiKeyResponse: typing_extensions.TypeAlias = RevokeApiKeyResponse
 
 @typing.final
 class ExchangeApiKeyRequest(google.protobuf.message.Message):

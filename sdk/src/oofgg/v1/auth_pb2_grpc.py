@@ -46,6 +46,11 @@ class AuthServiceStub(object):
                 request_serializer=oofgg_dot_v1_dot_auth__pb2.LoginRequest.SerializeToString,
                 response_deserializer=oofgg_dot_v1_dot_auth__pb2.LoginResponse.FromString,
                 _registered_method=True)
+        self.LoginGuest = channel.unary_unary(
+                '/oofgg.v1.AuthService/LoginGuest',
+                request_serializer=oofgg_dot_v1_dot_auth__pb2.LoginGuestRequest.SerializeToString,
+                response_deserializer=oofgg_dot_v1_dot_auth__pb2.LoginGuestResponse.FromString,
+                _registered_method=True)
         self.ValidateToken = channel.unary_unary(
                 '/oofgg.v1.AuthService/ValidateToken',
                 request_serializer=oofgg_dot_v1_dot_auth__pb2.ValidateTokenRequest.SerializeToString,
@@ -61,6 +66,21 @@ class AuthServiceStub(object):
                 request_serializer=oofgg_dot_v1_dot_auth__pb2.LogoutRequest.SerializeToString,
                 response_deserializer=oofgg_dot_v1_dot_auth__pb2.LogoutResponse.FromString,
                 _registered_method=True)
+        self.ListLogins = channel.unary_unary(
+                '/oofgg.v1.AuthService/ListLogins',
+                request_serializer=oofgg_dot_v1_dot_auth__pb2.ListLoginsRequest.SerializeToString,
+                response_deserializer=oofgg_dot_v1_dot_auth__pb2.ListLoginsResponse.FromString,
+                _registered_method=True)
+        self.RevokeLogin = channel.unary_unary(
+                '/oofgg.v1.AuthService/RevokeLogin',
+                request_serializer=oofgg_dot_v1_dot_auth__pb2.RevokeLoginRequest.SerializeToString,
+                response_deserializer=oofgg_dot_v1_dot_auth__pb2.RevokeLoginResponse.FromString,
+                _registered_method=True)
+        self.RevokeAllLogins = channel.unary_unary(
+                '/oofgg.v1.AuthService/RevokeAllLogins',
+                request_serializer=oofgg_dot_v1_dot_auth__pb2.RevokeAllLoginsRequest.SerializeToString,
+                response_deserializer=oofgg_dot_v1_dot_auth__pb2.RevokeAllLoginsResponse.FromString,
+                _registered_method=True)
         self.GetAccount = channel.unary_unary(
                 '/oofgg.v1.AuthService/GetAccount',
                 request_serializer=oofgg_dot_v1_dot_auth__pb2.GetAccountRequest.SerializeToString,
@@ -75,6 +95,16 @@ class AuthServiceStub(object):
                 '/oofgg.v1.AuthService/CreateApiKey',
                 request_serializer=oofgg_dot_v1_dot_auth__pb2.CreateApiKeyRequest.SerializeToString,
                 response_deserializer=oofgg_dot_v1_dot_auth__pb2.CreateApiKeyResponse.FromString,
+                _registered_method=True)
+        self.ListApiKeys = channel.unary_unary(
+                '/oofgg.v1.AuthService/ListApiKeys',
+                request_serializer=oofgg_dot_v1_dot_auth__pb2.ListApiKeysRequest.SerializeToString,
+                response_deserializer=oofgg_dot_v1_dot_auth__pb2.ListApiKeysResponse.FromString,
+                _registered_method=True)
+        self.RevokeApiKey = channel.unary_unary(
+                '/oofgg.v1.AuthService/RevokeApiKey',
+                request_serializer=oofgg_dot_v1_dot_auth__pb2.RevokeApiKeyRequest.SerializeToString,
+                response_deserializer=oofgg_dot_v1_dot_auth__pb2.RevokeApiKeyResponse.FromString,
                 _registered_method=True)
         self.ExchangeApiKey = channel.unary_unary(
                 '/oofgg.v1.AuthService/ExchangeApiKey',
@@ -102,6 +132,13 @@ class AuthServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def LoginGuest(self, request, context):
+        """Logs in with the secret of a device, and makes an account for a device that has none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ValidateToken(self, request, context):
         """Tells whether an access token would be accepted now, and whose it is.
         """
@@ -118,6 +155,27 @@ class AuthServiceServicer(object):
 
     def Logout(self, request, context):
         """Ends the login behind the token of this call: its access and refresh tokens stop working.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListLogins(self, request, context):
+        """Lists the caller's logins that have not ended, newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RevokeLogin(self, request, context):
+        """Ends one of the caller's logins.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RevokeAllLogins(self, request, context):
+        """Ends all of the caller's logins, or all but the one behind this call.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -145,6 +203,20 @@ class AuthServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListApiKeys(self, request, context):
+        """Lists the API keys of one of the caller's games, newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RevokeApiKey(self, request, context):
+        """Ends an API key: neither it nor the tokens it was exchanged for work any more.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ExchangeApiKey(self, request, context):
         """Exchanges an API key for a short access token of role developer, good for the key's game only.
         """
@@ -165,6 +237,11 @@ def add_AuthServiceServicer_to_server(servicer, server):
                     request_deserializer=oofgg_dot_v1_dot_auth__pb2.LoginRequest.FromString,
                     response_serializer=oofgg_dot_v1_dot_auth__pb2.LoginResponse.SerializeToString,
             ),
+            'LoginGuest': grpc.unary_unary_rpc_method_handler(
+                    servicer.LoginGuest,
+                    request_deserializer=oofgg_dot_v1_dot_auth__pb2.LoginGuestRequest.FromString,
+                    response_serializer=oofgg_dot_v1_dot_auth__pb2.LoginGuestResponse.SerializeToString,
+            ),
             'ValidateToken': grpc.unary_unary_rpc_method_handler(
                     servicer.ValidateToken,
                     request_deserializer=oofgg_dot_v1_dot_auth__pb2.ValidateTokenRequest.FromString,
@@ -180,6 +257,21 @@ def add_AuthServiceServicer_to_server(servicer, server):
                     request_deserializer=oofgg_dot_v1_dot_auth__pb2.LogoutRequest.FromString,
                     response_serializer=oofgg_dot_v1_dot_auth__pb2.LogoutResponse.SerializeToString,
             ),
+            'ListLogins': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListLogins,
+                    request_deserializer=oofgg_dot_v1_dot_auth__pb2.ListLoginsRequest.FromString,
+                    response_serializer=oofgg_dot_v1_dot_auth__pb2.ListLoginsResponse.SerializeToString,
+            ),
+            'RevokeLogin': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevokeLogin,
+                    request_deserializer=oofgg_dot_v1_dot_auth__pb2.RevokeLoginRequest.FromString,
+                    response_serializer=oofgg_dot_v1_dot_auth__pb2.RevokeLoginResponse.SerializeToString,
+            ),
+            'RevokeAllLogins': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevokeAllLogins,
+                    request_deserializer=oofgg_dot_v1_dot_auth__pb2.RevokeAllLoginsRequest.FromString,
+                    response_serializer=oofgg_dot_v1_dot_auth__pb2.RevokeAllLoginsResponse.SerializeToString,
+            ),
             'GetAccount': grpc.unary_unary_rpc_method_handler(
                     servicer.GetAccount,
                     request_deserializer=oofgg_dot_v1_dot_auth__pb2.GetAccountRequest.FromString,
@@ -194,6 +286,16 @@ def add_AuthServiceServicer_to_server(servicer, server):
                     servicer.CreateApiKey,
                     request_deserializer=oofgg_dot_v1_dot_auth__pb2.CreateApiKeyRequest.FromString,
                     response_serializer=oofgg_dot_v1_dot_auth__pb2.CreateApiKeyResponse.SerializeToString,
+            ),
+            'ListApiKeys': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListApiKeys,
+                    request_deserializer=oofgg_dot_v1_dot_auth__pb2.ListApiKeysRequest.FromString,
+                    response_serializer=oofgg_dot_v1_dot_auth__pb2.ListApiKeysResponse.SerializeToString,
+            ),
+            'RevokeApiKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevokeApiKey,
+                    request_deserializer=oofgg_dot_v1_dot_auth__pb2.RevokeApiKeyRequest.FromString,
+                    response_serializer=oofgg_dot_v1_dot_auth__pb2.RevokeApiKeyResponse.SerializeToString,
             ),
             'ExchangeApiKey': grpc.unary_unary_rpc_method_handler(
                     servicer.ExchangeApiKey,
@@ -257,6 +359,33 @@ class AuthService(object):
             '/oofgg.v1.AuthService/Login',
             oofgg_dot_v1_dot_auth__pb2.LoginRequest.SerializeToString,
             oofgg_dot_v1_dot_auth__pb2.LoginResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def LoginGuest(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/oofgg.v1.AuthService/LoginGuest',
+            oofgg_dot_v1_dot_auth__pb2.LoginGuestRequest.SerializeToString,
+            oofgg_dot_v1_dot_auth__pb2.LoginGuestResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -349,6 +478,87 @@ class AuthService(object):
             _registered_method=True)
 
     @staticmethod
+    def ListLogins(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/oofgg.v1.AuthService/ListLogins',
+            oofgg_dot_v1_dot_auth__pb2.ListLoginsRequest.SerializeToString,
+            oofgg_dot_v1_dot_auth__pb2.ListLoginsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevokeLogin(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/oofgg.v1.AuthService/RevokeLogin',
+            oofgg_dot_v1_dot_auth__pb2.RevokeLoginRequest.SerializeToString,
+            oofgg_dot_v1_dot_auth__pb2.RevokeLoginResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevokeAllLogins(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/oofgg.v1.AuthService/RevokeAllLogins',
+            oofgg_dot_v1_dot_auth__pb2.RevokeAllLoginsRequest.SerializeToString,
+            oofgg_dot_v1_dot_auth__pb2.RevokeAllLoginsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def GetAccount(request,
             target,
             options=(),
@@ -419,6 +629,60 @@ class AuthService(object):
             '/oofgg.v1.AuthService/CreateApiKey',
             oofgg_dot_v1_dot_auth__pb2.CreateApiKeyRequest.SerializeToString,
             oofgg_dot_v1_dot_auth__pb2.CreateApiKeyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListApiKeys(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/oofgg.v1.AuthService/ListApiKeys',
+            oofgg_dot_v1_dot_auth__pb2.ListApiKeysRequest.SerializeToString,
+            oofgg_dot_v1_dot_auth__pb2.ListApiKeysResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevokeApiKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/oofgg.v1.AuthService/RevokeApiKey',
+            oofgg_dot_v1_dot_auth__pb2.RevokeApiKeyRequest.SerializeToString,
+            oofgg_dot_v1_dot_auth__pb2.RevokeApiKeyResponse.FromString,
             options,
             channel_credentials,
             insecure,

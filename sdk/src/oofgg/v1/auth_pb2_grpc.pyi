@@ -57,6 +57,22 @@ _AuthServiceLoginType = typing_extensions.TypeVar(
     ],
 )
 
+_AuthServiceLoginGuestType = typing_extensions.TypeVar(
+    '_AuthServiceLoginGuestType',
+    grpc.UnaryUnaryMultiCallable[
+        oofgg.v1.auth_pb2.LoginGuestRequest,
+        oofgg.v1.auth_pb2.LoginGuestResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        oofgg.v1.auth_pb2.LoginGuestRequest,
+        oofgg.v1.auth_pb2.LoginGuestResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        oofgg.v1.auth_pb2.LoginGuestRequest,
+        oofgg.v1.auth_pb2.LoginGuestResponse,
+    ],
+)
+
 _AuthServiceValidateTokenType = typing_extensions.TypeVar(
     '_AuthServiceValidateTokenType',
     grpc.UnaryUnaryMultiCallable[
@@ -102,6 +118,54 @@ _AuthServiceLogoutType = typing_extensions.TypeVar(
     default=grpc.UnaryUnaryMultiCallable[
         oofgg.v1.auth_pb2.LogoutRequest,
         oofgg.v1.auth_pb2.LogoutResponse,
+    ],
+)
+
+_AuthServiceListLoginsType = typing_extensions.TypeVar(
+    '_AuthServiceListLoginsType',
+    grpc.UnaryUnaryMultiCallable[
+        oofgg.v1.auth_pb2.ListLoginsRequest,
+        oofgg.v1.auth_pb2.ListLoginsResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        oofgg.v1.auth_pb2.ListLoginsRequest,
+        oofgg.v1.auth_pb2.ListLoginsResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        oofgg.v1.auth_pb2.ListLoginsRequest,
+        oofgg.v1.auth_pb2.ListLoginsResponse,
+    ],
+)
+
+_AuthServiceRevokeLoginType = typing_extensions.TypeVar(
+    '_AuthServiceRevokeLoginType',
+    grpc.UnaryUnaryMultiCallable[
+        oofgg.v1.auth_pb2.RevokeLoginRequest,
+        oofgg.v1.auth_pb2.RevokeLoginResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        oofgg.v1.auth_pb2.RevokeLoginRequest,
+        oofgg.v1.auth_pb2.RevokeLoginResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        oofgg.v1.auth_pb2.RevokeLoginRequest,
+        oofgg.v1.auth_pb2.RevokeLoginResponse,
+    ],
+)
+
+_AuthServiceRevokeAllLoginsType = typing_extensions.TypeVar(
+    '_AuthServiceRevokeAllLoginsType',
+    grpc.UnaryUnaryMultiCallable[
+        oofgg.v1.auth_pb2.RevokeAllLoginsRequest,
+        oofgg.v1.auth_pb2.RevokeAllLoginsResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        oofgg.v1.auth_pb2.RevokeAllLoginsRequest,
+        oofgg.v1.auth_pb2.RevokeAllLoginsResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        oofgg.v1.auth_pb2.RevokeAllLoginsRequest,
+        oofgg.v1.auth_pb2.RevokeAllLoginsResponse,
     ],
 )
 
@@ -153,6 +217,38 @@ _AuthServiceCreateApiKeyType = typing_extensions.TypeVar(
     ],
 )
 
+_AuthServiceListApiKeysType = typing_extensions.TypeVar(
+    '_AuthServiceListApiKeysType',
+    grpc.UnaryUnaryMultiCallable[
+        oofgg.v1.auth_pb2.ListApiKeysRequest,
+        oofgg.v1.auth_pb2.ListApiKeysResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        oofgg.v1.auth_pb2.ListApiKeysRequest,
+        oofgg.v1.auth_pb2.ListApiKeysResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        oofgg.v1.auth_pb2.ListApiKeysRequest,
+        oofgg.v1.auth_pb2.ListApiKeysResponse,
+    ],
+)
+
+_AuthServiceRevokeApiKeyType = typing_extensions.TypeVar(
+    '_AuthServiceRevokeApiKeyType',
+    grpc.UnaryUnaryMultiCallable[
+        oofgg.v1.auth_pb2.RevokeApiKeyRequest,
+        oofgg.v1.auth_pb2.RevokeApiKeyResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        oofgg.v1.auth_pb2.RevokeApiKeyRequest,
+        oofgg.v1.auth_pb2.RevokeApiKeyResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        oofgg.v1.auth_pb2.RevokeApiKeyRequest,
+        oofgg.v1.auth_pb2.RevokeApiKeyResponse,
+    ],
+)
+
 _AuthServiceExchangeApiKeyType = typing_extensions.TypeVar(
     '_AuthServiceExchangeApiKeyType',
     grpc.UnaryUnaryMultiCallable[
@@ -169,7 +265,7 @@ _AuthServiceExchangeApiKeyType = typing_extensions.TypeVar(
     ],
 )
 
-class AuthServiceStub(typing.Generic[_AuthServiceRegisterType, _AuthServiceLoginType, _AuthServiceValidateTokenType, _AuthServiceRefreshTokenType, _AuthServiceLogoutType, _AuthServiceGetAccountType, _AuthServiceBecomeDeveloperType, _AuthServiceCreateApiKeyType, _AuthServiceExchangeApiKeyType]):
+class AuthServiceStub(typing.Generic[_AuthServiceRegisterType, _AuthServiceLoginType, _AuthServiceLoginGuestType, _AuthServiceValidateTokenType, _AuthServiceRefreshTokenType, _AuthServiceLogoutType, _AuthServiceListLoginsType, _AuthServiceRevokeLoginType, _AuthServiceRevokeAllLoginsType, _AuthServiceGetAccountType, _AuthServiceBecomeDeveloperType, _AuthServiceCreateApiKeyType, _AuthServiceListApiKeysType, _AuthServiceRevokeApiKeyType, _AuthServiceExchangeApiKeyType]):
     """Accounts span the platform. A login with a game id gives a player's token for that game; a login without one gives
     the account's own (console) token.
     """
@@ -185,6 +281,10 @@ class AuthServiceStub(typing.Generic[_AuthServiceRegisterType, _AuthServiceLogin
             oofgg.v1.auth_pb2.LoginResponse,
         ],
         grpc.UnaryUnaryMultiCallable[
+            oofgg.v1.auth_pb2.LoginGuestRequest,
+            oofgg.v1.auth_pb2.LoginGuestResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
             oofgg.v1.auth_pb2.ValidateTokenRequest,
             oofgg.v1.auth_pb2.ValidateTokenResponse,
         ],
@@ -197,6 +297,18 @@ class AuthServiceStub(typing.Generic[_AuthServiceRegisterType, _AuthServiceLogin
             oofgg.v1.auth_pb2.LogoutResponse,
         ],
         grpc.UnaryUnaryMultiCallable[
+            oofgg.v1.auth_pb2.ListLoginsRequest,
+            oofgg.v1.auth_pb2.ListLoginsResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            oofgg.v1.auth_pb2.RevokeLoginRequest,
+            oofgg.v1.auth_pb2.RevokeLoginResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            oofgg.v1.auth_pb2.RevokeAllLoginsRequest,
+            oofgg.v1.auth_pb2.RevokeAllLoginsResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
             oofgg.v1.auth_pb2.GetAccountRequest,
             oofgg.v1.auth_pb2.GetAccountResponse,
         ],
@@ -207,6 +319,14 @@ class AuthServiceStub(typing.Generic[_AuthServiceRegisterType, _AuthServiceLogin
         grpc.UnaryUnaryMultiCallable[
             oofgg.v1.auth_pb2.CreateApiKeyRequest,
             oofgg.v1.auth_pb2.CreateApiKeyResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            oofgg.v1.auth_pb2.ListApiKeysRequest,
+            oofgg.v1.auth_pb2.ListApiKeysResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            oofgg.v1.auth_pb2.RevokeApiKeyRequest,
+            oofgg.v1.auth_pb2.RevokeApiKeyResponse,
         ],
         grpc.UnaryUnaryMultiCallable[
             oofgg.v1.auth_pb2.ExchangeApiKeyRequest,
@@ -225,6 +345,10 @@ class AuthServiceStub(typing.Generic[_AuthServiceRegisterType, _AuthServiceLogin
             oofgg.v1.auth_pb2.LoginResponse,
         ],
         grpc.aio.UnaryUnaryMultiCallable[
+            oofgg.v1.auth_pb2.LoginGuestRequest,
+            oofgg.v1.auth_pb2.LoginGuestResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
             oofgg.v1.auth_pb2.ValidateTokenRequest,
             oofgg.v1.auth_pb2.ValidateTokenResponse,
         ],
@@ -235,6 +359,18 @@ class AuthServiceStub(typing.Generic[_AuthServiceRegisterType, _AuthServiceLogin
         grpc.aio.UnaryUnaryMultiCallable[
             oofgg.v1.auth_pb2.LogoutRequest,
             oofgg.v1.auth_pb2.LogoutResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            oofgg.v1.auth_pb2.ListLoginsRequest,
+            oofgg.v1.auth_pb2.ListLoginsResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            oofgg.v1.auth_pb2.RevokeLoginRequest,
+            oofgg.v1.auth_pb2.RevokeLoginResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            oofgg.v1.auth_pb2.RevokeAllLoginsRequest,
+            oofgg.v1.auth_pb2.RevokeAllLoginsResponse,
         ],
         grpc.aio.UnaryUnaryMultiCallable[
             oofgg.v1.auth_pb2.GetAccountRequest,
@@ -249,6 +385,14 @@ class AuthServiceStub(typing.Generic[_AuthServiceRegisterType, _AuthServiceLogin
             oofgg.v1.auth_pb2.CreateApiKeyResponse,
         ],
         grpc.aio.UnaryUnaryMultiCallable[
+            oofgg.v1.auth_pb2.ListApiKeysRequest,
+            oofgg.v1.auth_pb2.ListApiKeysResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            oofgg.v1.auth_pb2.RevokeApiKeyRequest,
+            oofgg.v1.auth_pb2.RevokeApiKeyResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
             oofgg.v1.auth_pb2.ExchangeApiKeyRequest,
             oofgg.v1.auth_pb2.ExchangeApiKeyResponse,
         ],
@@ -260,6 +404,9 @@ class AuthServiceStub(typing.Generic[_AuthServiceRegisterType, _AuthServiceLogin
     Login: _AuthServiceLoginType
     """Logs an account in. The answer for an unknown username is that for a wrong password."""
 
+    LoginGuest: _AuthServiceLoginGuestType
+    """Logs in with the secret of a device, and makes an account for a device that has none."""
+
     ValidateToken: _AuthServiceValidateTokenType
     """Tells whether an access token would be accepted now, and whose it is."""
 
@@ -268,6 +415,15 @@ class AuthServiceStub(typing.Generic[_AuthServiceRegisterType, _AuthServiceLogin
 
     Logout: _AuthServiceLogoutType
     """Ends the login behind the token of this call: its access and refresh tokens stop working."""
+
+    ListLogins: _AuthServiceListLoginsType
+    """Lists the caller's logins that have not ended, newest first."""
+
+    RevokeLogin: _AuthServiceRevokeLoginType
+    """Ends one of the caller's logins."""
+
+    RevokeAllLogins: _AuthServiceRevokeAllLoginsType
+    """Ends all of the caller's logins, or all but the one behind this call."""
 
     GetAccount: _AuthServiceGetAccountType
     """Reads the caller's own account. Not for an API key, which is no person."""
@@ -279,6 +435,12 @@ class AuthServiceStub(typing.Generic[_AuthServiceRegisterType, _AuthServiceLogin
 
     CreateApiKey: _AuthServiceCreateApiKeyType
     """Makes an API key for one of the caller's games. The key is shown this once."""
+
+    ListApiKeys: _AuthServiceListApiKeysType
+    """Lists the API keys of one of the caller's games, newest first."""
+
+    RevokeApiKey: _AuthServiceRevokeApiKeyType
+    """Ends an API key: neither it nor the tokens it was exchanged for work any more."""
 
     ExchangeApiKey: _AuthServiceExchangeApiKeyType
     """Exchanges an API key for a short access token of role developer, good for the key's game only."""
@@ -293,6 +455,10 @@ AuthServiceAsyncStub: typing_extensions.TypeAlias = AuthServiceStub[
         oofgg.v1.auth_pb2.LoginResponse,
     ],
     grpc.aio.UnaryUnaryMultiCallable[
+        oofgg.v1.auth_pb2.LoginGuestRequest,
+        oofgg.v1.auth_pb2.LoginGuestResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
         oofgg.v1.auth_pb2.ValidateTokenRequest,
         oofgg.v1.auth_pb2.ValidateTokenResponse,
     ],
@@ -305,6 +471,18 @@ AuthServiceAsyncStub: typing_extensions.TypeAlias = AuthServiceStub[
         oofgg.v1.auth_pb2.LogoutResponse,
     ],
     grpc.aio.UnaryUnaryMultiCallable[
+        oofgg.v1.auth_pb2.ListLoginsRequest,
+        oofgg.v1.auth_pb2.ListLoginsResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        oofgg.v1.auth_pb2.RevokeLoginRequest,
+        oofgg.v1.auth_pb2.RevokeLoginResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        oofgg.v1.auth_pb2.RevokeAllLoginsRequest,
+        oofgg.v1.auth_pb2.RevokeAllLoginsResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
         oofgg.v1.auth_pb2.GetAccountRequest,
         oofgg.v1.auth_pb2.GetAccountResponse,
     ],
@@ -315,6 +493,14 @@ AuthServiceAsyncStub: typing_extensions.TypeAlias = AuthServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
         oofgg.v1.auth_pb2.CreateApiKeyRequest,
         oofgg.v1.auth_pb2.CreateApiKeyResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        oofgg.v1.auth_pb2.ListApiKeysRequest,
+        oofgg.v1.auth_pb2.ListApiKeysResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        oofgg.v1.auth_pb2.RevokeApiKeyRequest,
+        oofgg.v1.auth_pb2.RevokeApiKeyResponse,
     ],
     grpc.aio.UnaryUnaryMultiCallable[
         oofgg.v1.auth_pb2.ExchangeApiKeyRequest,
@@ -344,6 +530,14 @@ class AuthServiceServicer(metaclass=abc.ABCMeta):
         """Logs an account in. The answer for an unknown username is that for a wrong password."""
 
     @abc.abstractmethod
+    def LoginGuest(
+        self,
+        request: oofgg.v1.auth_pb2.LoginGuestRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[oofgg.v1.auth_pb2.LoginGuestResponse, collections.abc.Awaitable[oofgg.v1.auth_pb2.LoginGuestResponse]]:
+        """Logs in with the secret of a device, and makes an account for a device that has none."""
+
+    @abc.abstractmethod
     def ValidateToken(
         self,
         request: oofgg.v1.auth_pb2.ValidateTokenRequest,
@@ -366,6 +560,30 @@ class AuthServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[oofgg.v1.auth_pb2.LogoutResponse, collections.abc.Awaitable[oofgg.v1.auth_pb2.LogoutResponse]]:
         """Ends the login behind the token of this call: its access and refresh tokens stop working."""
+
+    @abc.abstractmethod
+    def ListLogins(
+        self,
+        request: oofgg.v1.auth_pb2.ListLoginsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[oofgg.v1.auth_pb2.ListLoginsResponse, collections.abc.Awaitable[oofgg.v1.auth_pb2.ListLoginsResponse]]:
+        """Lists the caller's logins that have not ended, newest first."""
+
+    @abc.abstractmethod
+    def RevokeLogin(
+        self,
+        request: oofgg.v1.auth_pb2.RevokeLoginRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[oofgg.v1.auth_pb2.RevokeLoginResponse, collections.abc.Awaitable[oofgg.v1.auth_pb2.RevokeLoginResponse]]:
+        """Ends one of the caller's logins."""
+
+    @abc.abstractmethod
+    def RevokeAllLogins(
+        self,
+        request: oofgg.v1.auth_pb2.RevokeAllLoginsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[oofgg.v1.auth_pb2.RevokeAllLoginsResponse, collections.abc.Awaitable[oofgg.v1.auth_pb2.RevokeAllLoginsResponse]]:
+        """Ends all of the caller's logins, or all but the one behind this call."""
 
     @abc.abstractmethod
     def GetAccount(
@@ -392,6 +610,22 @@ class AuthServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[oofgg.v1.auth_pb2.CreateApiKeyResponse, collections.abc.Awaitable[oofgg.v1.auth_pb2.CreateApiKeyResponse]]:
         """Makes an API key for one of the caller's games. The key is shown this once."""
+
+    @abc.abstractmethod
+    def ListApiKeys(
+        self,
+        request: oofgg.v1.auth_pb2.ListApiKeysRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[oofgg.v1.auth_pb2.ListApiKeysResponse, collections.abc.Awaitable[oofgg.v1.auth_pb2.ListApiKeysResponse]]:
+        """Lists the API keys of one of the caller's games, newest first."""
+
+    @abc.abstractmethod
+    def RevokeApiKey(
+        self,
+        request: oofgg.v1.auth_pb2.RevokeApiKeyRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[oofgg.v1.auth_pb2.RevokeApiKeyResponse, collections.abc.Awaitable[oofgg.v1.auth_pb2.RevokeApiKeyResponse]]:
+        """Ends an API key: neither it nor the tokens it was exchanged for work any more."""
 
     @abc.abstractmethod
     def ExchangeApiKey(

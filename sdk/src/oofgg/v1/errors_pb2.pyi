@@ -56,6 +56,8 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """UNAUTHENTICATED: the refresh token is unknown, expired or was used before; log in again."""
     ERROR_REASON_API_KEY_INVALID: _ErrorReason.ValueType  # 16
     """UNAUTHENTICATED: the API key is unknown, expired or deleted."""
+    ERROR_REASON_LOGGED_IN_ELSEWHERE: _ErrorReason.ValueType  # 17
+    """UNAUTHENTICATED: this game allows one login at a time, and there is a newer one."""
     ERROR_REASON_ACCESS_DENIED: _ErrorReason.ValueType  # 20
     """PERMISSION_DENIED: this kind of caller may not call this RPC."""
     ERROR_REASON_NOT_OWNER: _ErrorReason.ValueType  # 21
@@ -78,12 +80,18 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """NOT_FOUND: this game has no such leaderboard."""
     ERROR_REASON_ENTRY_NOT_FOUND: _ErrorReason.ValueType  # 35
     """NOT_FOUND: this player has no entry on this leaderboard."""
+    ERROR_REASON_LOGIN_NOT_FOUND: _ErrorReason.ValueType  # 36
+    """NOT_FOUND: the caller has no such login."""
+    ERROR_REASON_API_KEY_NOT_FOUND: _ErrorReason.ValueType  # 37
+    """NOT_FOUND: the caller's games have no such API key."""
     ERROR_REASON_USERNAME_TAKEN: _ErrorReason.ValueType  # 40
     """ALREADY_EXISTS: the username is taken."""
     ERROR_REASON_EMAIL_TAKEN: _ErrorReason.ValueType  # 41
     """ALREADY_EXISTS: the email address is taken."""
     ERROR_REASON_GAME_NAME_TAKEN: _ErrorReason.ValueType  # 42
     """ALREADY_EXISTS: the developer has a game of this name."""
+    ERROR_REASON_DEVICE_TAKEN: _ErrorReason.ValueType  # 43
+    """ALREADY_EXISTS: the device logs in to another account."""
     ERROR_REASON_SESSION_FULL: _ErrorReason.ValueType  # 50
     """FAILED_PRECONDITION: every seat of the session is taken."""
     ERROR_REASON_SESSION_STATE: _ErrorReason.ValueType  # 51
@@ -92,6 +100,14 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """FAILED_PRECONDITION: the session runs on another node; metadata `node` names it."""
     ERROR_REASON_GAME_IN_USE: _ErrorReason.ValueType  # 53
     """FAILED_PRECONDITION: the game still has what must go first."""
+    ERROR_REASON_LAST_CREDENTIAL: _ErrorReason.ValueType  # 54
+    """FAILED_PRECONDITION: this is the account's last way to log in."""
+    ERROR_REASON_PASSWORD_SET: _ErrorReason.ValueType  # 55
+    """FAILED_PRECONDITION: the account has a password already; change it instead."""
+    ERROR_REASON_PASSWORD_MISSING: _ErrorReason.ValueType  # 56
+    """FAILED_PRECONDITION: the account has no password; link one instead."""
+    ERROR_REASON_ACCOUNT_OWNS_GAMES: _ErrorReason.ValueType  # 57
+    """FAILED_PRECONDITION: the account still owns games; delete them first."""
     ERROR_REASON_RATE_LIMITED: _ErrorReason.ValueType  # 60
     """RESOURCE_EXHAUSTED: too many calls; see RetryInfo."""
     ERROR_REASON_OVERLOADED: _ErrorReason.ValueType  # 61
@@ -100,6 +116,8 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """RESOURCE_EXHAUSTED: this receiver did not keep up with the session; resume."""
     ERROR_REASON_QUOTA_EXCEEDED: _ErrorReason.ValueType  # 63
     """RESOURCE_EXHAUSTED: an agreed limit of this game or player is reached."""
+    ERROR_REASON_LOCKED_OUT: _ErrorReason.ValueType  # 64
+    """RESOURCE_EXHAUSTED: too many failed logins for this account or from this address; see RetryInfo."""
     ERROR_REASON_RESUME_TOO_OLD: _ErrorReason.ValueType  # 70
     """OUT_OF_RANGE: the session no longer keeps events back to this number; start from its current state."""
     ERROR_REASON_REPLACED: _ErrorReason.ValueType  # 80
@@ -144,6 +162,8 @@ ERROR_REASON_REFRESH_TOKEN_INVALID: ErrorReason.ValueType  # 15
 """UNAUTHENTICATED: the refresh token is unknown, expired or was used before; log in again."""
 ERROR_REASON_API_KEY_INVALID: ErrorReason.ValueType  # 16
 """UNAUTHENTICATED: the API key is unknown, expired or deleted."""
+ERROR_REASON_LOGGED_IN_ELSEWHERE: ErrorReason.ValueType  # 17
+"""UNAUTHENTICATED: this game allows one login at a time, and there is a newer one."""
 ERROR_REASON_ACCESS_DENIED: ErrorReason.ValueType  # 20
 """PERMISSION_DENIED: this kind of caller may not call this RPC."""
 ERROR_REASON_NOT_OWNER: ErrorReason.ValueType  # 21
@@ -166,12 +186,18 @@ ERROR_REASON_LEADERBOARD_NOT_FOUND: ErrorReason.ValueType  # 34
 """NOT_FOUND: this game has no such leaderboard."""
 ERROR_REASON_ENTRY_NOT_FOUND: ErrorReason.ValueType  # 35
 """NOT_FOUND: this player has no entry on this leaderboard."""
+ERROR_REASON_LOGIN_NOT_FOUND: ErrorReason.ValueType  # 36
+"""NOT_FOUND: the caller has no such login."""
+ERROR_REASON_API_KEY_NOT_FOUND: ErrorReason.ValueType  # 37
+"""NOT_FOUND: the caller's games have no such API key."""
 ERROR_REASON_USERNAME_TAKEN: ErrorReason.ValueType  # 40
 """ALREADY_EXISTS: the username is taken."""
 ERROR_REASON_EMAIL_TAKEN: ErrorReason.ValueType  # 41
 """ALREADY_EXISTS: the email address is taken."""
 ERROR_REASON_GAME_NAME_TAKEN: ErrorReason.ValueType  # 42
 """ALREADY_EXISTS: the developer has a game of this name."""
+ERROR_REASON_DEVICE_TAKEN: ErrorReason.ValueType  # 43
+"""ALREADY_EXISTS: the device logs in to another account."""
 ERROR_REASON_SESSION_FULL: ErrorReason.ValueType  # 50
 """FAILED_PRECONDITION: every seat of the session is taken."""
 ERROR_REASON_SESSION_STATE: ErrorReason.ValueType  # 51
@@ -180,6 +206,14 @@ ERROR_REASON_WRONG_NODE: ErrorReason.ValueType  # 52
 """FAILED_PRECONDITION: the session runs on another node; metadata `node` names it."""
 ERROR_REASON_GAME_IN_USE: ErrorReason.ValueType  # 53
 """FAILED_PRECONDITION: the game still has what must go first."""
+ERROR_REASON_LAST_CREDENTIAL: ErrorReason.ValueType  # 54
+"""FAILED_PRECONDITION: this is the account's last way to log in."""
+ERROR_REASON_PASSWORD_SET: ErrorReason.ValueType  # 55
+"""FAILED_PRECONDITION: the account has a password already; change it instead."""
+ERROR_REASON_PASSWORD_MISSING: ErrorReason.ValueType  # 56
+"""FAILED_PRECONDITION: the account has no password; link one instead."""
+ERROR_REASON_ACCOUNT_OWNS_GAMES: ErrorReason.ValueType  # 57
+"""FAILED_PRECONDITION: the account still owns games; delete them first."""
 ERROR_REASON_RATE_LIMITED: ErrorReason.ValueType  # 60
 """RESOURCE_EXHAUSTED: too many calls; see RetryInfo."""
 ERROR_REASON_OVERLOADED: ErrorReason.ValueType  # 61
@@ -188,6 +222,8 @@ ERROR_REASON_SLOW_CONSUMER: ErrorReason.ValueType  # 62
 """RESOURCE_EXHAUSTED: this receiver did not keep up with the session; resume."""
 ERROR_REASON_QUOTA_EXCEEDED: ErrorReason.ValueType  # 63
 """RESOURCE_EXHAUSTED: an agreed limit of this game or player is reached."""
+ERROR_REASON_LOCKED_OUT: ErrorReason.ValueType  # 64
+"""RESOURCE_EXHAUSTED: too many failed logins for this account or from this address; see RetryInfo."""
 ERROR_REASON_RESUME_TOO_OLD: ErrorReason.ValueType  # 70
 """OUT_OF_RANGE: the session no longer keeps events back to this number; start from its current state."""
 ERROR_REASON_REPLACED: ErrorReason.ValueType  # 80

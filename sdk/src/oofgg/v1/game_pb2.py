@@ -27,7 +27,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from oofgg.v1 import access_pb2 as oofgg_dot_v1_dot_access__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13oofgg/v1/game.proto\x12\x08oofgg.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15oofgg/v1/access.proto\"v\n\x0cGameSettings\x12%\n\tmax_seats\x18\x01 \x01(\rB\x08\xbaH\x05*\x03\x18\x80\x04R\x08maxSeats\x12?\n\x1cmatch_history_topic_disabled\x18\x02 \x01(\x08R\x19matchHistoryTopicDisabled\"\xea\x02\n\x04Game\x12\x17\n\x07game_id\x18\x01 \x01(\tR\x06gameId\x12\x1b\n\x04name\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18@R\x04name\x12*\n\x0b\x64\x65scription\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xe8\x07R\x0b\x64\x65scription\x12\"\n\rowner_user_id\x18\x04 \x01(\tR\x0bownerUserId\x12\x32\n\x08settings\x18\x05 \x01(\x0b\x32\x16.oofgg.v1.GameSettingsR\x08settings\x12;\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime\x12;\n\x0bupdate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nupdateTime\x12.\n\x13match_history_topic\x18\x08 \x01(\tR\x11matchHistoryTopic\"\xba\x01\n\x11\x43reateGameRequest\x12\x1d\n\x04name\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x04name\x12*\n\x0b\x64\x65scription\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xe8\x07R\x0b\x64\x65scription\x12\x32\n\x08settings\x18\x03 \x01(\x0b\x32\x16.oofgg.v1.GameSettingsR\x08settings\x12&\n\nrequest_id\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18@R\trequestId\"8\n\x12\x43reateGameResponse\x12\"\n\x04game\x18\x01 \x01(\x0b\x32\x0e.oofgg.v1.GameR\x04game\"4\n\x0eGetGameRequest\x12\"\n\x07game_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x06gameId\"5\n\x0fGetGameResponse\x12\"\n\x04game\x18\x01 \x01(\x0b\x32\x0e.oofgg.v1.GameR\x04game\"a\n\x10ListGamesRequest\x12$\n\tpage_size\x18\x01 \x01(\rB\x07\xbaH\x04*\x02\x18\x64R\x08pageSize\x12\'\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04R\tpageToken\"a\n\x11ListGamesResponse\x12$\n\x05games\x18\x01 \x03(\x0b\x32\x0e.oofgg.v1.GameR\x05games\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xac\x01\n\x11UpdateGameRequest\x12*\n\x04game\x18\x01 \x01(\x0b\x32\x0e.oofgg.v1.GameB\x06\xbaH\x03\xc8\x01\x01R\x04game\x12\x43\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x06\xbaH\x03\xc8\x01\x01R\nupdateMask\x12&\n\nrequest_id\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@R\trequestId\"8\n\x12UpdateGameResponse\x12\"\n\x04game\x18\x01 \x01(\x0b\x32\x0e.oofgg.v1.GameR\x04game\"_\n\x11\x44\x65leteGameRequest\x12\"\n\x07game_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x06gameId\x12&\n\nrequest_id\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18@R\trequestId\"\x14\n\x12\x44\x65leteGameResponse2\xa8\x03\n\x0bGameService\x12R\n\nCreateGame\x12\x1b.oofgg.v1.CreateGameRequest\x1a\x1c.oofgg.v1.CreateGameResponse\"\t\x8a\xe7\x18\x01\x03\x90\xe7\x18\x03\x12K\n\x07GetGame\x12\x18.oofgg.v1.GetGameRequest\x1a\x19.oofgg.v1.GetGameResponse\"\x0b\x8a\xe7\x18\x03\x02\x03\x05\x90\xe7\x18\x02\x12P\n\tListGames\x12\x1a.oofgg.v1.ListGamesRequest\x1a\x1b.oofgg.v1.ListGamesResponse\"\n\x8a\xe7\x18\x02\x03\x05\x90\xe7\x18\x02\x12R\n\nUpdateGame\x12\x1b.oofgg.v1.UpdateGameRequest\x1a\x1c.oofgg.v1.UpdateGameResponse\"\t\x8a\xe7\x18\x01\x03\x90\xe7\x18\x03\x12R\n\nDeleteGame\x12\x1b.oofgg.v1.DeleteGameRequest\x1a\x1c.oofgg.v1.DeleteGameResponse\"\t\x8a\xe7\x18\x01\x03\x90\xe7\x18\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13oofgg/v1/game.proto\x12\x08oofgg.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15oofgg/v1/access.proto\"\x99\x01\n\x0cGameSettings\x12%\n\tmax_seats\x18\x01 \x01(\rB\x08\xbaH\x05*\x03\x18\x80\x04R\x08maxSeats\x12?\n\x1cmatch_history_topic_disabled\x18\x02 \x01(\x08R\x19matchHistoryTopicDisabled\x12!\n\x0csingle_login\x18\x03 \x01(\x08R\x0bsingleLogin\"l\n\nGameQuotas\x12\x18\n\x07players\x18\x01 \x01(\x04R\x07players\x12\x1a\n\x08sessions\x18\x02 \x01(\x04R\x08sessions\x12(\n\x10\x63\x61lls_per_second\x18\x03 \x01(\rR\x0e\x63\x61llsPerSecond\"\x98\x03\n\x04Game\x12\x17\n\x07game_id\x18\x01 \x01(\tR\x06gameId\x12\x1b\n\x04name\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18@R\x04name\x12*\n\x0b\x64\x65scription\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xe8\x07R\x0b\x64\x65scription\x12\"\n\rowner_user_id\x18\x04 \x01(\tR\x0bownerUserId\x12\x32\n\x08settings\x18\x05 \x01(\x0b\x32\x16.oofgg.v1.GameSettingsR\x08settings\x12;\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime\x12;\n\x0bupdate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nupdateTime\x12.\n\x13match_history_topic\x18\x08 \x01(\tR\x11matchHistoryTopic\x12,\n\x06quotas\x18\t \x01(\x0b\x32\x14.oofgg.v1.GameQuotasR\x06quotas\"\xba\x01\n\x11\x43reateGameRequest\x12\x1d\n\x04name\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x04name\x12*\n\x0b\x64\x65scription\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xe8\x07R\x0b\x64\x65scription\x12\x32\n\x08settings\x18\x03 \x01(\x0b\x32\x16.oofgg.v1.GameSettingsR\x08settings\x12&\n\nrequest_id\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18@R\trequestId\"8\n\x12\x43reateGameResponse\x12\"\n\x04game\x18\x01 \x01(\x0b\x32\x0e.oofgg.v1.GameR\x04game\"4\n\x0eGetGameRequest\x12\"\n\x07game_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x06gameId\"5\n\x0fGetGameResponse\x12\"\n\x04game\x18\x01 \x01(\x0b\x32\x0e.oofgg.v1.GameR\x04game\"a\n\x10ListGamesRequest\x12$\n\tpage_size\x18\x01 \x01(\rB\x07\xbaH\x04*\x02\x18\x64R\x08pageSize\x12\'\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04R\tpageToken\"a\n\x11ListGamesResponse\x12$\n\x05games\x18\x01 \x03(\x0b\x32\x0e.oofgg.v1.GameR\x05games\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xac\x01\n\x11UpdateGameRequest\x12*\n\x04game\x18\x01 \x01(\x0b\x32\x0e.oofgg.v1.GameB\x06\xbaH\x03\xc8\x01\x01R\x04game\x12\x43\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x06\xbaH\x03\xc8\x01\x01R\nupdateMask\x12&\n\nrequest_id\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@R\trequestId\"8\n\x12UpdateGameResponse\x12\"\n\x04game\x18\x01 \x01(\x0b\x32\x0e.oofgg.v1.GameR\x04game\"p\n\x14SetGameQuotasRequest\x12\"\n\x07game_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x06gameId\x12\x34\n\x06quotas\x18\x02 \x01(\x0b\x32\x14.oofgg.v1.GameQuotasB\x06\xbaH\x03\xc8\x01\x01R\x06quotas\";\n\x15SetGameQuotasResponse\x12\"\n\x04game\x18\x01 \x01(\x0b\x32\x0e.oofgg.v1.GameR\x04game\"_\n\x11\x44\x65leteGameRequest\x12\"\n\x07game_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x06gameId\x12&\n\nrequest_id\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18@R\trequestId\"\x14\n\x12\x44\x65leteGameResponse2\x85\x04\n\x0bGameService\x12R\n\nCreateGame\x12\x1b.oofgg.v1.CreateGameRequest\x1a\x1c.oofgg.v1.CreateGameResponse\"\t\x8a\xe7\x18\x01\x03\x90\xe7\x18\x03\x12K\n\x07GetGame\x12\x18.oofgg.v1.GetGameRequest\x1a\x19.oofgg.v1.GetGameResponse\"\x0b\x8a\xe7\x18\x03\x02\x03\x05\x90\xe7\x18\x02\x12P\n\tListGames\x12\x1a.oofgg.v1.ListGamesRequest\x1a\x1b.oofgg.v1.ListGamesResponse\"\n\x8a\xe7\x18\x02\x03\x05\x90\xe7\x18\x02\x12R\n\nUpdateGame\x12\x1b.oofgg.v1.UpdateGameRequest\x1a\x1c.oofgg.v1.UpdateGameResponse\"\t\x8a\xe7\x18\x01\x03\x90\xe7\x18\x03\x12[\n\rSetGameQuotas\x12\x1e.oofgg.v1.SetGameQuotasRequest\x1a\x1f.oofgg.v1.SetGameQuotasResponse\"\t\x8a\xe7\x18\x01\x05\x90\xe7\x18\x03\x12R\n\nDeleteGame\x12\x1b.oofgg.v1.DeleteGameRequest\x1a\x1c.oofgg.v1.DeleteGameResponse\"\t\x8a\xe7\x18\x01\x03\x90\xe7\x18\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -58,6 +58,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_UPDATEGAMEREQUEST'].fields_by_name['update_mask']._serialized_options = b'\272H\003\310\001\001'
   _globals['_UPDATEGAMEREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_UPDATEGAMEREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\004r\002\030@'
+  _globals['_SETGAMEQUOTASREQUEST'].fields_by_name['game_id']._loaded_options = None
+  _globals['_SETGAMEQUOTASREQUEST'].fields_by_name['game_id']._serialized_options = b'\272H\006r\004\020\001\030@'
+  _globals['_SETGAMEQUOTASREQUEST'].fields_by_name['quotas']._loaded_options = None
+  _globals['_SETGAMEQUOTASREQUEST'].fields_by_name['quotas']._serialized_options = b'\272H\003\310\001\001'
   _globals['_DELETEGAMEREQUEST'].fields_by_name['game_id']._loaded_options = None
   _globals['_DELETEGAMEREQUEST'].fields_by_name['game_id']._serialized_options = b'\272H\006r\004\020\001\030@'
   _globals['_DELETEGAMEREQUEST'].fields_by_name['request_id']._loaded_options = None
@@ -70,32 +74,40 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GAMESERVICE'].methods_by_name['ListGames']._serialized_options = b'\212\347\030\002\003\005\220\347\030\002'
   _globals['_GAMESERVICE'].methods_by_name['UpdateGame']._loaded_options = None
   _globals['_GAMESERVICE'].methods_by_name['UpdateGame']._serialized_options = b'\212\347\030\001\003\220\347\030\003'
+  _globals['_GAMESERVICE'].methods_by_name['SetGameQuotas']._loaded_options = None
+  _globals['_GAMESERVICE'].methods_by_name['SetGameQuotas']._serialized_options = b'\212\347\030\001\005\220\347\030\003'
   _globals['_GAMESERVICE'].methods_by_name['DeleteGame']._loaded_options = None
   _globals['_GAMESERVICE'].methods_by_name['DeleteGame']._serialized_options = b'\212\347\030\001\003\220\347\030\003'
-  _globals['_GAMESETTINGS']._serialized_start=123
-  _globals['_GAMESETTINGS']._serialized_end=241
-  _globals['_GAME']._serialized_start=244
-  _globals['_GAME']._serialized_end=606
-  _globals['_CREATEGAMEREQUEST']._serialized_start=609
-  _globals['_CREATEGAMEREQUEST']._serialized_end=795
-  _globals['_CREATEGAMERESPONSE']._serialized_start=797
-  _globals['_CREATEGAMERESPONSE']._serialized_end=853
-  _globals['_GETGAMEREQUEST']._serialized_start=855
-  _globals['_GETGAMEREQUEST']._serialized_end=907
-  _globals['_GETGAMERESPONSE']._serialized_start=909
-  _globals['_GETGAMERESPONSE']._serialized_end=962
-  _globals['_LISTGAMESREQUEST']._serialized_start=964
-  _globals['_LISTGAMESREQUEST']._serialized_end=1061
-  _globals['_LISTGAMESRESPONSE']._serialized_start=1063
-  _globals['_LISTGAMESRESPONSE']._serialized_end=1160
-  _globals['_UPDATEGAMEREQUEST']._serialized_start=1163
-  _globals['_UPDATEGAMEREQUEST']._serialized_end=1335
-  _globals['_UPDATEGAMERESPONSE']._serialized_start=1337
-  _globals['_UPDATEGAMERESPONSE']._serialized_end=1393
-  _globals['_DELETEGAMEREQUEST']._serialized_start=1395
-  _globals['_DELETEGAMEREQUEST']._serialized_end=1490
-  _globals['_DELETEGAMERESPONSE']._serialized_start=1492
-  _globals['_DELETEGAMERESPONSE']._serialized_end=1512
-  _globals['_GAMESERVICE']._serialized_start=1515
-  _globals['_GAMESERVICE']._serialized_end=1939
+  _globals['_GAMESETTINGS']._serialized_start=124
+  _globals['_GAMESETTINGS']._serialized_end=277
+  _globals['_GAMEQUOTAS']._serialized_start=279
+  _globals['_GAMEQUOTAS']._serialized_end=387
+  _globals['_GAME']._serialized_start=390
+  _globals['_GAME']._serialized_end=798
+  _globals['_CREATEGAMEREQUEST']._serialized_start=801
+  _globals['_CREATEGAMEREQUEST']._serialized_end=987
+  _globals['_CREATEGAMERESPONSE']._serialized_start=989
+  _globals['_CREATEGAMERESPONSE']._serialized_end=1045
+  _globals['_GETGAMEREQUEST']._serialized_start=1047
+  _globals['_GETGAMEREQUEST']._serialized_end=1099
+  _globals['_GETGAMERESPONSE']._serialized_start=1101
+  _globals['_GETGAMERESPONSE']._serialized_end=1154
+  _globals['_LISTGAMESREQUEST']._serialized_start=1156
+  _globals['_LISTGAMESREQUEST']._serialized_end=1253
+  _globals['_LISTGAMESRESPONSE']._serialized_start=1255
+  _globals['_LISTGAMESRESPONSE']._serialized_end=1352
+  _globals['_UPDATEGAMEREQUEST']._serialized_start=1355
+  _globals['_UPDATEGAMEREQUEST']._serialized_end=1527
+  _globals['_UPDATEGAMERESPONSE']._serialized_start=1529
+  _globals['_UPDATEGAMERESPONSE']._serialized_end=1585
+  _globals['_SETGAMEQUOTASREQUEST']._serialized_start=1587
+  _globals['_SETGAMEQUOTASREQUEST']._serialized_end=1699
+  _globals['_SETGAMEQUOTASRESPONSE']._serialized_start=1701
+  _globals['_SETGAMEQUOTASRESPONSE']._serialized_end=1760
+  _globals['_DELETEGAMEREQUEST']._serialized_start=1762
+  _globals['_DELETEGAMEREQUEST']._serialized_end=1857
+  _globals['_DELETEGAMERESPONSE']._serialized_start=1859
+  _globals['_DELETEGAMERESPONSE']._serialized_end=1879
+  _globals['_GAMESERVICE']._serialized_start=1882
+  _globals['_GAMESERVICE']._serialized_end=2399
 # @@protoc_insertion_point(module_scope)

@@ -28,19 +28,49 @@ class GameSettings(google.protobuf.message.Message):
 
     MAX_SEATS_FIELD_NUMBER: builtins.int
     MATCH_HISTORY_TOPIC_DISABLED_FIELD_NUMBER: builtins.int
+    SINGLE_LOGIN_FIELD_NUMBER: builtins.int
     max_seats: builtins.int
     """Most seats a session of this game may have, 1 to 512. 0 means 16."""
     match_history_topic_disabled: builtins.bool
     """Do not publish finished matches on `oofgg.match-history.<game_id>`."""
+    single_login: builtins.bool
+    """Let a player be logged in to this game once: a new login ends the older one with LOGGED_IN_ELSEWHERE."""
     def __init__(
         self,
         *,
         max_seats: builtins.int = ...,
         match_history_topic_disabled: builtins.bool = ...,
+        single_login: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["match_history_topic_disabled", b"match_history_topic_disabled", "max_seats", b"max_seats"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["match_history_topic_disabled", b"match_history_topic_disabled", "max_seats", b"max_seats", "single_login", b"single_login"]) -> None: ...
 
 Global___GameSettings: typing_extensions.TypeAlias = GameSettings
+
+@typing.final
+class GameQuotas(google.protobuf.message.Message):
+    """What an operator allows a game. 0 means the platform's default, which is no limit unless the operator set one."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PLAYERS_FIELD_NUMBER: builtins.int
+    SESSIONS_FIELD_NUMBER: builtins.int
+    CALLS_PER_SECOND_FIELD_NUMBER: builtins.int
+    players: builtins.int
+    """Accounts that have ever logged in to the game."""
+    sessions: builtins.int
+    """Sessions that are not over, at a time."""
+    calls_per_second: builtins.int
+    """Calls per second with tokens of this game, at each process that serves them."""
+    def __init__(
+        self,
+        *,
+        players: builtins.int = ...,
+        sessions: builtins.int = ...,
+        calls_per_second: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["calls_per_second", b"calls_per_second", "players", b"players", "sessions", b"sessions"]) -> None: ...
+
+Global___GameQuotas: typing_extensions.TypeAlias = GameQuotas
 
 @typing.final
 class Game(google.protobuf.message.Message):
@@ -56,6 +86,7 @@ class Game(google.protobuf.message.Message):
     CREATE_TIME_FIELD_NUMBER: builtins.int
     UPDATE_TIME_FIELD_NUMBER: builtins.int
     MATCH_HISTORY_TOPIC_FIELD_NUMBER: builtins.int
+    QUOTAS_FIELD_NUMBER: builtins.int
     game_id: builtins.str
     """Id of the game."""
     name: builtins.str
@@ -78,6 +109,10 @@ class Game(google.protobuf.message.Message):
     def update_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """When it last changed."""
 
+    @property
+    def quotas(self) -> Global___GameQuotas:
+        """What the operator allows it. Changed by SetGameQuotas only."""
+
     def __init__(
         self,
         *,
@@ -89,9 +124,10 @@ class Game(google.protobuf.message.Message):
         create_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         update_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         match_history_topic: builtins.str = ...,
+        quotas: Global___GameQuotas | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["create_time", b"create_time", "settings", b"settings", "update_time", b"update_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["create_time", b"create_time", "description", b"description", "game_id", b"game_id", "match_history_topic", b"match_history_topic", "name", b"name", "owner_user_id", b"owner_user_id", "settings", b"settings", "update_time", b"update_time"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["create_time", b"create_time", "quotas", b"quotas", "settings", b"settings", "update_time", b"update_time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["create_time", b"create_time", "description", b"description", "game_id", b"game_id", "match_history_topic", b"match_history_topic", "name", b"name", "owner_user_id", b"owner_user_id", "quotas", b"quotas", "settings", b"settings", "update_time", b"update_time"]) -> None: ...
 
 Global___Game: typing_extensions.TypeAlias = Game
 
@@ -287,6 +323,52 @@ class UpdateGameResponse(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["game", b"game"]) -> None: ...
 
 Global___UpdateGameResponse: typing_extensions.TypeAlias = UpdateGameResponse
+
+@typing.final
+class SetGameQuotasRequest(google.protobuf.message.Message):
+    """Request of SetGameQuotas."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    GAME_ID_FIELD_NUMBER: builtins.int
+    QUOTAS_FIELD_NUMBER: builtins.int
+    game_id: builtins.str
+    """The game."""
+    @property
+    def quotas(self) -> Global___GameQuotas:
+        """All of its quotas."""
+
+    def __init__(
+        self,
+        *,
+        game_id: builtins.str = ...,
+        quotas: Global___GameQuotas | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["quotas", b"quotas"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["game_id", b"game_id", "quotas", b"quotas"]) -> None: ...
+
+Global___SetGameQuotasRequest: typing_extensions.TypeAlias = SetGameQuotasRequest
+
+@typing.final
+class SetGameQuotasResponse(google.protobuf.message.Message):
+    """Response of SetGameQuotas."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    GAME_FIELD_NUMBER: builtins.int
+    @property
+    def game(self) -> Global___Game:
+        """The game as it is now."""
+
+    def __init__(
+        self,
+        *,
+        game: Global___Game | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["game", b"game"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["game", b"game"]) -> None: ...
+
+Global___SetGameQuotasResponse: typing_extensions.TypeAlias = SetGameQuotasResponse
 
 @typing.final
 class DeleteGameRequest(google.protobuf.message.Message):

@@ -55,6 +55,11 @@ class GameServiceStub(object):
                 request_serializer=oofgg_dot_v1_dot_game__pb2.UpdateGameRequest.SerializeToString,
                 response_deserializer=oofgg_dot_v1_dot_game__pb2.UpdateGameResponse.FromString,
                 _registered_method=True)
+        self.SetGameQuotas = channel.unary_unary(
+                '/oofgg.v1.GameService/SetGameQuotas',
+                request_serializer=oofgg_dot_v1_dot_game__pb2.SetGameQuotasRequest.SerializeToString,
+                response_deserializer=oofgg_dot_v1_dot_game__pb2.SetGameQuotasResponse.FromString,
+                _registered_method=True)
         self.DeleteGame = channel.unary_unary(
                 '/oofgg.v1.GameService/DeleteGame',
                 request_serializer=oofgg_dot_v1_dot_game__pb2.DeleteGameRequest.SerializeToString,
@@ -94,6 +99,13 @@ class GameServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SetGameQuotas(self, request, context):
+        """Changes what a game is allowed. In force within ten seconds.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DeleteGame(self, request, context):
         """Deletes a game. Nobody can log in to it or open a session in it any more; its topic keeps what it holds.
         """
@@ -123,6 +135,11 @@ def add_GameServiceServicer_to_server(servicer, server):
                     servicer.UpdateGame,
                     request_deserializer=oofgg_dot_v1_dot_game__pb2.UpdateGameRequest.FromString,
                     response_serializer=oofgg_dot_v1_dot_game__pb2.UpdateGameResponse.SerializeToString,
+            ),
+            'SetGameQuotas': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetGameQuotas,
+                    request_deserializer=oofgg_dot_v1_dot_game__pb2.SetGameQuotasRequest.FromString,
+                    response_serializer=oofgg_dot_v1_dot_game__pb2.SetGameQuotasResponse.SerializeToString,
             ),
             'DeleteGame': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteGame,
@@ -239,6 +256,33 @@ class GameService(object):
             '/oofgg.v1.GameService/UpdateGame',
             oofgg_dot_v1_dot_game__pb2.UpdateGameRequest.SerializeToString,
             oofgg_dot_v1_dot_game__pb2.UpdateGameResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetGameQuotas(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/oofgg.v1.GameService/SetGameQuotas',
+            oofgg_dot_v1_dot_game__pb2.SetGameQuotasRequest.SerializeToString,
+            oofgg_dot_v1_dot_game__pb2.SetGameQuotasResponse.FromString,
             options,
             channel_credentials,
             insecure,

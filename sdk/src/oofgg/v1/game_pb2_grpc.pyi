@@ -89,6 +89,22 @@ _GameServiceUpdateGameType = typing_extensions.TypeVar(
     ],
 )
 
+_GameServiceSetGameQuotasType = typing_extensions.TypeVar(
+    '_GameServiceSetGameQuotasType',
+    grpc.UnaryUnaryMultiCallable[
+        oofgg.v1.game_pb2.SetGameQuotasRequest,
+        oofgg.v1.game_pb2.SetGameQuotasResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        oofgg.v1.game_pb2.SetGameQuotasRequest,
+        oofgg.v1.game_pb2.SetGameQuotasResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        oofgg.v1.game_pb2.SetGameQuotasRequest,
+        oofgg.v1.game_pb2.SetGameQuotasResponse,
+    ],
+)
+
 _GameServiceDeleteGameType = typing_extensions.TypeVar(
     '_GameServiceDeleteGameType',
     grpc.UnaryUnaryMultiCallable[
@@ -105,7 +121,7 @@ _GameServiceDeleteGameType = typing_extensions.TypeVar(
     ],
 )
 
-class GameServiceStub(typing.Generic[_GameServiceCreateGameType, _GameServiceGetGameType, _GameServiceListGamesType, _GameServiceUpdateGameType, _GameServiceDeleteGameType]):
+class GameServiceStub(typing.Generic[_GameServiceCreateGameType, _GameServiceGetGameType, _GameServiceListGamesType, _GameServiceUpdateGameType, _GameServiceSetGameQuotasType, _GameServiceDeleteGameType]):
     """Games belong to the developer who made them."""
 
     @typing.overload
@@ -125,6 +141,10 @@ class GameServiceStub(typing.Generic[_GameServiceCreateGameType, _GameServiceGet
         grpc.UnaryUnaryMultiCallable[
             oofgg.v1.game_pb2.UpdateGameRequest,
             oofgg.v1.game_pb2.UpdateGameResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            oofgg.v1.game_pb2.SetGameQuotasRequest,
+            oofgg.v1.game_pb2.SetGameQuotasResponse,
         ],
         grpc.UnaryUnaryMultiCallable[
             oofgg.v1.game_pb2.DeleteGameRequest,
@@ -151,6 +171,10 @@ class GameServiceStub(typing.Generic[_GameServiceCreateGameType, _GameServiceGet
             oofgg.v1.game_pb2.UpdateGameResponse,
         ],
         grpc.aio.UnaryUnaryMultiCallable[
+            oofgg.v1.game_pb2.SetGameQuotasRequest,
+            oofgg.v1.game_pb2.SetGameQuotasResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
             oofgg.v1.game_pb2.DeleteGameRequest,
             oofgg.v1.game_pb2.DeleteGameResponse,
         ],
@@ -167,6 +191,9 @@ class GameServiceStub(typing.Generic[_GameServiceCreateGameType, _GameServiceGet
 
     UpdateGame: _GameServiceUpdateGameType
     """Changes the fields of a game that the mask names."""
+
+    SetGameQuotas: _GameServiceSetGameQuotasType
+    """Changes what a game is allowed. In force within ten seconds."""
 
     DeleteGame: _GameServiceDeleteGameType
     """Deletes a game. Nobody can log in to it or open a session in it any more; its topic keeps what it holds."""
@@ -187,6 +214,10 @@ GameServiceAsyncStub: typing_extensions.TypeAlias = GameServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
         oofgg.v1.game_pb2.UpdateGameRequest,
         oofgg.v1.game_pb2.UpdateGameResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        oofgg.v1.game_pb2.SetGameQuotasRequest,
+        oofgg.v1.game_pb2.SetGameQuotasResponse,
     ],
     grpc.aio.UnaryUnaryMultiCallable[
         oofgg.v1.game_pb2.DeleteGameRequest,
@@ -228,6 +259,14 @@ class GameServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[oofgg.v1.game_pb2.UpdateGameResponse, collections.abc.Awaitable[oofgg.v1.game_pb2.UpdateGameResponse]]:
         """Changes the fields of a game that the mask names."""
+
+    @abc.abstractmethod
+    def SetGameQuotas(
+        self,
+        request: oofgg.v1.game_pb2.SetGameQuotasRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[oofgg.v1.game_pb2.SetGameQuotasResponse, collections.abc.Awaitable[oofgg.v1.game_pb2.SetGameQuotasResponse]]:
+        """Changes what a game is allowed. In force within ten seconds."""
 
     @abc.abstractmethod
     def DeleteGame(

@@ -1,0 +1,72 @@
+"""What becomes of a deleted account: its matches stay for those who played them, and lead to nobody any more."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+from oofgg.events.v1 import identity_pb2
+from pkg.db.database import Connection, Database
+from pkg.events.outbox import Event
+from pkg.ids import NewId, is_id
+from pkg.pagination import decode_time_token, encode_time_token
+
+ACCOUNT_DELETED: Final = identity_pb2.AccountDeleted.DESCRIPTOR.full_name
+NAMELESS: Final = "deleted player"
+
+_NOTE: Final = "insert into forgotten (user_id, delete_time) values ($1, $2) on conflict do nothing"
+_MATCHES: Final = "update participant set user_id = $2, username = $3 where user_id = $1"
+_STANDINGS: Final = "delete from standing where user_id = $1"
+_PAGE: Final = 100
+_EXPORT: Final = """
+    select m.match_id, m.game_id, m.result_state, m.label, m.start_time, p.seat, p.team, p.placement, p.score,
+        p.outcome, p.username, p.finish_time
+    from participant p join match m using (match_id)
+    where p.user_id = $1 and ($2::timestamptz is null or (p.finish_time, p.match_id) < ($2, $3::uuid))
+    order by p.finish_time desc, p.match_id desc limit $4
+"""
+
+
+class AccountConsumer:
+    """Takes deletions of accounts in."""
+
+    def __init__(self, new_id: NewId) -> None:
+        """`new_id` makes the ids that stand for accounts which are gone; nothing leads from one to the other."""
+        self._new_id = new_id
+
+    async def apply(self, connection: Connection, event: Event) -> None:
+        """Runs once per event, in the transaction that notes it. Raises ValueError or DecodeError for nonsense."""
+        if event.type != ACCOUNT_DELETED:
+            return
+        deleted = identity_pb2.AccountDeleted.FromString(event.payload)
+        if not is_id(deleted.user_id):
+            raise ValueError(f"{deleted.user_id!r} is no id")
+        await connection.execute(_NOTE, deleted.user_id, deleted.delete_time.ToDatetime(UTC))
+        await connection.execute(_MATCHES, deleted.user_id, self._new_id(), NAMELESS)
+        await connection.execute(_STANDINGS, deleted.user_id)
+
+
+async def forgotten(connection: Connection, user_ids: Sequence[str]) -> set[str]:
+    """Which of these accounts were deleted: a match that ended before may be taken in after."""
+    rows = await connection.fetch("select user_id from forgotten where user_id = any($1::uuid[])", user_ids)
+    return {str(row["user_id"]) for row in rows}
+
+
+class MatchExporter:
+    """The matches of a person."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def __call__(self, user_id: str, page_token: str) -> tuple[Sequence[str], str]:
+        """A page of them (pkg.runtime.user_data.ExportUser)."""
+        if not is_id(user_id):
+            return [], ""
+        after: tuple[datetime | None, str | None] = decode_time_token(page_token) or (None, None)
+        async with self._database.acquire() as connection:
+            rows = await connection.fetch(_EXPORT, user_id, *after, _PAGE + 1)
+        last = rows[_PAGE - 1] if rows[_PAGE:] else None
+        more = encode_time_token(last["finish_time"], str(last["match_id"])) if last else ""
+        return [json.dumps(dict(row), default=str) for row in rows[:_PAGE]], more

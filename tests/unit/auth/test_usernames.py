@@ -1,0 +1,98 @@
+"""Which usernames there can be, and when two are one."""
+
+from __future__ import annotations
+
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pkg.errors import InvalidArgument
+from services.auth.usernames import GUEST_PREFIX, RESERVED, clean_username, fold, new_guest_name
+
+
+@pytest.mark.parametrize(
+    ("typed", "kept"),
+    [
+        pytest.param("ada", "ada", id="plain"),
+        pytest.param("Ada_L-1.x", "Ada_L-1.x", id="marks"),
+        pytest.param("1ada", "1ada", id="a digit first"),
+        pytest.param("ａｄａ", "ada", id="full width"),
+        pytest.param("ﬁnn", "finn", id="a ligature"),
+        pytest.param("ada²", "ada2", id="a superscript"),
+        pytest.param("e\u0301lan", "\u00e9lan", id="composed"),
+        pytest.param("Ольга", "Ольга", id="Cyrillic"),
+        pytest.param("さくら桜カ", "さくら桜カ", id="Japanese"),
+        pytest.param("한국어", "한국어", id="Korean"),
+        pytest.param("नमस्ते", "नमस्ते", id="marks of a script"),
+        pytest.param("ada" + "x" * 29, "ada" + "x" * 29, id="longest"),
+    ],
+)
+def test_names_that_can_be(typed: str, kept: str) -> None:
+    assert clean_username(typed) == kept
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        pytest.param("", id="empty"),
+        pytest.param("ab", id="short"),
+        pytest.param("ad" + "x" * 31, id="long"),
+        pytest.param("a b c", id="blanks"),
+        pytest.param(" ada", id="a blank first"),
+        pytest.param("_ada", id="a mark first"),
+        pytest.param("ada@x.org", id="an address"),
+        pytest.param("ada\u200bx", id="a zero-width space"),
+        pytest.param("ada\u202ex", id="right to left"),
+        pytest.param("ada\x00x", id="zero"),
+        pytest.param("ada\nx", id="a line"),
+        pytest.param("ada🙂", id="an emoji"),
+        pytest.param("a'; drop", id="quotes"),
+        pytest.param("раypal", id="Cyrillic among Latin"),
+        pytest.param("αda", id="Greek among Latin"),
+        pytest.param("admin", id="reserved"),
+        pytest.param("ADMIN", id="reserved in capitals"),
+        pytest.param("ａｄｍｉｎ", id="reserved in full width"),
+        pytest.param("ſupport", id="reserved with a long s"),
+        pytest.param("guest-abc", id="a guest's"),
+        pytest.param("GUEST-abc", id="a guest's in capitals"),
+    ],
+)
+def test_names_that_cannot(typed: str) -> None:
+    with pytest.raises(InvalidArgument):
+        clean_username(typed)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("Ada", "aDA"), ("STRASSE", "straße"), ("ﬁnn", "FINN"), ("Élan", "e\u0301lan"), ("ＡＤＡ", "ada"), ("ΣΑΣ", "σας")],
+)
+def test_names_that_are_one(one: str, other: str) -> None:
+    assert fold(one) == fold(other)
+
+
+@given(st.text(max_size=40))
+def test_what_is_kept_stays_as_it_is(typed: str) -> None:
+    try:
+        kept = clean_username(typed)
+    except InvalidArgument:
+        return
+    assert clean_username(kept) == kept
+    assert unicodedata.is_normalized("NFKC", kept)
+    assert fold(fold(kept)) == fold(kept) == fold(typed)
+    assert fold(kept) not in RESERVED
+
+
+@given(st.text(max_size=40))
+def test_folding_twice_changes_nothing(text: str) -> None:
+    assert fold(fold(text)) == fold(text)
+
+
+def test_nobody_can_choose_a_guests_name() -> None:
+    names = {new_guest_name() for _ in range(100)}
+    assert len(names) == 100
+    for name in names:
+        assert name.startswith(GUEST_PREFIX)
+        with pytest.raises(InvalidArgument):
+            clean_username(name)
