@@ -74,6 +74,15 @@ async def test_everything_but_playing(stage: Stage, random_name: Callable[[str],
                 assert player.history.get(session.session_id) == matches[0]
                 assert [entry.score for entry in player.leaderboards.get("score")] == [7]
                 assert player.leaderboards.rank(leaderboard="score").total == 1
+            assert [found.api_key_id for found in console.games.list_api_keys(game_id=game.game_id)] == [key.api_key_id]
+            console.games.revoke_api_key(key)
+            assert console.me.update(display_name="Eve").display_name == "Eve"
+            assert len(list(console.me.logins())) == 2
+            assert console.me.revoke_all_logins() == 1
+            assert console.me.export()
+            with oofgg.sync.Client(stage.target, game=game.game_id) as guest:
+                assert guest.login_guest(f"device-of-{name}").user_id != login.user_id
+                guest.me.delete(guest.account().username)
             console.games.delete(game.game_id)
             console.logout()
             assert console.login_info is None
