@@ -22,6 +22,8 @@ class Gap(Exception):
 @dataclass(slots=True)
 class _Arrived:
     event: Event
+    held: int
+    """Bytes on the wire."""
     stream: int
     flush: int
     """Acknowledged with this event; 0 for none."""
@@ -38,6 +40,8 @@ class Inbox:
         self.seat = 0
         self.dismissed = False
         """Whether the caller's seat was given up or taken away."""
+        self.held = 0
+        """Bytes that wait for the application: a window at most, unless streams break while it takes nothing."""
         self._waiting: deque[_Arrived] = deque()
         self._known = 0  # `session` is as of this event
         self._stream = 0
@@ -66,7 +70,8 @@ class Inbox:
         for wire in response.events:
             event = self._check(_convert.event(wire))
             if event is not None:
-                self._waiting.append(_Arrived(event, self._stream, 0, 0))
+                self._waiting.append(_Arrived(event, wire.ByteSize(), self._stream, 0, 0))
+                self.held += self._waiting[-1].held
         if response.flush:
             if self._waiting and self._waiting[-1].stream == self._stream:
                 # Later flushes include earlier ones.
@@ -80,6 +85,7 @@ class Inbox:
         if not self._waiting:
             return None
         arrived = self._waiting.popleft()
+        self.held -= arrived.held
         if arrived.flush and arrived.stream == self._stream:
             self._consumed(arrived.flush, arrived.size, now)
         return arrived.event

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Iterable, Mapping
 from types import TracebackType
 from typing import Self
@@ -12,6 +13,7 @@ import grpc.aio
 
 from oofgg import _convert
 from oofgg._channel import NODE_HEADER, Metadata, Stubs, was_cancelled
+from oofgg._clock import ClockOffset
 from oofgg._events import Event
 from oofgg._inbox import Gap, Inbox
 from oofgg._login import LoginKeeper
@@ -36,10 +38,14 @@ logger = logging.getLogger("oofgg")
 _OPEN_SECONDS = 10.0
 _FLUSH_SECONDS = 5.0
 _DEFAULT_HEARTBEAT = 10.0
+# Measured soon; not at once, for a write into a stream that is refused hides the reason.
+_FIRST_BEAT_SECONDS = 1.0
 # A server that misses two heartbeats is gone; the rest is for the network.
 _MISSED = 2.5
 _MOST_PAYLOAD = 64 * 1024
 _MOST_NAME = 64
+# Of events that the application has not taken, when another stream is opened: each may bring a window more.
+_MOST_HELD = 64 * 1024
 
 _Call = grpc.aio.StreamStreamCall[session_pb2.PlayRequest, session_pb2.PlayResponse]
 # Iterated, not read: `read` gives nothing more once a write has failed, though the reason for the end may be waiting.
@@ -51,7 +57,8 @@ class PlaySession:
 
     Iterate to receive: RELIABLE events come once each and in order, whatever happens to the connection. Iteration ends
     when the session is over or the seat is given up, and raises the OofggError that ends it otherwise, such as
-    Aborted(REPLACED) when another client took the seat. Keep iterating: who does not is closed as too slow.
+    Aborted(REPLACED) when another client took the seat. Keep iterating: who does not is closed as too slow, and comes
+    back when it does.
     """
 
     def __init__(
@@ -80,12 +87,14 @@ class PlaySession:
         self._ended = False
         self._connected = False
         self._latency: float | None = None
+        self._clock = ClockOffset()
         self._beat: session_pb2.Heartbeat | None = None
         self._beat_sent: tuple[int, float] = (0, 0.0)
         self._opened = asyncio.Event()
         self._arrived = asyncio.Event()
         self._safe = asyncio.Event()
         self._wake = asyncio.Event()
+        self._taken = asyncio.Event()
 
     async def __aenter__(self) -> Self:
         if self._task is not None:
@@ -147,8 +156,16 @@ class PlaySession:
 
     @property
     def latency(self) -> float | None:
-        """Seconds to the server and back, as last measured on a quiet stream."""
+        """Seconds to the server and back, as last measured: a second after a stream opened, and with each heartbeat."""
         return self._latency
+
+    @property
+    def clock_offset(self) -> float | None:
+        """Seconds by which the server's clock is ahead: `time.time() + clock_offset` is the time of `event_time`.
+
+        Right to within half the shortest of the last round trips. None until the first heartbeat was answered.
+        """
+        return self._clock.estimate
 
     async def send(
         self, payload: object, *, kind: str = "", delivery: Delivery = Delivery.RELIABLE, key: str = ""
@@ -159,12 +176,7 @@ class PlaySession:
         process ends first; when 256 of them or 1 MiB are under way, `send` waits. Raises ValueError for what is too
         large, and the OofggError that ended the stream.
         """
-        data, own_kind = _convert.payload(payload)
-        kind = kind or own_kind
-        if len(data) > _MOST_PAYLOAD:
-            raise ValueError(f"a payload has at most {_MOST_PAYLOAD} bytes; this one has {len(data)}")
-        if len(kind) > _MOST_NAME or len(key) > _MOST_NAME:
-            raise ValueError(f"kind and key have at most {_MOST_NAME} characters")
+        data, kind = command(payload, kind, key)
         self._require_open()
         while delivery is Delivery.RELIABLE and not self._outbox.has_room(len(data)):
             await self._wait_safe()
@@ -204,6 +216,7 @@ class PlaySession:
         while True:
             event = self._inbox.take(asyncio.get_running_loop().time())
             if event is not None:
+                self._taken.set()
                 if self._inbox.ack_due() is not None:
                     self._wake.set()
                 return event
@@ -261,6 +274,8 @@ class PlaySession:
                     return
                 error: OofggError = Unavailable("the stream ended")
             except OofggError as failure:
+                if self._inbox.over:
+                    return  # it broke when there was nothing more to come
                 error = failure
             if self._connected:
                 self._connected = False
@@ -268,6 +283,9 @@ class PlaySession:
             retry = self._policy.next(error, loop.time())
             logger.info("the stream of session %s broke, again in %.2f s: %s", session.session_id, retry.delay, error)
             await asyncio.sleep(retry.delay)
+            while self._inbox.held > _MOST_HELD:
+                self._taken.clear()
+                await self._taken.wait()
             if retry.node is not None:
                 self._node = retry.node
             if retry.restart:
@@ -348,28 +366,31 @@ class PlaySession:
             self._wake.set()
         elif heartbeat.nonce == self._beat_sent[0]:
             self._latency = now - self._beat_sent[1]
+            if heartbeat.HasField("send_time"):
+                sent = heartbeat.send_time.ToNanoseconds() / 1e9
+                self._clock.measured(self._latency, sent, time.time())
 
     async def _write(self, call: _Call, heartbeat: float) -> None:
         """Writes what is to be sent until cancelled, or until the stream breaks, which reading notices."""
         loop = asyncio.get_running_loop()
-        said = loop.time()
+        beat_at = loop.time() + min(heartbeat, _FIRST_BEAT_SECONDS)
         self._wake.set()
         try:
             while True:
                 self._wake.clear()
                 now = loop.time()
-                request = self._compose(now, quiet=now - said >= heartbeat)
+                request = self._compose(now, beat=now >= beat_at)
                 if request is not None:
-                    said = now
+                    if self._beat_sent[1] == now:
+                        beat_at = now + heartbeat
                     await call.write(request)
                     continue
                 due = self._inbox.ack_due()
-                until = said + heartbeat if due is None else min(due, said + heartbeat)
-                await _wait(self._wake, until - now)
+                await _wait(self._wake, (beat_at if due is None else min(due, beat_at)) - now)
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
             return
 
-    def _compose(self, now: float, *, quiet: bool) -> session_pb2.PlayRequest | None:
+    def _compose(self, now: float, *, beat: bool) -> session_pb2.PlayRequest | None:
         request = session_pb2.PlayRequest(commands=self._outbox.take())
         due = self._inbox.ack_due()
         if due is not None and (request.commands or due <= now or self._beat is not None):
@@ -377,11 +398,22 @@ class PlaySession:
         if self._beat is not None:
             request.heartbeat.CopyFrom(self._beat)
             self._beat = None
-        elif quiet:
+        elif beat:
             self._beat_sent = (self._beat_sent[0] + 1, now)
             request.heartbeat.nonce = self._beat_sent[0]
         has_content = bool(request.commands) or request.ack_flush or request.HasField("heartbeat")
         return request if has_content else None
+
+
+def command(payload: object, kind: str, key: str) -> tuple[bytes, str]:
+    """What to send, and its kind. Raises ValueError for what is too large, TypeError for what cannot be sent."""
+    data, own_kind = _convert.payload(payload)
+    kind = kind or own_kind
+    if len(data) > _MOST_PAYLOAD:
+        raise ValueError(f"a payload has at most {_MOST_PAYLOAD} bytes; this one has {len(data)}")
+    if len(kind) > _MOST_NAME or len(key) > _MOST_NAME:
+        raise ValueError(f"kind and key have at most {_MOST_NAME} characters")
+    return data, kind
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:

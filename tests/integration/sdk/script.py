@@ -113,12 +113,19 @@ class StreamScript:
         self.headers = headers(context)
         self.opening = session_pb2.StreamOpen()
 
-    async def accept(self, head: int = 0, command: int = 0, state: int = session_pb2.SESSION_STATE_STARTED) -> None:
-        """Answers the opening request."""
+    async def accept(
+        self,
+        head: int = 0,
+        command: int = 0,
+        state: int = session_pb2.SESSION_STATE_STARTED,
+        heartbeat_ms: int = 400,
+    ) -> None:
+        """Answers the opening request. A script that is silent for two and a half heartbeats is left."""
         await self.read_opening()
         session = session_pb2.Session(session_id=SESSION, seats=[session_pb2.Seat(seat=1, user_id="u1")])
         session.state = session_pb2.SessionState.ValueType(state)
-        opened = session_pb2.StreamOpened(session=session, seat=1, head_seq=head, command=command, heartbeat_ms=400)
+        opened = session_pb2.StreamOpened(session=session, seat=1, head_seq=head, command=command)
+        opened.heartbeat_ms = heartbeat_ms
         await self.write(session_pb2.PlayResponse(opened=opened))
 
     async def read_opening(self) -> None:

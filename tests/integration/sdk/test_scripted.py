@@ -241,7 +241,7 @@ class TestStreams:
         requests: list[session_pb2.PlayRequest] = []
 
         async def script(stream: StreamScript) -> None:
-            await stream.accept()
+            await stream.accept(heartbeat_ms=1_000)
             await stream.tell(message(1), flush=1)
             requests.extend([await stream.read(), await stream.read()])
             await stream.tell(finished(2))
@@ -254,27 +254,73 @@ class TestStreams:
             assert all(request.HasField("heartbeat") for request in requests), "but it is still there"
             assert len([event async for event in session]) == 2
 
+    async def test_streams_that_break_do_not_pile_up_what_nobody_takes(
+        self, platform: Platform, client: oofgg.Client
+    ) -> None:
+        """A reader that stands still is closed as too slow, again and again, and each stream brings a window."""
+
+        async def too_slow(stream: StreamScript) -> None:
+            await stream.accept()
+            following = stream.opening.after_seq + 1
+            if following > 5:
+                await stream.tell(finished(following))
+            else:
+                await stream.tell(message(following, "x" * 30_000), flush=1)
+                await stream.refuse(grpc.StatusCode.RESOURCE_EXHAUSTED, "SLOW_CONSUMER")
+
+        platform.sessions.scripts = [too_slow]
+        async with asyncio.timeout(30), client.play(SESSION) as session:
+            while len(platform.sessions.streams) < 3:
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(1)  # long enough for the next attempts
+            assert len(platform.sessions.streams) == 3
+            assert len([event async for event in session]) == 6, "and it goes on when they are taken"
+
     async def test_heartbeats_are_answered_and_measured(self, platform: Platform, client: oofgg.Client) -> None:
-        answers: list[session_pb2.Heartbeat] = []
+        answers: list[int] = []
+        ahead = 1_000_000.0
 
         async def script(stream: StreamScript) -> None:
             await stream.accept()
             await stream.write(session_pb2.PlayResponse(heartbeat=session_pb2.Heartbeat(nonce=7)))
-            while len(answers) < 2:
+            own = False
+            while not answers or not own:
                 request = await stream.read()
-                if request.HasField("heartbeat"):
-                    answers.append(request.heartbeat)
-            reply = session_pb2.Heartbeat(nonce=answers[1].nonce, reply=True)
-            await stream.write(session_pb2.PlayResponse(heartbeat=reply))
+                if request.heartbeat.reply:
+                    answers.append(request.heartbeat.nonce)
+                elif request.HasField("heartbeat"):
+                    own = True
+                    reply = session_pb2.Heartbeat(nonce=request.heartbeat.nonce, reply=True)
+                    reply.send_time.FromNanoseconds(int((time.time() + ahead) * 1e9))
+                    await stream.write(session_pb2.PlayResponse(heartbeat=reply))
             await stream.stay()
 
         platform.sessions.scripts = [script]
         async with asyncio.timeout(10), client.play(SESSION) as session:
-            while session.latency is None:
+            while session.latency is None or not answers:
                 await asyncio.sleep(0.01)
-            assert 0 <= session.latency < 1
-        assert (answers[0].nonce, answers[0].reply) == (7, True)
-        assert not answers[1].reply
+            assert 0 <= session.latency < 10
+            assert session.clock_offset == pytest.approx(ahead, abs=10)
+        assert answers == [7]
+
+    async def test_a_busy_stream_is_measured_too(self, platform: Platform, client: oofgg.Client) -> None:
+        nonces: set[int] = set()
+
+        async def script(stream: StreamScript) -> None:
+            await stream.accept()
+            while len(nonces) < 3:
+                request = await stream.read()
+                if request.HasField("heartbeat"):
+                    nonces.add(request.heartbeat.nonce)
+                    reply = session_pb2.Heartbeat(nonce=request.heartbeat.nonce, reply=True)
+                    await stream.write(session_pb2.PlayResponse(heartbeat=reply))
+            await stream.stay()
+
+        platform.sessions.scripts = [script]
+        async with asyncio.timeout(20), client.play(SESSION) as session:
+            while len(nonces) < 3:
+                await session.send("here", delivery=oofgg.Delivery.LATEST, key="position")
+                await asyncio.sleep(0.02)
 
     async def test_a_silent_server_is_left(self, platform: Platform, client: oofgg.Client) -> None:
         async def silent(stream: StreamScript) -> None:

@@ -47,7 +47,13 @@ def test_what_it_holds(wheel: Path) -> None:
         names = archive.namelist()
         metadata = archive.read(next(name for name in names if name.endswith(".dist-info/METADATA"))).decode()
     assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"oofgg"}, "no foreign top-level name"
-    for expected in ("oofgg/py.typed", "oofgg/client.py", "oofgg/v1/session_pb2.pyi", "oofgg/events/v1/match_pb2.py"):
+    for expected in (
+        "oofgg/py.typed",
+        "oofgg/client.py",
+        "oofgg/sync/__init__.py",
+        "oofgg/v1/session_pb2.pyi",
+        "oofgg/events/v1/match_pb2.py",
+    ):
         assert expected in names
     required = [line for line in metadata.splitlines() if line.startswith("Requires-Dist:") and "extra ==" not in line]
     assert [line.split()[1].partition(">")[0] for line in required] == ["grpcio", "protobuf"]

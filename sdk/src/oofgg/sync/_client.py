@@ -1,0 +1,144 @@
+"""The blocking client: one login on one channel, served by the loop's thread."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Self
+
+import grpc
+
+from oofgg import client
+from oofgg._channel import Metadata
+from oofgg._types import Account, Login, Session, TokenInfo
+from oofgg.client import DEFAULT_TIMEOUT
+from oofgg.sync._loop import Portal
+from oofgg.sync._own_account import OwnAccount
+from oofgg.sync._play import PlaySession
+from oofgg.sync._resources import Games, History, Leaderboards, Sessions
+
+
+class Client:
+    """A connection to a platform, and at most one login on it: `oofgg.Client` for a program that owns its thread.
+
+        with oofgg.sync.Client("localhost:8080", game="…") as client:
+            client.login("ada", "…")
+
+    Takes the same arguments and raises the same errors. Calls wait, at most `timeout` seconds; what they fail with is
+    raised where they were made. Any thread may call, and any may close: calls that wait then raise `errors.Cancelled`,
+    and so does everything afterwards.
+    """
+
+    me: OwnAccount
+    games: Games
+    sessions: Sessions
+    leaderboards: Leaderboards
+    history: History
+
+    def __init__(
+        self,
+        target: str,
+        *,
+        game: str | None = None,
+        api_key: str | None = None,
+        credentials: grpc.ChannelCredentials | None = None,
+        timeout: float = DEFAULT_TIMEOUT,
+    ) -> None:
+        self._client = client.Client(target, game=game, api_key=api_key, credentials=credentials, timeout=timeout)
+        self._portal = Portal()
+        self._playing: set[PlaySession] = set()
+
+    def __enter__(self) -> Self:
+        self._portal.open()
+        try:
+            self._portal.call(self._client.__aenter__())
+        except BaseException:
+            self.close()
+            raise
+        self.me = OwnAccount(self._portal, self._client.me)
+        self.games = Games(self._portal, self._client.games)
+        self.sessions = Sessions(self._portal, self._client.sessions)
+        self.leaderboards = Leaderboards(self._portal, self._client.leaderboards)
+        self.history = History(self._portal, self._client.history)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends what is under way, sessions that are being played too, and the connection. As leaving the block."""
+        self._portal.close(self._close)
+
+    @property
+    def game(self) -> str:
+        """The game that logins are for; empty for console logins."""
+        return self._client.game
+
+    @property
+    def login_info(self) -> Login | None:
+        """Who is logged in."""
+        return self._client.login_info
+
+    def register(self, username: str, email: str, password: str) -> Login:
+        """Creates an account and logs it in. Raises AlreadyExists(USERNAME_TAKEN or EMAIL_TAKEN), InvalidArgument."""
+        return self._portal.call(self._client.register(username, email, password))
+
+    def login(self, username: str, password: str) -> Login:
+        """Logs an account in by its username or email address.
+
+        Raises Unauthenticated(BAD_CREDENTIALS), ResourceExhausted(LOCKED_OUT) after too many failures.
+        """
+        return self._portal.call(self._client.login(username, password))
+
+    def login_guest(self, device_id: str, *, existing_only: bool = False) -> Login:
+        """Logs in with the secret of a device, 16 to 128 characters that nobody can guess, such as a random UUID.
+
+        A device without an account gets one, unless `existing_only`: then NotFound(ACCOUNT_NOT_FOUND). Keep the secret
+        on the device: who has it has the account. `client.me.link_password` makes it a full one.
+        """
+        return self._portal.call(self._client.login_guest(device_id, existing_only=existing_only))
+
+    def logout(self) -> None:
+        """Ends the login: its tokens stop working everywhere, its streams end. An API key is only forgotten."""
+        self._portal.call(self._client.logout())
+
+    def account(self) -> Account:
+        """The account that is logged in."""
+        return self._portal.call(self._client.account())
+
+    def become_developer(self) -> Account:
+        """Makes the account a developer's, where the platform allows this. Needs a console login."""
+        return self._portal.call(self._client.become_developer())
+
+    def validate_token(self, access_token: str) -> TokenInfo:
+        """Whose access token this is, for a game's server that got it from a player."""
+        return self._portal.call(self._client.validate_token(access_token))
+
+    def metadata(self) -> Metadata:
+        """What to pass as `metadata` to generated stubs on your own channel: the access token, renewed if need be."""
+        return self._portal.call(self._client.metadata())
+
+    def play(
+        self, session: str | Session, *, team: int = 0, after_seq: int | None = 0, reconnect_for: float = 60.0
+    ) -> PlaySession:
+        """Takes a seat in a session and plays: a context manager that is polled for what happens.
+
+            with client.play(session_id) as session:
+                session.send({"move": "e4"})
+                while not session.ended:
+                    for event in session.poll(): ...
+
+        Events begin after number `after_seq`: by default with the first the session still has; None begins with what
+        happens from now on. A dropped connection is opened again, and goes on where it was; after `reconnect_for`
+        seconds without one it is given up.
+        """
+        self._portal.require_open()
+        play = self._client.play(session, team=team, after_seq=after_seq, reconnect_for=reconnect_for)
+        return PlaySession(self._portal, play, after_seq, self._playing)
+
+    async def _close(self) -> None:
+        for session in list(self._playing):
+            await session._abandon()
+        self._playing.clear()
+        await self._client.__aexit__(None, None, None)

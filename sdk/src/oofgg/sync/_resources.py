@@ -1,0 +1,170 @@
+"""Games, sessions, leaderboards and history, blocking: as in `oofgg._resources`, which has the rules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+
+from oofgg import _resources
+from oofgg._types import (
+    ApiKey,
+    ApiKeyInfo,
+    Game,
+    GameSettings,
+    LeaderboardEntry,
+    Match,
+    Outcome,
+    Rank,
+    SeatResult,
+    Session,
+    SessionState,
+)
+from oofgg.sync._loop import Portal
+
+
+class Games:
+    """A developer's games."""
+
+    def __init__(self, portal: Portal, games: _resources.Games) -> None:
+        self._portal = portal
+        self._games = games
+
+    def create(self, name: str, *, description: str = "", settings: GameSettings | None = None) -> Game:
+        """Makes a game. Raises AlreadyExists(GAME_NAME_TAKEN)."""
+        return self._portal.call(self._games.create(name, description=description, settings=settings))
+
+    def get(self, game_id: str | None = None) -> Game:
+        """Reads a game; the client's own by default. Raises NotFound."""
+        return self._portal.call(self._games.get(game_id))
+
+    def list(self) -> Iterator[Game]:
+        """The caller's games, newest first."""
+        return self._portal.iterate(self._games.list())
+
+    def update(
+        self,
+        game_id: str | None = None,
+        *,
+        name: str | None = None,
+        description: str | None = None,
+        settings: GameSettings | None = None,
+    ) -> Game:
+        """Changes what is given and leaves the rest."""
+        return self._portal.call(self._games.update(game_id, name=name, description=description, settings=settings))
+
+    def delete(self, game_id: str | None = None) -> None:
+        """Deletes a game: nobody can log in to it or open a session in it any more."""
+        self._portal.call(self._games.delete(game_id))
+
+    def create_api_key(self, name: str, *, game_id: str | None = None, expire_time: datetime | None = None) -> ApiKey:
+        """Makes an API key for a game's servers, good until `expire_time` (aware). It is shown this once."""
+        return self._portal.call(self._games.create_api_key(name, game_id=game_id, expire_time=expire_time))
+
+    def list_api_keys(self, *, game_id: str | None = None) -> Iterator[ApiKeyInfo]:
+        """A game's API keys that were not revoked, newest first."""
+        return self._portal.iterate(self._games.list_api_keys(game_id=game_id))
+
+    def revoke_api_key(self, key: str | ApiKey | ApiKeyInfo) -> None:
+        """Ends a key and the tokens it was exchanged for. Raises NotFound(API_KEY_NOT_FOUND)."""
+        self._portal.call(self._games.revoke_api_key(key))
+
+
+class Sessions:
+    """Game sessions. To play in one, see `Client.play`."""
+
+    def __init__(self, portal: Portal, sessions: _resources.Sessions) -> None:
+        self._portal = portal
+        self._sessions = sessions
+
+    def create(
+        self,
+        *,
+        label: str = "",
+        attributes: Mapping[str, str] | None = None,
+        min_seats: int = 0,
+        max_seats: int = 0,
+        flush_window_ms: int | None = None,
+        game_id: str | None = None,
+    ) -> Session:
+        """Opens a session, which starts when `min_seats` (0: two) are taken. It has no seats yet: join it, or play."""
+        return self._portal.call(
+            self._sessions.create(
+                label=label,
+                attributes=attributes,
+                min_seats=min_seats,
+                max_seats=max_seats,
+                flush_window_ms=flush_window_ms,
+                game_id=game_id,
+            )
+        )
+
+    def get(self, session_id: str) -> Session:
+        """Reads a session. Raises NotFound."""
+        return self._portal.call(self._sessions.get(session_id))
+
+    def list(
+        self, *, state: SessionState | None = None, label: str = "", game_id: str | None = None
+    ) -> Iterator[Session]:
+        """Sessions of the game that are not over, newest first."""
+        return self._portal.iterate(self._sessions.list(state=state, label=label, game_id=game_id))
+
+    def join(self, session: str | Session, *, team: int = 0) -> Session:
+        """Takes a seat, or keeps the one the caller has. Raises FailedPrecondition(SESSION_FULL or SESSION_STATE)."""
+        return self._portal.call(self._sessions.join(session, team=team))
+
+    def take_seat(self, session: str | Session, team: int = 0) -> tuple[Session, int]:
+        """As `join`; returns the session and the number of the caller's seat."""
+        return self._portal.call(self._sessions.take_seat(session, team))
+
+    def leave(self, session: str | Session) -> None:
+        """Gives the seat up."""
+        self._portal.call(self._sessions.leave(session))
+
+    def close(self, session: str | Session) -> None:
+        """Ends a session without a result. For its creator and the game's developer."""
+        self._portal.call(self._sessions.close(session))
+
+    def finish(
+        self,
+        session: str | Session,
+        result: Mapping[int, int] | Iterable[SeatResult],
+        *,
+        scores: Mapping[int, int] | None = None,
+    ) -> Outcome:
+        """States the result: a place per seat (`{1: 1, 2: 2}`: seat 1 won), perhaps with scores, or SeatResults.
+
+        The word of a game's developer (a client with `api_key`) counts at once; players have to agree.
+        """
+        return self._portal.call(self._sessions.finish(session, result, scores=scores))
+
+
+class Leaderboards:
+    """Who is best. A leaderboard is `wins` (then fewer losses) or `score`."""
+
+    def __init__(self, portal: Portal, leaderboards: _resources.Leaderboards) -> None:
+        self._portal = portal
+        self._leaderboards = leaderboards
+
+    def get(self, leaderboard: str = "wins", *, game_id: str | None = None) -> Iterator[LeaderboardEntry]:
+        """The entries, best first."""
+        return self._portal.iterate(self._leaderboards.get(leaderboard, game_id=game_id))
+
+    def rank(self, user_id: str = "", *, leaderboard: str = "wins", game_id: str | None = None) -> Rank:
+        """A player's entry, the caller's by default. Raises NotFound(ENTRY_NOT_FOUND) before the first match."""
+        return self._portal.call(self._leaderboards.rank(user_id, leaderboard=leaderboard, game_id=game_id))
+
+
+class History:
+    """Finished matches, a moment after they finish."""
+
+    def __init__(self, portal: Portal, history: _resources.History) -> None:
+        self._portal = portal
+        self._history = history
+
+    def list(self, *, user_id: str = "", game_id: str | None = None) -> Iterator[Match]:
+        """Matches of the game, or of one player in it, latest first."""
+        return self._portal.iterate(self._history.list(user_id=user_id, game_id=game_id))
+
+    def get(self, match_id: str) -> Match:
+        """Reads a match; its id is that of its session. Raises NotFound."""
+        return self._portal.call(self._history.get(match_id))
