@@ -1,5 +1,8 @@
 """Fixtures for every test."""
 
+from pathlib import Path
+
+import pytest
 from hypothesis import HealthCheck, settings
 
 from pkg.testing.backends import (
@@ -29,3 +32,15 @@ __all__ = [
 # A busy machine is slow, not wrong.
 settings.register_profile("oofgg", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("oofgg")
+
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """For `make test`, which runs in two processes: what shares something costly runs in one of them.
+
+    That is a file, and for the image and the containers made of it, all of their tests.
+    """
+    for item in items:
+        file = item.path.relative_to(HERE) if item.path.is_relative_to(HERE) else item.path
+        item.add_marker(pytest.mark.xdist_group("compose" if file.parts[0] == "compose" else str(file)))

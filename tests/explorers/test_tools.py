@@ -26,7 +26,7 @@ def account() -> str:
 def test_grpcurl_lists_describes_logs_in_and_calls(envoy: str, with_tools: WithTools) -> None:
     seen = pasted(account() + section(PAGE, "gRPC with grpcurl"), envoy, with_tools("curl", "grpcurl"))
     for told in (
-        "oofgg.v1.AuthService\noofgg.v1.GameService\n",
+        "oofgg.v1.AccountService\noofgg.v1.AuthService\noofgg.v1.ClassicService\noofgg.v1.GameService\n",
         "rpc Play ( stream .oofgg.v1.PlayRequest ) returns ( stream .oofgg.v1.PlayResponse )",
         '"accessToken": "',
         '"username": "grace-',
@@ -37,7 +37,7 @@ def test_grpcurl_lists_describes_logs_in_and_calls(envoy: str, with_tools: WithT
 def test_evans_lists_describes_logs_in_and_calls(envoy: str, with_tools: WithTools) -> None:
     seen = pasted(account() + section(PAGE, "gRPC with evans"), envoy, with_tools("curl", "evans"))
     for told in (
-        "oofgg.v1.AuthService\noofgg.v1.GameService\n",
+        "oofgg.v1.AccountService\noofgg.v1.AuthService\noofgg.v1.ClassicService\noofgg.v1.GameService\n",
         "oofgg.v1.SessionService.Play\n",
         "message JoinRequest {",
         '"accessToken": "',
