@@ -63,7 +63,8 @@ class Cluster:
 
         async def taken() -> bool:
             nonlocal node
-            node = await self.base.host.redis.hget(f"{{s:{session_id}}}", "node") or b""
+            found: Any = await self.base.host.redis.hget(f"{{s:{session_id}}}", "node")
+            node = found or b""
             return node.decode() in self.nodes
 
         await eventually(taken)
