@@ -12,7 +12,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 SDK_LOCKS := sdk-oldest sdk-middle
-.PHONY: help demo up secrets backup restore test test-unit test-matrix web explorers test-web test-explorers bench lint types format proto proto-check proto-baseline breaking lock setup setup-dev clean
+.PHONY: help demo demo-arena up secrets backup restore test test-unit test-matrix web explorers test-web test-explorers bench lint types format proto proto-check proto-baseline breaking lock setup setup-dev clean
 
 help: ## Show this
 	@echo "oofgg, an open, self-hosted game backend. Start with \`make demo\`."
@@ -22,13 +22,19 @@ help: ## Show this
 demo: setup ## Start the platform, play a real match through Envoy, show the result (ARGS=--keep leaves it running)
 	@$(BIN)/python -m services demo $(ARGS)
 
+demo-arena: $(VENV)/.arena ## Play a real-time game against bots in this terminal (ARGS=--watch lets bots play; ARGS=--help)
+	@$(BIN)/python -m services arena $(ARGS)
+
 up: setup ## Keep the embedded platform running and print where everything is (Ctrl-C stops it)
 	@$(BIN)/python -m services up $(ARGS)
 
 secrets: ## Make the secrets that docker compose needs, once; what exists is kept
 	@compose/secrets.sh
 
-backup: setup ## Save the embedded platform's data, while it runs or not (TO=file)
+backdemo-arena: $(VENV)/.arena ## Play a real-time game against bots in this terminal (ARGS=--watch lets bots play; ARGS=--help)
+	@$(BIN)/python -m services arena $(ARGS)
+
+up: setup ## Save the embedded platform's data, while it runs or not (TO=file)
 	@$(BIN)/python -m services backup $(or $(TO),backups/$$(date -u +%Y%m%dT%H%M%SZ).dump) $(ARGS)
 
 restore: setup ## Go back to a backup of the embedded platform (FROM=file), while it does not run
@@ -112,6 +118,11 @@ $(VENV)/.platform: $(BIN)/python requirements/platform.lock
 	@echo "installing the platform: $$(grep -c == requirements/platform.lock) packages, about 120 MB (once)"
 	@$(BIN)/python -m pip install --disable-pip-version-check --no-input --require-hashes -r requirements/platform.lock \
 	    | awk '/^Collecting/ { print "  " $$1, $$2; fflush() } /^Installing/ { print "  Installing all of them"; fflush() }'
+	@touch $@
+
+$(VENV)/.arena: $(VENV)/.platform requirements/arena.lock
+	@echo "installing what the arena draws with: $$(grep -c == requirements/arena.lock) packages (once)"
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-input --require-hashes -r requirements/arena.lock
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.platform requirements/dev.lock

@@ -6,7 +6,7 @@ Colours are numbers, 0xRRGGBB. Shapes have soft edges, by how much of a pixel th
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Final
 
@@ -37,6 +37,9 @@ _GLYPHS: Final = {
 }
 GLYPH_WIDTH: Final = 4
 GLYPH_HEIGHT: Final = 5
+
+_SAMPLES: Final = tuple((x, y) for x in (1 / 6, 0.5, 5 / 6) for y in (1 / 6, 0.5, 5 / 6))
+"""Of a pixel, to tell how much of it is covered."""
 
 Row = tuple[int, ...]
 
@@ -84,6 +87,21 @@ class Canvas:
         """A circle's line."""
         edge = thick / 2 + 0.5
         self._shape(x, y, radius + edge, colour, lambda away: min(max(edge - abs(away - radius), 0.0), 1.0) * strength)
+
+    def triangle(self, corners: Sequence[tuple[float, float]], colour: int, strength: float = 1.0) -> None:
+        """A filled triangle, with its corners clockwise."""
+        left, right = min(x for x, _ in corners), max(x for x, _ in corners)
+        top, bottom = min(y for _, y in corners), max(y for _, y in corners)
+        edges = [(*corners[index], *corners[(index + 1) % 3]) for index in range(3)]
+        for row in range(max(int(top), 0), min(int(bottom) + 1, self.height)):
+            pixels = self._pixels[row]
+            for column in range(max(int(left), 0), min(int(right) + 1, self.width)):
+                inside = sum(
+                    all((bx - ax) * (row + dy - ay) >= (by - ay) * (column + dx - ax) for ax, ay, bx, by in edges)
+                    for dx, dy in _SAMPLES
+                )
+                if inside:
+                    pixels[column] = mix(pixels[column], colour, strength * inside / len(_SAMPLES))
 
     def glow(self, x: float, y: float, radius: float, colour: int, strength: float = 1.0) -> None:
         """Light that fades towards the edge."""

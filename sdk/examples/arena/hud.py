@@ -50,7 +50,7 @@ def top(game: Game, width: int) -> Text:
         seconds = math.ceil(min(max(end - now, 0.0), game.round.plan.seconds))
         hurry = seconds <= _HURRY_SECONDS
         clock = Text(f"{seconds // 60}:{seconds % 60:02}", style=f"bold {_BAD if hurry else '#ffffff'}")
-    if session.connected:
+    if session.connected or session.state.over:
         latency = session.latency
         shade = _DIM if latency is None else _GOOD if latency < _SLOW_SECONDS else _WARN
         right = Text.assemble(("● ", shade), (f"{latency * 1000:.0f} ms" if latency is not None else "online", shade))
@@ -98,7 +98,7 @@ def moment(game: Game, saying: str) -> Text | None:
             f"Others join this round with\n--game {session.info.game_id} --session {session.session_id}",
         )
     if game.round.closed:
-        return notice("", "\n\n\n\n\n\n" + (saying or "agreeing on the result") + " …")
+        return notice("TIME!", (saying or "agreeing on the result") + " …", shade=_BAD)
     me = game.round.players.get(session.seat)
     if me is not None and game.now < me.down_until and game.round.is_on(game.now):
         hits = (fact for _, fact in reversed(game.news) if isinstance(fact, Hit))
@@ -110,7 +110,7 @@ def moment(game: Game, saying: str) -> Text | None:
 
 def notice(title: str, text: str, *, shade: str = "#4cc9f0") -> Text:
     """A word over the field."""
-    return Text.assemble((f" {title} \n", f"bold {shade}"), (text, "#c9d4f5"), justify="center")
+    return Text.assemble((f"{title}\n", f"bold {shade}"), (text, "#c9d4f5"), justify="center")
 
 
 def tables(ending: Ending, shown: Tables | None, own: int) -> RenderableType:
@@ -140,13 +140,18 @@ def tables(ending: Ending, shown: Tables | None, own: int) -> RenderableType:
             name = Text("  " + entry.username, style="#c9d4f5")
             board.add_row(medal, Text(str(entry.rank), style=_DIM), name, Text(str(entry.score), style="bold #ffffff"))
         parts.append(board)
+    winners = [place for place in ending.result if place.placement == 1]
+    who = " and ".join(ending.names.get(place.seat, "?") for place in winners)
+    banner = Text(justify="center")
+    if winners:
+        verb = "share the win" if len(winners) > 1 else "wins the round"
+        banner.append(f"★  {who} {verb}  ★\n", style=f"bold {_colour(winners[0].seat)}")
     beside = Table.grid(padding=(0, 4))
     beside.add_row(*parts)
     below = Text(justify="center", style=_DIM)
     if shown is not None and shown.match is not None:
-        below.append(f"\nin the match history as {shown.match.match_id}")
-        below.append(f", with {len(shown.earlier) - 1} before it" if len(shown.earlier) > 1 else "")
-    return Group(Align.center(beside), Align.center(below))
+        below.append(f"\nin the match history as\n{shown.match.match_id}")
+    return Group(Align.center(banner), Align.center(beside), Align.center(below))
 
 
 def _table(title: str, note: str, shade: str) -> Table:

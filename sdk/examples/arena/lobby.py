@@ -24,7 +24,6 @@ _BOTS_SECONDS: Final = 5.0
 _TABLES_SECONDS: Final = 10.0
 _LOOK_AGAIN_SECONDS: Final = 0.2
 _MOST_ENTRIES: Final = 10
-_MOST_MATCHES: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +58,6 @@ class Tables:
     """None if it is not in the history (yet)."""
     scores: Sequence[oofgg.LeaderboardEntry]
     """The leaderboard: points of all rounds."""
-    earlier: Sequence[oofgg.Match]
 
 
 @asynccontextmanager
@@ -105,7 +103,7 @@ async def tables(client: oofgg.Client, session_id: str) -> Tables:
                 except errors.NotFound:
                     await asyncio.sleep(_LOOK_AGAIN_SECONDS)
     scores = await _first(_MOST_ENTRIES, client.leaderboards.get("score"))
-    return Tables(match, scores, await _first(_MOST_MATCHES, client.history.list()))
+    return Tables(match, scores)
 
 
 def lines(ending: Ending, shown: Tables | None) -> list[str]:

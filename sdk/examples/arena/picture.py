@@ -22,10 +22,12 @@ _OUTSIDE: Final = 0x07080F
 _FLOOR: Final = 0x0D1224
 _FLOOR_LIGHT: Final = 0x17203E
 _GRID: Final = 0x1B2647
-_EDGE: Final = 0x3A4F8F
-_WALL: Final = 0x2C3A66
-_WALL_LIGHT: Final = 0x5A72B8
-_WALL_DARK: Final = 0x1A2342
+_EDGE: Final = 0x2B3A6B
+_WALL: Final = 0x3B4C86
+_WALL_LIGHT: Final = 0x6F88D2
+_WALL_DARK: Final = 0x2A3766
+_SHADOW: Final = 0x090D1B
+_FLAME: Final = 0xFFC46B
 _TRAIL: Final = 14
 _GO_SECONDS: Final = 0.8
 
@@ -87,12 +89,14 @@ class Picture:
             return _EDGE
         for wall in WALLS:
             if wall.left <= x < wall.right and wall.top <= y < wall.bottom:
-                if y < wall.top + pixel or x < wall.left + pixel:
+                if y < wall.top + pixel:
                     return _WALL_LIGHT
-                return _WALL_DARK if y >= wall.bottom - pixel or x >= wall.right - pixel else _WALL
+                return _WALL_DARK if y >= wall.bottom - pixel else _WALL
+            if wall.left + 1 <= x < wall.right + 1 and wall.top + 1 <= y < wall.bottom + 1.5:
+                return _SHADOW
         middle = math.hypot((x - WIDTH / 2) / WIDTH, (y - HEIGHT / 2) / HEIGHT)
         floor = mix(_FLOOR_LIGHT, _FLOOR, min(middle * 1.6, 1.0))
-        return mix(floor, _GRID, 0.7) if x % 8 < pixel and y % 6 < pixel else floor
+        return mix(floor, _GRID, 0.7) if x % 8 < 0.999 * pixel and y % 6 < 0.999 * pixel else floor
 
     def _gem(self, x: float, y: float, phase: float) -> None:
         beat = 0.5 + 0.5 * math.sin(phase * 5)
@@ -117,14 +121,19 @@ class Picture:
         for index, (x, y) in enumerate(trail[:-2]):
             canvas.disc(*self._at(x - dx, y - dy), 0.7 * size, colour, 0.02 + 0.3 * index / _TRAIL)
         x, y = self._at(pose.x, pose.y)
-        canvas.glow(x, y, 5.5 * size, colour, 0.4 if own else 0.25)
-        canvas.disc(x, y, 1.8 * size, mix(colour, 0, 0.25))
-        canvas.disc(x - 0.4 * size, y - 0.4 * size, 1.1 * size, colour)
-        canvas.disc(x + dx * 1.9 * size, y + dy * 1.9 * size, 0.8 * size, WHITE)
-        if own:
-            canvas.ring(x, y, 3.4 * size, WHITE, 0.55, thick=0.6)
+        canvas.glow(x, y, (7 if own else 5.5) * size, WHITE if own else colour, 0.28)
+        if pose.moving:
+            beat = 0.7 + 0.3 * math.sin(now * 40 + seat)
+            canvas.glow(*self._at(pose.x - dx * 2.6, pose.y - dy * 2.6), 2.2 * size, _FLAME, beat)
+
+        def corner(ahead: float, aside: float) -> tuple[float, float]:
+            return self._at(pose.x + dx * ahead - dy * aside, pose.y + dy * ahead + dx * aside)
+
+        canvas.triangle((corner(3.2, 0), corner(-2.2, 2.6), corner(-2.2, -2.6)), mix(colour, 0, 0.45))
+        canvas.triangle((corner(3.2, 0), corner(-1.4, 1.5), corner(-1.4, -1.5)), mix(colour, WHITE, 0.15))
+        canvas.disc(*corner(0.2, 0), 0.7 * size, WHITE)
         if shielded and now % 0.3 < 0.2:
-            canvas.ring(x, y, 3.4 * size, GEM, 0.9, thick=0.8)
+            canvas.ring(x, y, 4.2 * size, GEM, 0.9, thick=0.8)
 
     def _name(self, name: str, pose: Pose, colour: int) -> None:
         if self._scale > 0.45:
@@ -153,7 +162,7 @@ class Picture:
             self.canvas.big(str(math.ceil(start - now)), x, y, size, 0xFFD166)
         elif now < start + _GO_SECONDS:
             self.canvas.big("GO!", x, y, size, 0x7CFC98, 1 - (now - start) / _GO_SECONDS)
-        elif now >= end:
+        elif now >= end and not game.round.closed:
             self.canvas.big("TIME!", x, y, size, 0xFF5D8F)
         elif end - now < 5:
             self.canvas.big(str(math.ceil(end - now)), x, y, size, 0xFF5D8F, 0.25 + 0.35 * ((end - now) % 1))

@@ -24,6 +24,8 @@ POSE_SECONDS: Final = 1 / 20
 SPARK_SECONDS: Final = 0.6
 _STANDING_SECONDS: Final = 0.5
 """A ship that stands still says so this often."""
+_DRIFT: Final = 1e-4
+"""Seconds, per event, by which what events said of the platform's clock is taken less seriously."""
 _BOLT_RADIUS: Final = 0.8
 _GEM_RADIUS: Final = 1.4
 _MOST_NEWS: Final = 32
@@ -65,7 +67,7 @@ class Game:
         self.incomplete = False
         """Whether a part of the order is lost to this participant."""
         self._tracks: dict[int, Track] = {}
-        self._ahead = 0.0
+        self._ahead = -math.inf
         self._life = 0
         self._checked: dict[tuple[int, int], float] = {}
         self._said: deque[tuple[str, int, int]] = deque(maxlen=64)
@@ -75,9 +77,10 @@ class Game:
 
     @property
     def now(self) -> float:
-        """The platform's clock, in seconds: measured, or before that as the last event suggests."""
+        """The platform's clock, in seconds: as measured, but never before what has already happened."""
         offset = self.session.clock_offset
-        return time.time() + (self._ahead if offset is None else offset)
+        ahead = self._ahead if offset is None else max(offset, self._ahead)
+        return time.time() + (ahead if ahead > -math.inf else 0.0)
 
     @property
     def is_down(self) -> bool:
@@ -104,7 +107,8 @@ class Game:
     def take(self, event: oofgg.Event) -> None:
         """Takes what the session brings."""
         if event.event_time is not None:
-            self._ahead = event.event_time.timestamp() - time.time()
+            ahead = event.event_time.timestamp() - time.time()
+            self._ahead = max(ahead, self._ahead - _DRIFT)
         if isinstance(event, oofgg.LogReset):
             self.incomplete = True
         elif isinstance(event, oofgg.Message) and not event.seq:

@@ -112,13 +112,16 @@ class ArenaApp(App[Ending | None]):
     """The game on a screen. Ends with how the round ended, or None when the player went before."""
 
     CSS = """
-    Screen { background: #07080f; color: #c9d4f5; layers: base over; }
+    Screen { background: #07080f; color: #c9d4f5; layers: base over; align: center middle; }
     #top { height: 1; background: #10172e; padding: 0 1; }
     #bottom { height: 1; background: #10172e; color: #7f8db8; padding: 0 1; }
     #middle { height: 1fr; }
     #field { width: 1fr; height: 1fr; }
     #panel { width: 29; height: 1fr; background: #0b1020; padding: 1 1 0 2; border-left: vkey #22305c; }
-    #notice { display: none; layer: over; width: 1fr; height: 1fr; content-align: center middle; text-align: center; }
+    #notice {
+        display: none; layer: over; width: auto; max-width: 100%; height: auto; padding: 1 3; text-align: center;
+        background: #10172e; border: tall #22305c;
+    }
     #tables { display: none; width: 1fr; height: 1fr; padding: 1 2; content-align: center middle; overflow-y: auto; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
