@@ -19,6 +19,7 @@ from .play import Ending, Game, play
 
 _T = TypeVar("_T")
 MOST_BOTS: Final = len(NAMES)
+MOST_SEATS: Final = 16
 _LEAVE_SECONDS: Final = 2.0
 _BOTS_SECONDS: Final = 5.0
 _TABLES_SECONDS: Final = 10.0
@@ -76,6 +77,7 @@ async def seated(
                 label="arena",
                 attributes=wire.attributes(settings.seconds, settings.countdown),
                 min_seats=max(2, 1 + settings.bots),
+                max_seats=MOST_SEATS,
             )
         say(f"taking a seat in {session.session_id}")
         running = [

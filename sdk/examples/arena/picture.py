@@ -162,7 +162,9 @@ class Picture:
             self.canvas.big(str(math.ceil(start - now)), x, y, size, 0xFFD166)
         elif now < start + _GO_SECONDS:
             self.canvas.big("GO!", x, y, size, 0x7CFC98, 1 - (now - start) / _GO_SECONDS)
-        elif now >= end and not game.round.closed:
+        elif game.round.closed:
+            return
+        elif now >= end:
             self.canvas.big("TIME!", x, y, size, 0xFF5D8F)
         elif end - now < 5:
             self.canvas.big(str(math.ceil(end - now)), x, y, size, 0xFF5D8F, 0.25 + 0.35 * ((end - now) % 1))
