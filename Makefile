@@ -31,10 +31,7 @@ up: setup ## Keep the embedded platform running and print where everything is (C
 secrets: ## Make the secrets that docker compose needs, once; what exists is kept
 	@compose/secrets.sh
 
-backdemo-arena: $(VENV)/.arena ## Play a real-time game against bots in this terminal (ARGS=--watch lets bots play; ARGS=--help)
-	@$(BIN)/python -m services arena $(ARGS)
-
-up: setup ## Save the embedded platform's data, while it runs or not (TO=file)
+backup: setup ## Save the embedded platform's data, while it runs or not (TO=file)
 	@$(BIN)/python -m services backup $(or $(TO),backups/$$(date -u +%Y%m%dT%H%M%SZ).dump) $(ARGS)
 
 restore: setup ## Go back to a backup of the embedded platform (FROM=file), while it does not run

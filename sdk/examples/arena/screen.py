@@ -120,7 +120,7 @@ class ArenaApp(App[Ending | None]):
     #panel { width: 29; height: 1fr; background: #0b1020; padding: 1 1 0 2; border-left: vkey #22305c; }
     #notice {
         display: none; layer: over; width: auto; max-width: 100%; height: auto; padding: 1 3; text-align: center;
-        background: #10172e; border: tall #22305c;
+        background: #1a2547;
     }
     #tables { display: none; width: 1fr; height: 1fr; padding: 1 2; content-align: center middle; overflow-y: auto; }
     """
