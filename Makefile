@@ -89,7 +89,7 @@ proto-baseline: proto-check ## Make today's protos the released ones: only when 
 lock: ## Renew the hash-pinned lock files from pyproject.toml (needs uv)
 	@for lock in "pyproject.toml -o requirements/services.lock" \
 	             "pyproject.toml --group embedded -o requirements/platform.lock" \
-	             "--group arena -o requirements/arena.lock" \
+	             "--group arena -c requirements/platform.lock -o requirements/arena.lock" \
 	             "pyproject.toml --group dev -o requirements/dev.lock" \
 	             "--group codegen -o requirements/codegen.lock" \
 	             $(foreach lock,$(SDK_LOCKS),"requirements/$(lock).in -o requirements/$(lock).lock"); do \

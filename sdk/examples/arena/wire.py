@@ -7,7 +7,7 @@ from typing import Final
 
 import oofgg
 
-from .field import HEADINGS
+from .field import HEADINGS, HEIGHT, WIDTH
 from .motion import Pose
 from .rules import Fact, Fired, Hit, Joined, Left, Over, Plan, Started, Took
 
@@ -17,6 +17,8 @@ _FIRE: Final = "fire"
 _HIT: Final = "hit"
 _TAKE: Final = "take"
 _OVER: Final = "over"
+# What reading something can raise that is not of this game; the last one for very deep JSON.
+_RUBBISH: Final = (ValueError, TypeError, LookupError, OverflowError, RecursionError)
 _LONGEST_ROUND: Final = 600.0
 
 
@@ -35,7 +37,7 @@ def fact(event: oofgg.Event) -> Fact | None:
         case oofgg.Message():
             try:
                 return _said(event.kind, event.seat, at, event.json())
-            except (ValueError, TypeError, LookupError, OverflowError):
+            except _RUBBISH:
                 return None  # not of this game
     return None
 
@@ -85,8 +87,8 @@ def heard_pose(event: oofgg.Message) -> Pose | None:
     """A position, if that is what it is."""
     try:
         x, y, heading, moving = event.json()
-        return Pose(float(x), float(y), int(heading) % len(HEADINGS), bool(moving))
-    except (ValueError, TypeError, OverflowError):
+        return Pose(*_place(x, y), int(heading) % len(HEADINGS), bool(moving))
+    except _RUBBISH:
         return None
 
 
@@ -94,9 +96,16 @@ def heard_spark(event: oofgg.Message) -> tuple[float, float] | None:
     """Where it sparkles."""
     try:
         x, y = event.json()
-        return float(x), float(y)
-    except (ValueError, TypeError, OverflowError):
+        return _place(x, y)
+    except _RUBBISH:
         return None
+
+
+def _place(x: float, y: float) -> tuple[float, float]:
+    """A place in the field. Raises ValueError for any other."""
+    if not (0 <= x <= WIDTH and 0 <= y <= HEIGHT):
+        raise ValueError("outside")
+    return float(x), float(y)
 
 
 def attributes(seconds: float, countdown: float) -> dict[str, str]:

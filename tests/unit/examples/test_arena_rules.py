@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -15,6 +16,7 @@ import oofgg
 from sdk.examples.arena import wire
 from sdk.examples.arena.field import GEMS, HEADINGS, WALLS, gem, is_free, reach, slide, spawn
 from sdk.examples.arena.motion import Pose
+from sdk.examples.arena.picture import Picture
 from sdk.examples.arena.play import Game
 from sdk.examples.arena.rules import (
     DOWN,
@@ -173,6 +175,7 @@ class Witness:
         for event in events:
             self.game.take(event)
             self.game.view()
+        Picture(40, 12).paint(self.game)
         return self.game.round.scores({1, 2, 3, 4})
 
 
@@ -182,7 +185,7 @@ def told(seq: int, seat: int, at: float, kind: str, data: Any) -> oofgg.Message:
         after_seq=0,
         seat=seat,
         event_time=datetime.fromtimestamp(at, UTC),
-        data=repr(data).encode(),
+        data=json.dumps(data).encode(),
         kind=kind,
         key="",
         number=1,
@@ -247,6 +250,14 @@ def test_whoever_sees_the_order_has_the_scores_whatever_else_was_lost(
         return events
 
     assert Witness(1).see(with_glimpses(ones)) == Witness(3).see(with_glimpses(others))
+
+
+def test_a_message_that_cannot_be_read_is_nothing() -> None:
+    for data in (b"[" * 60_000, b"\xff", b"", b"[NaN,NaN,0,1]", b"[1e999,1,0,1]", b"[-5,1,0,1]", b"[1,1,NaN,1]"):
+        message = replace(told(0, 2, GO, wire.POSE, 0), data=data)
+        assert wire.heard_pose(message) is None
+        assert wire.heard_spark(message) is None
+        assert wire.fact(replace(message, seq=5, kind="hit")) is None
 
 
 def test_what_is_said_is_what_is_heard() -> None:
