@@ -13,6 +13,7 @@ from sdk.examples.arena.bots import Brain
 from sdk.examples.arena.lobby import Settings, lines, seated
 from sdk.examples.arena.play import Ending, Game, play
 from sdk.examples.arena.screen import ArenaApp
+from sdk.examples.arena.wire import OtherGame
 from tests.e2e.matches import PASSWORD
 
 SECONDS = 4.0
@@ -74,6 +75,18 @@ async def test_everybody_comes_to_the_same_scores(envoy: str, tmp_path: Path) ->
     assert {who.username: who.score for who in app.tables.match.participants} == scores[0]
     assert {entry.username for entry in app.tables.scores} == set(scores[0])
     assert "agreed" in "\n".join(lines(app.ending, app.tables))
+
+
+async def test_a_session_of_another_game_is_refused(envoy: str, tmp_path: Path) -> None:
+    game_id, accounts = await a_game(envoy), Accounts(tmp_path / "accounts.json")
+    async with oofgg.Client(envoy, game=game_id) as client:
+        await accounts.enter(client, f"ada-{os.urandom(2).hex()}", place=envoy)
+        session = await client.sessions.create(label="chess")
+    app = ArenaApp(settings(envoy, game_id, "bob", session.session_id), accounts)
+    async with asyncio.timeout(LONGEST), app.run_test() as pilot:
+        while app.failure is None:
+            await pilot.pause(0.02)
+    assert isinstance(app.failure, OtherGame)
 
 
 async def test_who_quits_gives_the_seats_up_and_leaves_nothing_behind(envoy: str, tmp_path: Path) -> None:

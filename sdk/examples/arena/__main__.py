@@ -19,6 +19,7 @@ from .bots import Brain
 from .lobby import MOST_BOTS, Settings, lines, seated, tables
 from .play import play
 from .screen import ArenaApp
+from .wire import OtherGame
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -70,10 +71,10 @@ async def _watch(settings: Settings, accounts: Accounts) -> int:
     ending, shown = None, None
     try:
         async with seated(settings, accounts, say=lambda line: print(f"  {line}", flush=True)) as seat:
-            print(f"  {1 + settings.bots} bots play for {settings.seconds:g} s", flush=True)
+            print(f"  bots play for {seat.game.round.plan.seconds:g} s", flush=True)
             ending = await play(seat.game, Brain(random.Random()))  # noqa: S311
             shown = await tables(seat.client, seat.game.session.session_id)
-    except* oofgg.OofggError as group:
+    except* (oofgg.OofggError, OtherGame) as group:
         print(f"the game ended: {group.exceptions[0]}", file=sys.stderr)
     if ending is None:
         return 1

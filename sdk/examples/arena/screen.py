@@ -25,6 +25,7 @@ from .canvas import Row
 from .lobby import Settings, Tables, seated, tables
 from .picture import Picture
 from .play import Ending, Game, play
+from .wire import OtherGame
 
 FRAME: Final = 1 / 24
 _SMALLEST: Final = (30, 10)
@@ -136,7 +137,7 @@ class ArenaApp(App[Ending | None]):
         self.game: Game | None = None
         self.tables: Tables | None = None
         self.ending: Ending | None = None
-        self.failure: oofgg.OofggError | None = None
+        self.failure: Exception | None = None
         """What ended the game other than its rules."""
         self._settings = settings
         self._accounts = accounts
@@ -187,7 +188,7 @@ class ArenaApp(App[Ending | None]):
                 self.ending = await play(seat.game, self._hands)
                 self._saying = "reading the tables"
                 self.tables = await tables(seat.client, seat.game.session.session_id)
-        except* oofgg.OofggError as group:
+        except* (oofgg.OofggError, OtherGame) as group:
             self.failure = _first(group)
         if self.failure is not None:
             self.exit(None)
@@ -244,6 +245,6 @@ class ArenaApp(App[Ending | None]):
         return hud.moment(game, self._saying if self.ending else "")
 
 
-def _first(group: BaseExceptionGroup[oofgg.OofggError]) -> oofgg.OofggError:
+def _first(group: ExceptionGroup[oofgg.OofggError | OtherGame]) -> Exception:
     found = group.exceptions[0]
-    return _first(found) if isinstance(found, BaseExceptionGroup) else found
+    return _first(found) if isinstance(found, ExceptionGroup) else found

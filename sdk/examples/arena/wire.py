@@ -17,6 +17,12 @@ _FIRE: Final = "fire"
 _HIT: Final = "hit"
 _TAKE: Final = "take"
 _OVER: Final = "over"
+
+
+class OtherGame(Exception):
+    """A session that is no round of the arena."""
+
+
 # What reading something can raise that is not of this game; the last one for very deep JSON.
 _RUBBISH: Final = (ValueError, TypeError, LookupError, OverflowError, RecursionError)
 _LONGEST_ROUND: Final = 600.0
@@ -114,11 +120,11 @@ def attributes(seconds: float, countdown: float) -> dict[str, str]:
 
 
 def plan(session_id: str, told: Mapping[str, str]) -> Plan:
-    """What was agreed when the session was opened. Raises ValueError for what is no session of this game."""
+    """What was agreed when the session was opened. Raises OtherGame."""
     try:
         seconds, countdown = float(told["seconds"]), float(told["countdown"])
     except (LookupError, ValueError):
-        raise ValueError("this session is not a round of the arena") from None
+        raise OtherGame("this session is not a round of the arena") from None
     if not (1 <= seconds <= _LONGEST_ROUND and 0 <= countdown <= _LONGEST_ROUND):
-        raise ValueError(f"a round lasts from 1 to {_LONGEST_ROUND:.0f} seconds")
+        raise OtherGame(f"a round lasts from 1 to {_LONGEST_ROUND:.0f} seconds")
     return Plan(session_id, seconds, countdown)

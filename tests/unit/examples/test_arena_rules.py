@@ -279,5 +279,5 @@ def test_what_is_said_is_what_is_heard() -> None:
     ids=["none", "half", "words", "nan", "too long"],
 )  # fmt: skip
 def test_a_session_of_another_kind_is_refused(attributes: dict[str, str]) -> None:
-    with pytest.raises(ValueError, match="round"):
+    with pytest.raises(wire.OtherGame, match="round"):
         wire.plan("s", attributes)
