@@ -34,6 +34,8 @@ _SHOW_SECONDS: Final = 20
 """How long the tables stay when nobody presses a key."""
 _TOGETHER_SECONDS: Final = 0.12
 """Two arrows within this time are one diagonal."""
+_TRIGGER_SECONDS: Final = 0.25
+"""How long a shot is wanted that was asked for while the gun was not loaded."""
 _KEYS: Final = {
     "right": (1, 0), "down": (0, 1), "left": (-1, 0), "up": (0, -1),
     "d": (1, 0), "s": (0, 1), "a": (-1, 0), "w": (0, -1),
@@ -51,6 +53,7 @@ class Hands:
         self._way: tuple[int, int] | None = None
         self._pressed = ((0, 0), 0.0)
         self._fire_until = 0.0
+        self._fire = False
 
     def press(self, key: str, now: float) -> bool:
         """Takes a key. Whether it means something."""
@@ -61,7 +64,7 @@ class Hands:
             both = (way[0] + before[0], way[1] + before[1])
             self._way = both if now - at < _TOGETHER_SECONDS and both in _HEADING and way != before else way
         elif key == "space":
-            self._fire_until = now + 0.25
+            self._fire, self._fire_until = True, now + _TRIGGER_SECONDS
         elif key in {"x", "full_stop"}:
             self._way = None
         else:
@@ -70,7 +73,8 @@ class Hands:
 
     def decide(self, view: View) -> Intent:
         """What the keys say."""
-        return Intent(_HEADING[self._way] if self._way else None, time.monotonic() < self._fire_until)
+        fire, self._fire = self._fire or time.monotonic() < self._fire_until, False
+        return Intent(_HEADING[self._way] if self._way else None, fire)
 
 
 class FieldView(Widget):

@@ -96,6 +96,13 @@ def test_two_keys_at_once_are_a_diagonal_and_one_after_another_are_not() -> None
     assert not hands.press("z", 3.0)
 
 
+def test_a_shot_is_not_forgotten_however_late_it_is_asked_for() -> None:
+    hands, nothing = Hands(), view(Pose(1, 1))
+    hands.press("space", -1e9)
+    assert hands.decide(nothing).fire
+    assert not hands.decide(nothing).fire
+
+
 def test_a_canvas_paints_what_is_in_it_and_nothing_beyond() -> None:
     canvas = Canvas(12, 5, lambda _x, _y: 0)
     blank = [canvas.row(line) for line in range(5)]
