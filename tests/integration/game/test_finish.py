@@ -129,7 +129,7 @@ async def test_finishing_twice_at_once_counts_once(arena: Arena, database: async
     )
     assert {answer.state for answer in answers} == {pb.RESULT_STATE_STATED}
     assert await database.fetchval("select count(*) from game.result") == 1
-    assert await database.fetchval("select count(*) from game.outbox") == 2
+    assert await database.fetchval("select count(*) from game.outbox") == 1
 
 
 async def test_a_repeat_gets_its_first_answer_even_after_the_end(arena: Arena) -> None:
