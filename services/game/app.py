@@ -18,6 +18,7 @@ from services.game.nodes.handover import Handover
 from services.game.nodes.owner import Owner
 from services.game.nodes.peers import Peer, Peers
 from services.game.nodes.takeover import Takeover
+from services.game.replays import ReplayStore
 from services.game.servicer import SessionServicer
 from services.game.settings import GameSettings
 from services.game.stores.listing import Listing
@@ -38,7 +39,8 @@ async def app(host: Host) -> AsyncIterator[App]:
     store = SessionStore(host.redis, me, times, ended_seconds=settings.ended_seconds)
     listing = Listing(host.redis, store, me, host.clock)
     journal = Journal(store, listing, host.clock)
-    finisher = Finisher(ResultStore(database, host.new_id), host.clock)
+    replays = ReplayStore(database, host.clock, days=settings.replay_days)
+    finisher = Finisher(ResultStore(database, replays, host.new_id), host.clock)
     owner = Owner(
         store,
         listing,
@@ -69,6 +71,7 @@ async def app(host: Host) -> AsyncIterator[App]:
         journal=journal,
         streams=streams,
         finisher=finisher,
+        replays=replays,
         games=GameDirectory(host.channel("catalog"), host.clock),
         times=times,
         clock=host.clock,
@@ -80,6 +83,7 @@ async def app(host: Host) -> AsyncIterator[App]:
     host.spawn(finisher.run(), name="finisher")
     host.spawn(streams.run(), name="streams")
     host.spawn(Handover(owner, store, claims, peers, streams).run(host.draining), name="handover")
+    host.spawn(replays.prune(), name="replays")
     relay = Relay(database, host.settings.kafka_bootstrap, host.clock, tracing=host.tracing)
     host.spawn(relay.run(), name="results relay")
     yield App(

@@ -12,7 +12,7 @@ from pkg.auth.caller import Caller, CallerRole
 from pkg.clock import Clock
 from pkg.errors import FailedPrecondition, NotFound, PermissionDenied, Reason, ResourceExhausted, invalid_field
 from pkg.games import GameDirectory
-from pkg.ids import NewId
+from pkg.ids import NewId, is_id
 from pkg.pagination import decode_token, encode_token, page_size
 from pkg.rpc.call import Call, StreamCall
 from pkg.telemetry.tracing import current_trace_parent
@@ -34,14 +34,16 @@ from services.game.live import LiveSession
 from services.game.nodes.claims import Claims
 from services.game.nodes.owner import Owner
 from services.game.nodes.peers import Peer, Peers
+from services.game.replays import ReplayStore
 from services.game.stores.listing import Listing
 from services.game.stores.memberships import Memberships
-from services.game.stores.sessions import SessionStore, reply_key
+from services.game.stores.sessions import SessionStore, reply_key, session_not_found
 from services.game.streams import Stream, Streams, not_watching
 
 M = TypeVar("M", bound=Message)
 
 _DEFAULT_SEATS: Final = 2
+_REPLAY_PAGE: Final = 200
 _DEFAULT_WINDOW_MILLISECONDS: Final = 20
 _STATES_BY_NUMBER: Final = {number: state for state, number in STATES.items() if state is not State.FINISHING}
 
@@ -61,6 +63,7 @@ class SessionServicer:
         journal: Journal,
         streams: Streams,
         finisher: Finisher,
+        replays: ReplayStore,
         games: GameDirectory,
         times: SessionTimes,
         clock: Clock,
@@ -75,6 +78,7 @@ class SessionServicer:
         self._journal = journal
         self._streams = streams
         self._finisher = finisher
+        self._replays = replays
         self._games = games
         self._times = times
         self._clock = clock
@@ -264,6 +268,23 @@ class SessionServicer:
             except NotFound:
                 return response  # a repeat, long after the end
             await self._finisher.drive(live)
+        return response
+
+    async def get_replay(self, request: pb.GetReplayRequest, call: Call) -> pb.GetReplayResponse:
+        if not is_id(request.session_id):
+            raise session_not_found(request.session_id)
+        replay = await self._replays.read(request.session_id)
+        await self._games.require_access(call.caller, replay.game_id, call)
+        sees_all = call.caller.role is CallerRole.DEVELOPER
+        key = decode_token(request.page_token, int)
+        size = request.page_size or _REPLAY_PAGE
+        pieces, after = replay.page(None if sees_all else call.caller.user_id, int(key[0]) if key else 0, size)
+        response = pb.GetReplayResponse(
+            events=pb.PlayResponse.FromString(b"".join(pieces)).events,
+            next_page_token=encode_token([after]) if after else "",
+            first_seq=replay.first_seq,
+        )
+        response.expire_time.FromDatetime(replay.expire_time)
         return response
 
     async def play(self, call: StreamCall) -> None:

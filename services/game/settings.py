@@ -42,6 +42,9 @@ class GameSettings(BaseSettings):
     idle_seconds: float = Field(
         default=3600.0, gt=0, description="A session in which nobody sends a command for this long is deleted."
     )
+    replay_days: float = Field(
+        default=7.0, ge=0, description="Days for which the events of a finished session can be read; 0: not at all."
+    )
     lifetime_seconds: float = Field(default=86_400.0, gt=0, description="A session is deleted after this long.")
     player_sessions: int = Field(default=16, gt=0, description="Sessions in which one player may have a seat.")
     player_streams: int = Field(default=32, gt=0, description="Streams one player may have open at one node.")

@@ -1,8 +1,8 @@
 """Ratings: what a result says about the skill of those who played.
 
 The model is Weng-Lin with the Bradley-Terry likelihood and partial pairing (R. C. Weng, C.-J. Lin: A Bayesian
-Approximation Method for Online Ranking, Journal of Machine Learning Research 12, 2011), as `openskill` has it. Skills are
-normal distributions; a result moves their means and narrows them. Why this one of its models: docs/decisions/0009.
+Approximation Method for Online Ranking, Journal of Machine Learning Research 12, 2011), as `openskill` has it. Skills
+are normal distributions; a result moves their means and narrows them. Why this one of its models: docs/decisions/0009.
 """
 
 from __future__ import annotations

@@ -160,6 +160,7 @@ async def test_the_token_of_another_game_opens_nothing_of_this_one(
         refused = code is grpc.StatusCode.PERMISSION_DENIED or reason in (
             Reason.SESSION_NOT_FOUND,
             Reason.MATCH_NOT_FOUND,
+            Reason.REPLAY_NOT_FOUND,
         )
         if not refused:
             let_in[name(method)] = (code, reason)

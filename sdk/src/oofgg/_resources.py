@@ -10,6 +10,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from oofgg import _convert
 from oofgg._channel import Caller, Stubs, new_request_id
+from oofgg._events import Event
 from oofgg._types import (
     ApiKey,
     ApiKeyInfo,
@@ -29,6 +30,7 @@ from oofgg.v1 import auth_pb2, game_pb2, history_pb2, leaderboard_pb2, rating_pb
 
 _T = TypeVar("_T")
 _PAGE = 100
+_REPLAY_PAGE = 1_000
 
 
 async def paged(page: Callable[[str], Awaitable[tuple[Iterable[_T], str]]]) -> AsyncIterator[_T]:
@@ -271,6 +273,20 @@ class Sessions(_Resource):
         )
         response = await self._caller.call(self._stubs.sessions.Finish, request, node=node)
         return _convert.outcome(response)
+
+    def replay(self, session_id: str) -> AsyncIterator[Event]:
+        """What was said and done in a finished session, in order, as the caller got it; the game's developer gets all.
+
+        Raises NotFound(REPLAY_NOT_FOUND) when it is not kept any more, PermissionDenied(NOT_A_PARTICIPANT).
+        """
+
+        async def page(token: str) -> tuple[Iterable[Event], str]:
+            request = session_pb2.GetReplayRequest(session_id=session_id, page_size=_REPLAY_PAGE, page_token=token)
+            response = await self._caller.call(self._stubs.sessions.GetReplay, request)
+            shown = [_convert.event(event) for event in response.events if not event.hidden]
+            return shown, response.next_page_token
+
+        return paged(page)
 
     async def _change_state(self, session: str | Session, state: session_pb2.SessionState.ValueType) -> Session:
         session_id, node = _which(session)

@@ -108,13 +108,21 @@ class Tail:
         return self._pieces[after - self._base :]
 
     def page(
-        self, after: int, room: int, *, at_least_one: bool, place: int = 0, since: int = 0, until: int | None = None
+        self,
+        after: int,
+        room: int,
+        *,
+        at_least_one: bool,
+        place: int = 0,
+        since: int = 0,
+        until: int | None = None,
+        everything: bool = False,
     ) -> tuple[bytes, int]:
         """Joined events after a number, at most `room` bytes of them, and the number of the last.
 
         With `at_least_one` an event larger than `room` comes alone. Receivers in step share the joined bytes.
         `place` is the receiver's, who has had it since the event `since`: what is for others, it gets hidden. `until`
-        is the last event it may get.
+        is the last event it may get. With `everything` nothing is hidden.
         """
         head = self.head if until is None else min(until, self.head)
         cached_after, cached_last, joined = self._cached
@@ -136,7 +144,7 @@ class Tail:
         if first < len(numbers) and numbers[first] <= last:
             for number in numbers[first : bisect_right(numbers, last)]:
                 audience, hidden = self._private[number]
-                if place not in audience or number <= since:
+                if not everything and (place not in audience or number <= since):
                     pieces[number - after - 1] = hidden
             return b"".join(pieces), last
         joined = b"".join(pieces)

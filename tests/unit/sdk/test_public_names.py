@@ -32,7 +32,7 @@ MEMBERS = {
         "change_password delete export link_device link_password logins revoke_all_logins revoke_login unlink_device "
         "unlink_password update"
     ),
-    "Sessions": "close create finish get join kick leave list pause start take_seat update",
+    "Sessions": "close create finish get join kick leave list pause replay start take_seat update",
     "Leaderboards": "get rank",
     "Ratings": "get rules set_rules",
     "History": "get list",

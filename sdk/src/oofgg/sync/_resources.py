@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 
 from oofgg import _resources
+from oofgg._events import Event
 from oofgg._types import (
     ApiKey,
     ApiKeyInfo,
@@ -180,6 +181,13 @@ class Sessions:
         The word of a game's developer (a client with `api_key`) counts at once; players have to agree.
         """
         return self._portal.call(self._sessions.finish(session, result, scores=scores))
+
+    def replay(self, session_id: str) -> Iterator[Event]:
+        """What was said and done in a finished session, in order, as the caller got it; the game's developer gets all.
+
+        Raises NotFound(REPLAY_NOT_FOUND) when it is not kept any more, PermissionDenied(NOT_A_PARTICIPANT).
+        """
+        return self._portal.iterate(self._sessions.replay(session_id))
 
 
 class Leaderboards:

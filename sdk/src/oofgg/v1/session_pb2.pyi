@@ -1555,6 +1555,67 @@ class CloseResponse(google.protobuf.message.Message):
 Global___CloseResponse: typing_extensions.TypeAlias = CloseResponse
 
 @typing.final
+class GetReplayRequest(google.protobuf.message.Message):
+    """Request of GetReplay."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    SESSION_ID_FIELD_NUMBER: builtins.int
+    PAGE_SIZE_FIELD_NUMBER: builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    session_id: builtins.str
+    """The session, which has finished with a result."""
+    page_size: builtins.int
+    """Most events to return, 1 to 1,000. 0 means 200. A page has at most 1 MiB of them, and at least one."""
+    page_token: builtins.str
+    """`next_page_token` of the page before; empty for the first."""
+    def __init__(
+        self,
+        *,
+        session_id: builtins.str = ...,
+        page_size: builtins.int = ...,
+        page_token: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["page_size", b"page_size", "page_token", b"page_token", "session_id", b"session_id"]) -> None: ...
+
+Global___GetReplayRequest: typing_extensions.TypeAlias = GetReplayRequest
+
+@typing.final
+class GetReplayResponse(google.protobuf.message.Message):
+    """Response of GetReplay."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    EVENTS_FIELD_NUMBER: builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    FIRST_SEQ_FIELD_NUMBER: builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: builtins.int
+    next_page_token: builtins.str
+    """Token of the next page; empty after the last."""
+    first_seq: builtins.int
+    """Number of the first event that was kept: 1, unless the session had more than its log holds."""
+    @property
+    def events(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Event]:
+        """Reliable events, in order, up to the decision of the result. Those for others are `hidden`."""
+
+    @property
+    def expire_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """Until when it is kept."""
+
+    def __init__(
+        self,
+        *,
+        events: collections.abc.Iterable[Global___Event] | None = ...,
+        next_page_token: builtins.str = ...,
+        first_seq: builtins.int = ...,
+        expire_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["expire_time", b"expire_time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["events", b"events", "expire_time", b"expire_time", "first_seq", b"first_seq", "next_page_token", b"next_page_token"]) -> None: ...
+
+Global___GetReplayResponse: typing_extensions.TypeAlias = GetReplayResponse
+
+@typing.final
 class FinishRequest(google.protobuf.message.Message):
     """Request of Finish."""
 
