@@ -205,13 +205,19 @@ def seat_message(seat: Seat) -> pb.Seat:
 def result_message(result: Result) -> pb.Result:
     """A result, by seat."""
     return pb.Result(
-        seats=[pb.SeatResult(seat=s.seat, team=s.team, placement=s.placement, score=s.score) for s in result]
+        seats=[
+            pb.SeatResult(seat=s.seat, team=s.team, placement=s.placement, score=s.score, stats=dict(s.stats))
+            for s in result
+        ]
     )
 
 
 def read_result(entries: Iterable[pb.SeatResult]) -> list[SeatResult]:
     """A result as it was stated."""
-    return [SeatResult(entry.seat, entry.team, entry.placement, entry.score) for entry in entries]
+    return [
+        SeatResult(entry.seat, entry.team, entry.placement, entry.score, tuple(sorted(entry.stats.items())))
+        for entry in entries
+    ]
 
 
 def match_finished(session: Session) -> match_pb2.MatchFinished:
@@ -238,6 +244,7 @@ def match_finished(session: Session) -> match_pb2.MatchFinished:
             team=entry.team if entry else seat.team,
             placement=entry.placement if entry else 0,
             score=entry.score if entry else 0,
+            stats=dict(entry.stats) if entry else None,
         )
     if session.start_time is not None:
         message.start_time.CopyFrom(timestamp(session.start_time))

@@ -57,7 +57,7 @@ class ResultStore:
             raise AssertionError("only a decided result can be recorded")
         seats = None
         if decision.result is not None:
-            seats = json.dumps([[s.seat, s.team, s.placement, s.score] for s in decision.result])
+            seats = json.dumps([entry.as_list() for entry in decision.result])
         finish_time = _datetime(session.finish_time)
         recording = await self._replays.record(room)
         async with self._database.transaction() as connection:
@@ -70,7 +70,7 @@ class ResultStore:
                 if row is None:
                     raise AssertionError("a result that conflicts must be there")
                 kept = row["seats"]
-                result = None if kept is None else tuple(SeatResult(*entry) for entry in json.loads(kept))
+                result = None if kept is None else tuple(map(SeatResult.from_list, json.loads(kept)))
                 return Decision(ResultState(row["state"]), result)
             event = Event(
                 event_id=self._new_id(),

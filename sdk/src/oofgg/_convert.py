@@ -124,7 +124,10 @@ def seat(wire: session_pb2.Seat) -> types.Seat:
 
 
 def result(wire: session_pb2.Result) -> tuple[types.SeatResult, ...]:
-    return tuple(types.SeatResult(entry.seat, entry.placement, entry.score, entry.team) for entry in wire.seats)
+    return tuple(
+        types.SeatResult(entry.seat, entry.placement, entry.score, entry.team, dict(entry.stats))
+        for entry in wire.seats
+    )
 
 
 def wire_result(
@@ -138,7 +141,9 @@ def wire_result(
         raise ValueError("a SeatResult has its score itself")
     return session_pb2.Result(
         seats=[
-            session_pb2.SeatResult(seat=entry.seat, team=entry.team, placement=entry.placement, score=entry.score)
+            session_pb2.SeatResult(
+                seat=entry.seat, team=entry.team, placement=entry.placement, score=entry.score, stats=entry.stats
+            )
             for entry in stated
         ]
     )
@@ -205,6 +210,7 @@ def match(wire: history_pb2.Match) -> types.Match:
                 )
                 if player.HasField("rating_change")
                 else None,
+                stats=dict(player.stats),
             )
             for player in wire.participants
         ),

@@ -211,6 +211,8 @@ class SeatResult:
     placement: int
     score: int = 0
     team: int = 0
+    stats: Mapping[str, float] = field(default_factory=dict)
+    """The game's own figures, for the history: at most 16."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,6 +332,8 @@ class MatchParticipant:
     outcome: MatchOutcome
     rating_change: RatingChange | None = None
     """None where it did nothing to the player's rating."""
+    stats: Mapping[str, float] = field(default_factory=dict)
+    """The game's own figures."""
 
 
 @dataclass(frozen=True, slots=True)

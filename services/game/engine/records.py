@@ -107,11 +107,11 @@ def read_session(fields: Mapping[bytes, bytes], times: SessionTimes) -> tuple[Se
 
 
 def _result(result: Result | None) -> list[list[int]] | None:
-    return None if result is None else [[s.seat, s.team, s.placement, s.score] for s in result]
+    return None if result is None else [entry.as_list() for entry in result]
 
 
 def _read_result(entries: list[list[int]]) -> Result:
-    return tuple(SeatResult(*entry) for entry in entries)
+    return tuple(map(SeatResult.from_list, entries))
 
 
 def _dump(value: dict[str, Any] | list[list[int]] | None) -> bytes:

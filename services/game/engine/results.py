@@ -10,9 +10,10 @@ its say.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import Any
 
 from pkg.errors import invalid_field
 
@@ -28,12 +29,23 @@ class ResultState(StrEnum):
 
 @dataclass(frozen=True, slots=True, order=True)
 class SeatResult:
-    """Result of one seat. Equal placements are a draw."""
+    """Result of one seat. Equal placements are a draw. `stats`: the game's own figures, by name."""
 
     seat: int
     team: int
     placement: int
     score: int
+    stats: tuple[tuple[str, float], ...] = ()
+
+    def as_list(self) -> list[Any]:
+        """What `from_list` reads, of what JSON knows."""
+        return [self.seat, self.team, self.placement, self.score, *([dict(self.stats)] if self.stats else [])]
+
+    @classmethod
+    def from_list(cls, entry: Sequence[Any]) -> SeatResult:
+        """From what `as_list` gave."""
+        seat, team, placement, score, *more = entry
+        return cls(seat, team, placement, score, tuple(sorted(more[0].items())) if more else ())
 
 
 Result = tuple[SeatResult, ...]

@@ -387,10 +387,27 @@ class SeatResult(google.protobuf.message.Message):
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
+    @typing.final
+    class StatsEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.float
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.float = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
     SEAT_FIELD_NUMBER: builtins.int
     TEAM_FIELD_NUMBER: builtins.int
     PLACEMENT_FIELD_NUMBER: builtins.int
     SCORE_FIELD_NUMBER: builtins.int
+    STATS_FIELD_NUMBER: builtins.int
     seat: builtins.int
     """Number of the seat."""
     team: builtins.int
@@ -399,6 +416,12 @@ class SeatResult(google.protobuf.message.Message):
     """Place, from 1. Equal places are a draw."""
     score: builtins.int
     """Points made."""
+    @property
+    def stats(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.float]:
+        """The game's own figures, such as kills or laps, for the history: at most 16, names of 1 to 32 characters. Players agree
+        on a result only if they agree on these too.
+        """
+
     def __init__(
         self,
         *,
@@ -406,8 +429,9 @@ class SeatResult(google.protobuf.message.Message):
         team: builtins.int = ...,
         placement: builtins.int = ...,
         score: builtins.int = ...,
+        stats: collections.abc.Mapping[builtins.str, builtins.float] | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["placement", b"placement", "score", b"score", "seat", b"seat", "team", b"team"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["placement", b"placement", "score", b"score", "seat", b"seat", "stats", b"stats", "team", b"team"]) -> None: ...
 
 Global___SeatResult: typing_extensions.TypeAlias = SeatResult
 

@@ -54,6 +54,22 @@ class MatchParticipant(google.protobuf.message.Message):
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
+    @typing.final
+    class StatsEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.float
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.float = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
     SEAT_FIELD_NUMBER: builtins.int
     USER_ID_FIELD_NUMBER: builtins.int
     USERNAME_FIELD_NUMBER: builtins.int
@@ -61,6 +77,7 @@ class MatchParticipant(google.protobuf.message.Message):
     PLACEMENT_FIELD_NUMBER: builtins.int
     SCORE_FIELD_NUMBER: builtins.int
     RATING_CHANGE_FIELD_NUMBER: builtins.int
+    STATS_FIELD_NUMBER: builtins.int
     seat: builtins.int
     """Number of the seat, from 1."""
     user_id: builtins.str
@@ -77,6 +94,10 @@ class MatchParticipant(google.protobuf.message.Message):
     def rating_change(self) -> Global___RatingChange:
         """Of `oofgg.match-history.<game_id>`: what the match did to the player's rating; absent where it did nothing."""
 
+    @property
+    def stats(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.float]:
+        """The game's own figures."""
+
     def __init__(
         self,
         *,
@@ -87,9 +108,10 @@ class MatchParticipant(google.protobuf.message.Message):
         placement: builtins.int = ...,
         score: builtins.int = ...,
         rating_change: Global___RatingChange | None = ...,
+        stats: collections.abc.Mapping[builtins.str, builtins.float] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["rating_change", b"rating_change"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["placement", b"placement", "rating_change", b"rating_change", "score", b"score", "seat", b"seat", "team", b"team", "user_id", b"user_id", "username", b"username"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["placement", b"placement", "rating_change", b"rating_change", "score", b"score", "seat", b"seat", "stats", b"stats", "team", b"team", "user_id", b"user_id", "username", b"username"]) -> None: ...
 
 Global___MatchParticipant: typing_extensions.TypeAlias = MatchParticipant
 
