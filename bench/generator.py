@@ -61,6 +61,9 @@ class Job:
     window: int = 0
     batch: int = 0
     hertz: float = 0.0
+    senders: int = 0
+    behaviour: str = ""
+    number: int = 0
 
     def line(self) -> bytes:
         """The job as the program reads it."""
@@ -80,6 +83,10 @@ class Mark:
     failed: int
     failure: str
     latency: dict[str, float]
+    open: int = 0
+    """Hostile clients that are where they want to be now."""
+    ended: dict[str, int] | None = None
+    """How often a hostile client was thrown out, by what it was told."""
 
 
 class Generator:

@@ -36,9 +36,18 @@ func (p *Play) Run(ctx context.Context, ready chan<- struct{}) error {
 	var opened, running sync.WaitGroup
 	start := make(chan struct{})
 	failed := make(chan error, 2*len(p.job.Streams))
+	players := map[string]int{}
+	for _, seat := range p.job.Streams {
+		players[seat.SessionID]++
+	}
+	senders := map[string]int{}
 	for i, seat := range p.job.Streams {
 		opened.Add(1)
-		player := &player{play: p, seat: seat, wake: make(chan struct{}, 1)}
+		senders[seat.SessionID]++
+		player := &player{
+			play: p, seat: seat, players: players[seat.SessionID], wake: make(chan struct{}, 1),
+			listens: p.job.Senders > 0 && senders[seat.SessionID] > p.job.Senders,
+		}
 		connection := p.connections[i%len(p.connections)]
 		running.Go(func() {
 			if err := player.run(ctx, connection, opened.Done, start); err != nil && ctx.Err() == nil {
@@ -74,10 +83,12 @@ func (p *Play) Run(ctx context.Context, ready chan<- struct{}) error {
 
 // player is one stream. Its reader notes what has to be said, its writer says it.
 type player struct {
-	play   *Play
-	seat   Seat
-	stream grpc.ClientStream
-	wake   chan struct{}
+	play    *Play
+	seat    Seat
+	players int  // of its session, itself included
+	listens bool // and sends nothing
+	stream  grpc.ClientStream
+	wake    chan struct{}
 
 	mu       sync.Mutex
 	flush    uint64 // to acknowledge; 0 for none
@@ -90,11 +101,7 @@ type player struct {
 func (p *player) run(ctx context.Context, connection *grpc.ClientConn, opened func(), start <-chan struct{}) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	ctx = withToken(ctx, p.seat.Token)
-	if p.seat.Node != "" {
-		ctx = metadata.AppendToOutgoingContext(ctx, "x-oofgg-node", p.seat.Node)
-	}
-	stream, err := connection.NewStream(ctx, &playStream, "/oofgg.v1.SessionService/Play")
+	stream, err := playing(ctx, connection, p.seat)
 	if err != nil {
 		return err
 	}
@@ -102,7 +109,7 @@ func (p *player) run(ctx context.Context, connection *grpc.ClientConn, opened fu
 	if err := stream.SendMsg(Opening(p.seat.SessionID)); err != nil {
 		return stream.RecvMsg(new([]byte)) // the status is there
 	}
-	first, err := p.receive()
+	first, err := receive(stream, false)
 	if err != nil {
 		return err
 	}
@@ -121,19 +128,29 @@ func (p *player) run(ctx context.Context, connection *grpc.ClientConn, opened fu
 	return <-read
 }
 
-func (p *player) receive() (Response, error) {
+// playing calls Play for a seat.
+func playing(ctx context.Context, connection *grpc.ClientConn, seat Seat) (grpc.ClientStream, error) {
+	ctx = withToken(ctx, seat.Token)
+	if seat.Node != "" {
+		ctx = metadata.AppendToOutgoingContext(ctx, "x-oofgg-node", seat.Node)
+	}
+	return connection.NewStream(ctx, &playStream, "/oofgg.v1.SessionService/Play")
+}
+
+// receive reads a response; with timed, also when the commands in it were to be sent.
+func receive(stream grpc.ClientStream, timed bool) (Response, error) {
 	var data []byte
-	if err := p.stream.RecvMsg(&data); err != nil {
+	if err := stream.RecvMsg(&data); err != nil {
 		return Response{}, err
 	}
-	response, err := Scan(data, p.play.job.Hertz > 0)
+	response, err := Scan(data, timed)
 	response.Size = len(data)
 	return response, err
 }
 
 func (p *player) read() error {
 	for {
-		response, err := p.receive()
+		response, err := receive(p.stream, p.play.job.Hertz > 0)
 		if err != nil {
 			return err
 		}
@@ -188,7 +205,7 @@ func (p *player) write(ctx context.Context, start <-chan struct{}) {
 		}
 		if started && job.Window > 0 {
 			// Everybody gets everybody's commands, so this is how many of its own a player has seen come back.
-			for range job.Window + p.seen()/len(job.Streams) - int(sent) {
+			for range job.Window + p.seen()/p.players - int(sent) {
 				stamps = append(stamps, now.Sub(began))
 			}
 		}
@@ -210,8 +227,8 @@ func (p *player) write(ctx context.Context, start <-chan struct{}) {
 		case <-ticks:
 		case <-acks.C:
 		case <-start:
-			start, started = nil, true
-			if job.Hertz > 0 {
+			start, started = nil, !p.listens
+			if started && job.Hertz > 0 {
 				period = time.Duration(float64(time.Second) / job.Hertz)
 				// Players do not move in step.
 				due = time.Now().Add(time.Duration(rand.Float64() * float64(period)))

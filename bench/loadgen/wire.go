@@ -61,7 +61,8 @@ type Response struct {
 	Events    int
 	Flush     uint64
 	Opened    bool
-	Asked     bool // a heartbeat wants an answer
+	Command   uint64 // of a stream that opens: the last reliable command of its seat that was accepted
+	Asked     bool   // a heartbeat wants an answer
 	Nonce     uint64
 	Latencies []time.Duration
 }
@@ -82,6 +83,12 @@ func Scan(data []byte, timed bool) (Response, error) {
 			response.Flush = value
 		case 4:
 			response.Opened = true
+			return fields(body, func(number protowire.Number, value uint64, _ []byte) error {
+				if number == 4 {
+					response.Command = value
+				}
+				return nil
+			})
 		case 5:
 			response.Asked = true
 			return fields(body, func(number protowire.Number, value uint64, _ []byte) error {
