@@ -47,10 +47,10 @@ async def saturated(context: Context) -> Run:
     )
 
 
-async def duels(context: Context, *, name: str) -> Run:
+async def duels(context: Context, *, number: int, name: str) -> Run:
     """The duels of the scenario of one node, half of them on each of two."""
     stage = context.platform
-    number = DUELS_QUICK if context.quick else DUELS
+    number = min(number, DUELS_QUICK) if context.quick else number
     async with AsyncExitStack() as stack:
         nodes = await stack.enter_async_context(stage.nodes(2))
         seats = await _spread(stack, context, nodes, number, 2)
@@ -93,12 +93,16 @@ GROUP = Group(
             ),
             saturated,
         ),
-        Scenario(
-            "duels_nodes",
-            figures(
-                "duels_nodes_2", f"{DUELS} duels × {HERTZ:g} Hz LATEST, default window, on 2 nodes, with Envoy's CPU"
-            ),
-            partial(duels, name="duels_nodes_2"),
+        *(
+            Scenario(
+                f"duels_{number}_nodes",
+                figures(
+                    f"duels_{number}_nodes_2",
+                    f"{number} duels × {HERTZ:g} Hz LATEST, default window, half on each of 2 nodes",
+                ),
+                partial(duels, number=number, name=f"duels_{number}_nodes_2"),
+            )
+            for number in DUELS
         ),
     ),
 )
