@@ -130,7 +130,11 @@ class Player:
                 group.create_task(self._send(session))
                 async for event in session:
                     if isinstance(event, oofgg.Message):
-                        self._seen.append((_STAMP.unpack(event.data)[0], time.monotonic()))
+                        self.heard(_STAMP.unpack(event.data)[0], time.monotonic())
+
+    def heard(self, sent: float, came: float) -> None:
+        """An event came, and says when it was sent."""
+        self._seen.append((sent, came))
 
     def first_after(self, moment: float) -> float | None:
         """When the first event came that was sent after a moment."""

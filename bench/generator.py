@@ -62,6 +62,7 @@ class Job:
     batch: int = 0
     hertz: float = 0.0
     senders: int = 0
+    returns: bool = False
     behaviour: str = ""
     number: int = 0
 
@@ -86,7 +87,12 @@ class Mark:
     open: int = 0
     """Hostile clients that are where they want to be now."""
     ended: dict[str, int] | None = None
-    """How often a hostile client was thrown out, by what it was told."""
+    """How often somebody was thrown out, by what it was told."""
+
+    @property
+    def thrown_out(self) -> int:
+        """How often somebody was."""
+        return sum((self.ended or {}).values())
 
 
 class Generator:

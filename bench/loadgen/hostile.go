@@ -136,7 +136,7 @@ func (h *Hostile) flood(ctx context.Context, number int, opened func()) error {
 			var request []byte
 			for range h.job.Batch {
 				sent++
-				request = AppendCommand(request, sent, h.job.Delivery, time.Since(began), h.job.Payload)
+				request = AppendCommand(request, sent, h.job.Delivery, untimed, h.job.Payload)
 			}
 			writing.Lock()
 			err := stream.SendMsg(request)

@@ -37,6 +37,7 @@ type Job struct {
 	Batch    int     `json:"batch"`
 	Hertz    float64 `json:"hertz"`
 	Senders  int     `json:"senders"`
+	Returns  bool    `json:"returns"` // who is thrown out comes back, and that is counted; else the load fails
 
 	// Hostile: this many clients of a kind (see behaviours), on Streams in turn.
 	Behaviour string `json:"behaviour"`

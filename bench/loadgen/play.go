@@ -44,14 +44,27 @@ func (p *Play) Run(ctx context.Context, ready chan<- struct{}) error {
 	for i, seat := range p.job.Streams {
 		opened.Add(1)
 		senders[seat.SessionID]++
-		player := &player{
-			play: p, seat: seat, players: players[seat.SessionID], wake: make(chan struct{}, 1),
-			listens: p.job.Senders > 0 && senders[seat.SessionID] > p.job.Senders,
-		}
+		listens := p.job.Senders > 0 && senders[seat.SessionID] > p.job.Senders
+		entered := sync.OnceFunc(opened.Done)
 		connection := p.connections[i%len(p.connections)]
 		running.Go(func() {
-			if err := player.run(ctx, connection, opened.Done, start); err != nil && ctx.Err() == nil {
-				failed <- fmt.Errorf("stream %d of session %s: %w", i, seat.SessionID, err)
+			for {
+				player := &player{
+					play: p, seat: seat, players: players[seat.SessionID], wake: make(chan struct{}, 1), listens: listens,
+				}
+				err := player.run(ctx, connection, entered, start)
+				if err == nil || ctx.Err() != nil {
+					return
+				}
+				if !p.job.Returns {
+					failed <- fmt.Errorf("stream %d of session %s: %w", i, seat.SessionID, err)
+					return
+				}
+				p.counts.End(reason(err))
+				select {
+				case <-ctx.Done():
+				case <-time.After(comeBack):
+				}
 			}
 		})
 	}
@@ -88,6 +101,7 @@ type player struct {
 	players int  // of its session, itself included
 	listens bool // and sends nothing
 	stream  grpc.ClientStream
+	sent    uint64 // number of the last command
 	wake    chan struct{}
 
 	mu       sync.Mutex
@@ -116,6 +130,7 @@ func (p *player) run(ctx context.Context, connection *grpc.ClientConn, opened fu
 	if !first.Opened {
 		return fmt.Errorf("the first response does not open the stream")
 	}
+	p.sent = first.Command
 	opened()
 	read := make(chan error, 1)
 	go func() {
@@ -193,7 +208,7 @@ func (p *player) write(ctx context.Context, start <-chan struct{}) {
 	var due time.Time
 	period := time.Duration(0)
 	started := false
-	sent := uint64(0)
+	before, sent := p.sent, p.sent
 	acks := time.NewTimer(time.Hour)
 	for {
 		now := time.Now()
@@ -205,7 +220,7 @@ func (p *player) write(ctx context.Context, start <-chan struct{}) {
 		}
 		if started && job.Window > 0 {
 			// Everybody gets everybody's commands, so this is how many of its own a player has seen come back.
-			for range job.Window + p.seen()/p.players - int(sent) {
+			for range job.Window + p.seen()/p.players - int(sent-before) {
 				stamps = append(stamps, now.Sub(began))
 			}
 		}

@@ -13,8 +13,12 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// A payload begins with the moment at which it should have been sent, in nanoseconds of this process's clock.
-const stampBytes = 8
+// A payload begins with the moment at which it should have been sent, in nanoseconds of this process's clock. What is
+// not to be timed, because it is another process that reads it, has untimed in its place.
+const (
+	stampBytes = 8
+	untimed    = time.Duration(-1)
+)
 
 var began = time.Now()
 
@@ -123,7 +127,8 @@ func stampOf(event []byte) (time.Duration, bool) {
 	if len(payload) < stampBytes {
 		return 0, false
 	}
-	return time.Duration(binary.BigEndian.Uint64(payload)), true
+	stamp := time.Duration(binary.BigEndian.Uint64(payload))
+	return stamp, stamp != untimed
 }
 
 // fields walks over the fields of a message: numbers in value, texts and messages in body.
