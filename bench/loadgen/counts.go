@@ -23,7 +23,7 @@ type Counts struct {
 }
 
 // Mark is a report of counts. Latencies are in microseconds. Open is how many hostile clients are where they want to be
-// now, Ended how often one was thrown out, by what it was told.
+// now, Ended how often somebody was thrown out, by what it was told.
 type Mark struct {
 	Event   string             `json:"event"`
 	Seconds float64            `json:"seconds"`
@@ -64,7 +64,7 @@ func (c *Counts) Open(change int) {
 	c.open += int64(change)
 }
 
-// End counts a hostile client that was thrown out.
+// End counts a client that was thrown out, and comes back.
 func (c *Counts) End(reason string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/metadata"
 )
 
 const (
@@ -20,8 +19,6 @@ const (
 	ackBytes = 16 * 1024
 	ackDelay = 100 * time.Millisecond
 )
-
-var playStream = grpc.StreamDesc{StreamName: "Play", ClientStreams: true, ServerStreams: true}
 
 // Play keeps one stream open per seat.
 type Play struct {
@@ -141,26 +138,6 @@ func (p *player) run(ctx context.Context, connection *grpc.ClientConn, opened fu
 	p.write(ctx, start)
 	cancel()
 	return <-read
-}
-
-// playing calls Play for a seat.
-func playing(ctx context.Context, connection *grpc.ClientConn, seat Seat) (grpc.ClientStream, error) {
-	ctx = withToken(ctx, seat.Token)
-	if seat.Node != "" {
-		ctx = metadata.AppendToOutgoingContext(ctx, "x-oofgg-node", seat.Node)
-	}
-	return connection.NewStream(ctx, &playStream, "/oofgg.v1.SessionService/Play")
-}
-
-// receive reads a response; with timed, also when the commands in it were to be sent.
-func receive(stream grpc.ClientStream, timed bool) (Response, error) {
-	var data []byte
-	if err := stream.RecvMsg(&data); err != nil {
-		return Response{}, err
-	}
-	response, err := Scan(data, timed)
-	response.Size = len(data)
-	return response, err
 }
 
 func (p *player) read() error {

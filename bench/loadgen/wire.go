@@ -59,6 +59,28 @@ func withToken(ctx context.Context, token string) context.Context {
 	return metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+token)
 }
 
+var playStream = grpc.StreamDesc{StreamName: "Play", ClientStreams: true, ServerStreams: true}
+
+// playing calls Play for a seat.
+func playing(ctx context.Context, connection *grpc.ClientConn, seat Seat) (grpc.ClientStream, error) {
+	ctx = withToken(ctx, seat.Token)
+	if seat.Node != "" {
+		ctx = metadata.AppendToOutgoingContext(ctx, "x-oofgg-node", seat.Node)
+	}
+	return connection.NewStream(ctx, &playStream, "/oofgg.v1.SessionService/Play")
+}
+
+// receive reads a response; with timed, also when the commands in it were to be sent.
+func receive(stream grpc.ClientStream, timed bool) (Response, error) {
+	var data []byte
+	if err := stream.RecvMsg(&data); err != nil {
+		return Response{}, err
+	}
+	response, err := Scan(data, timed)
+	response.Size = len(data)
+	return response, err
+}
+
 // Response is what a generator needs to know of an oofgg.v1.PlayResponse.
 type Response struct {
 	Size      int // bytes

@@ -6,7 +6,6 @@ out comes back a tenth of a second later. Limits are those that the platform is 
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from functools import partial
 
@@ -19,7 +18,6 @@ from oofgg.v1 import session_pb2 as pb
 _PLAYERS = 8
 _HERTZ = 20.0
 _LIMIT_SECONDS = 120.0
-_BATCH = 64
 _WITHIN = 2.0
 
 
@@ -32,12 +30,21 @@ class Behaviour:
     number: int = 1
     quick: int = 1
     connections: int = 1
+    batch: int = 64
+    payload: int = 32
+    """Of a flood: commands in a request, and bytes of each."""
+
+    @property
+    def kind(self) -> str:
+        """The name in bench/loadgen."""
+        return self.name.removesuffix("_large")
 
 
 BEHAVIOURS = (
     Behaviour("deaf", "a receiver that never reads"),
     Behaviour("slow", "a receiver that reads 1 KB/s"),
     Behaviour("flood", "a client that floods commands"),
+    Behaviour("flood_large", "a client that floods commands of 60 KB", batch=16, payload=60_000),
     Behaviour("half_open", "5,000 streams without a first request", 5_000, 500, 50),
     Behaviour("half_connection", "5,000 connections that stop half way", 5_000, 500),
 )
@@ -56,6 +63,7 @@ async def beside(context: Context, *, behaviour: Behaviour, envoy: bool, name: s
             streams=seats[:_PLAYERS],
             delivery=pb.DELIVERY_CLASS_RELIABLE,
             hertz=_HERTZ,
+            returns=True,
         )
         worst = Job(
             "hostile",
@@ -64,8 +72,9 @@ async def beside(context: Context, *, behaviour: Behaviour, envoy: bool, name: s
             limit_seconds=_LIMIT_SECONDS,
             streams=seats[_PLAYERS:],
             delivery=pb.DELIVERY_CLASS_RELIABLE,
-            batch=_BATCH,
-            behaviour=behaviour.name,
+            batch=behaviour.batch,
+            payload=behaviour.payload,
+            behaviour=behaviour.kind,
             number=number,
         )
         async with running(playing) as players:
@@ -83,13 +92,13 @@ async def beside(context: Context, *, behaviour: Behaviour, envoy: bool, name: s
                 during, used = await players.mark(), usage(before, snapshot(watched))
                 grown = megabytes(stage.pids["service"]) - held
                 seen = await hostile.mark()
-        await asyncio.sleep(0)
     ended = ", ".join(f"{why} {times}" for why, times in sorted((seen.ended or {}).items()))
     context.note(f"{seen.open} hostile clients at work, {seen.sent} commands sent; thrown out: {ended or 'none'}")
     values = {
         f"hostile_{name}_alone": alone.latency["p99"] / 1e3,
         f"hostile_{name}_p99": during.latency["p99"] / 1e3,
         f"hostile_{name}": during.latency["p99"] / alone.latency["p99"],
+        f"hostile_{name}_others": during.thrown_out,
         f"hostile_{name}_memory": grown * 1e3 / number,
     }
     return Run(values, used, "", alone.failed + during.failed, alone.failure or during.failure)
@@ -105,6 +114,7 @@ def _scenario(behaviour: Behaviour, *, envoy: bool) -> Scenario:
         ),
         Figure(f"hostile_{name}_p99", "… beside", "ms"),
         Figure(f"hostile_{name}", "… times as long", "times", most(_WITHIN)),
+        Figure(f"hostile_{name}_others", "… others thrown out", "times", most(0)),
         Figure(f"hostile_{name}_memory", "… memory of the service per hostile client", "KB"),
     )
     return Scenario(f"hostile_{name}", figures, partial(beside, behaviour=behaviour, envoy=envoy, name=name))

@@ -7,7 +7,7 @@ from bench.scenarios import GROUPS
 from bench.scenarios.unary import ECHO
 
 SCENARIOS = [scenario for group in GROUPS for scenario in group.scenarios if scenario.name != ECHO]
-BEHAVIOURS = ("deaf", "slow", "flood", "half_open", "half_connection")
+BEHAVIOURS = ("deaf", "slow", "flood", "flood_large", "half_open", "half_connection")
 FIGURES = [figure for scenario in SCENARIOS for figure in scenario.figures]
 
 
@@ -44,6 +44,7 @@ def test_the_bounds_are_those_that_were_promised() -> None:
         "latency_32_20hz_window_default_envoy_p99": 30,
         "takeover_max": 5,
         **{f"hostile_{name}{door}": 2 for name in BEHAVIOURS for door in ("", "_envoy")},
+        **{f"hostile_{name}{door}_others": 0 for name in BEHAVIOURS for door in ("", "_envoy")},
         "idle_stream": 50,
         "finish_visible_p99": 250,
     }
