@@ -6,7 +6,7 @@ import asyncio
 import os
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -24,6 +24,7 @@ WITH_PASSWORD = 32
 
 _CALL_SECONDS = 30.0
 _AT_ONCE = 16
+_MOST_ELSEWHERE = 2_000
 
 Metadata = tuple[tuple[str, str], ...]
 _Item = TypeVar("_Item")
@@ -115,46 +116,59 @@ class Stage:
         """Sessions of this many players each, closed when left. No player is in two; they are those from `first` on."""
         players = await self.players(number * sessions, first=first)
         seats: list[Seat] = []
-        channel = grpc.aio.insecure_channel(node.address) if node else self.channel
-        stub: Any = session_pb2_grpc.SessionServiceStub(channel)
+        elsewhere: list[Seat] = []
 
-        async def sit(start: int) -> None:
-            group = players[start : start + number]
-            taken = await self._seated(stub, group, number, window_ms)
-            seats.extend(taken)
-            if node and taken[0].node != node.name:
-                raise BenchError(f"a session for {node.name} was placed on {taken[0].node}")
-
-        async def close(session_id: str) -> None:
-            closing = pb.CloseRequest(session_id=session_id)
+        async def close(seat: Seat) -> None:
+            closing = pb.CloseRequest(session_id=seat.session_id)
             try:
-                await stub.Close(closing, metadata=self.server, timeout=_CALL_SECONDS)
+                await stub.Close(closing, metadata=self.server + _to(seat.node), timeout=_CALL_SECONDS)
             except grpc.aio.AioRpcError:
                 # A node that was given may be gone by now; then its sessions end with their platform.
                 if node is None:
                     raise
 
-        try:
-            await _some_at_once(range(0, len(players), number), sit)
-            yield seats
-        finally:
-            await _some_at_once(dict.fromkeys(seat.session_id for seat in seats), close)
-            if node:
-                await channel.close()
+        async with AsyncExitStack() as stack:
+            channel = self.channel
+            if node:  # only Envoy finds the nodes
+                channel = await stack.enter_async_context(grpc.aio.insecure_channel(self.endpoints.envoy))
+            stub: Any = session_pb2_grpc.SessionServiceStub(channel)
+
+            async def sit(start: int) -> None:
+                group = players[start : start + number]
+                placed = await self._created(stub, group[0], number, window_ms)
+                # The platform puts a session where there are the fewest.
+                while node and placed.node != node.name:
+                    elsewhere.append(placed)
+                    if len(elsewhere) > _MOST_ELSEWHERE:
+                        raise BenchError(f"no more sessions are placed on {node.name}")
+                    placed = await self._created(stub, group[0], number, window_ms)
+                seats.extend(await self._joined(stub, placed, group))
+
+            try:
+                await _some_at_once(range(0, len(players), number), sit)
+                await _some_at_once(elsewhere, close)
+                elsewhere.clear()
+                yield seats
+            finally:
+                await _some_at_once([*{seat.session_id: seat for seat in seats}.values(), *elsewhere], close)
 
     async def _seated(self, stub: Any, players: list[Player], number: int, window_ms: int | None) -> list[Seat]:
+        return await self._joined(stub, await self._created(stub, players[0], number, window_ms), players)
+
+    async def _created(self, stub: Any, player: Player, number: int, window_ms: int | None) -> Seat:
         request = pb.CreateSessionRequest(game_id=self.game_id, min_seats=number, max_seats=number)
         if window_ms is not None:
             request.flush_window_ms = window_ms
-        made = await stub.CreateSession(request, metadata=players[0].metadata, timeout=_CALL_SECONDS)
-        session_id = made.session.session_id
+        made = await stub.CreateSession(request, metadata=player.metadata, timeout=_CALL_SECONDS)
+        return Seat(made.session.session_id, made.placement.node, player.token)
 
+    async def _joined(self, stub: Any, placed: Seat, players: list[Player]) -> list[Seat]:
         async def join(player: Player) -> None:
-            request = pb.JoinRequest(session_id=session_id)
-            await stub.Join(request, metadata=player.metadata, timeout=_CALL_SECONDS)
+            request = pb.JoinRequest(session_id=placed.session_id)
+            await stub.Join(request, metadata=player.metadata + _to(placed.node), timeout=_CALL_SECONDS)
 
         await _some_at_once(players, join)
-        return [Seat(session_id, made.placement.node, player.token) for player in players]
+        return [Seat(placed.session_id, placed.node, player.token) for player in players]
 
     async def _register(self, game_id: str) -> Player:
         name = f"bench-{os.urandom(6).hex()}"
@@ -184,6 +198,10 @@ async def open_stage(*, lifted: bool = True) -> AsyncIterator[Stage]:
                 yield stage
         finally:
             await platform.stop()
+
+
+def _to(node: str) -> Metadata:
+    return (("x-oofgg-node", node),)
 
 
 async def _some_at_once(items: Iterable[_Item], work: Callable[[_Item], Awaitable[None]]) -> None:
