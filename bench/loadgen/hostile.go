@@ -17,6 +17,8 @@ const (
 	slowBytes = 1024
 	// Whoever was thrown out comes back after this time: what throws it out has to cost less than keeping it.
 	comeBack = 100 * time.Millisecond
+	// Thousands take longer, so that all of them together come back 5,000 times a second.
+	comeBackShare = 200 * time.Microsecond
 )
 
 // behaviours of a hostile client. Each does its worst until the context ends or it is thrown out, and calls opened when
@@ -38,6 +40,7 @@ type Hostile struct {
 
 func (h *Hostile) Run(ctx context.Context, ready chan<- struct{}) error {
 	behave := behaviours[h.job.Behaviour]
+	pause := max(comeBack, time.Duration(h.job.Number)*comeBackShare)
 	var first, running sync.WaitGroup
 	for number := range h.job.Number {
 		first.Add(1)
@@ -61,7 +64,7 @@ func (h *Hostile) Run(ctx context.Context, ready chan<- struct{}) error {
 				tried()
 				select {
 				case <-ctx.Done():
-				case <-time.After(comeBack):
+				case <-time.After(pause):
 				}
 			}
 		})

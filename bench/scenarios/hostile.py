@@ -1,7 +1,7 @@
 """Hostile participants: what the others of their session notice of them.
 
 Eight play at 20 Hz; their latency is taken without and with the hostile ones, one after the other. Whoever is thrown
-out comes back a tenth of a second later. Limits are those that the platform is shipped with.
+out comes back a tenth of a second later, thousands after a second. Limits are those that the platform is shipped with.
 """
 
 from __future__ import annotations
