@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from bench.generator import ROOT, BenchError
 from pkg.embedded import read_state
@@ -112,13 +113,8 @@ async def _known(data_dir: Path, nodes: Sequence[Node]) -> None:
         await asyncio.sleep(_POLL_SECONDS)
 
 
-def _healthy(admin: str) -> set[str]:
-    """Addresses that Envoy sends calls of sessions to."""
-    try:
-        with urllib.request.urlopen(f"http://{admin}/clusters?format=json", timeout=_HTTP_SECONDS) as answer:
-            document = json.load(answer)
-    except (OSError, ValueError):
-        return set()
+def healthy(document: dict[str, Any]) -> set[str]:
+    """Addresses of nodes that Envoy sends calls of sessions to, from what it says of its clusters."""
     return {
         f"{host['address']['socket_address']['address']}:{host['address']['socket_address']['port_value']}"
         for cluster in document["cluster_statuses"]
@@ -127,6 +123,15 @@ def _healthy(admin: str) -> set[str]:
         if not host["health_status"].get("failed_active_health_check")
         and host["health_status"].get("eds_health_status") == "HEALTHY"
     }
+
+
+def _healthy(admin: str) -> set[str]:
+    """The same, asked of its admin address; nothing while it does not answer."""
+    try:
+        with urllib.request.urlopen(f"http://{admin}/clusters?format=json", timeout=_HTTP_SECONDS) as answer:
+            return healthy(json.load(answer))
+    except (OSError, ValueError):
+        return set()
 
 
 def _log(data_dir: Path, name: str) -> Path:
