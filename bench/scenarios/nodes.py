@@ -1,4 +1,7 @@
-"""Several nodes behind one Envoy: whether they cost anything, beside what they share."""
+"""Several nodes behind one Envoy: whether they cost anything, beside what they share.
+
+Saturated, two nodes, Envoy and the generator fill a machine of two cores; what nodes cost shows at a game's pace.
+"""
 
 from __future__ import annotations
 
@@ -15,35 +18,53 @@ from oofgg.v1 import session_pb2 as pb
 
 _PLAYERS = 32
 _SESSIONS = 2
+_TWO = f"{_SESSIONS} sessions of {_PLAYERS} players"
 # The services of the platform run no session here, but are asked for each new token.
 _SHARED = ("service", "postgresql", "valkey", "kafka", "envoy")
 
 
-async def saturated(context: Context) -> Run:
-    """Deliveries per second of CPU of nodes, backends and Envoy: all sessions on one node, then one on each."""
-    stage = context.platform
+async def fan_out(context: Context, *, paced: bool) -> Run:
+    """CPU of nodes, backends and Envoy: both sessions on one node, then one on each."""
     found: dict[str, float] = {}
-    async with stage.nodes(_SESSIONS) as nodes:
-        runs = []
-        for name, chosen in (("nodes_1", nodes[:1]), ("nodes_2", nodes)):
+    failures: list[str] = []
+    failed = 0
+    async with context.platform.nodes(_SESSIONS) as nodes:
+        for number, chosen in ((1, nodes[:1]), (2, nodes)):
             async with AsyncExitStack() as stack:
                 seats = await _spread(stack, context, chosen, _SESSIONS, _PLAYERS)
-                load = Job(
-                    "play",
-                    stage.endpoints.envoy,
-                    len(seats),
-                    streams=seats,
-                    delivery=pb.DELIVERY_CLASS_RELIABLE,
-                    window=UNDER_WAY // _PLAYERS,
-                    batch=JOINED,
-                )
-                mark, used = await context.load(load, stage.pids | _pids(nodes))
-            found[f"fan_out_32_{name}"] = mark.done / used.core_seconds(*_SHARED, *_pids(chosen))
-            found[f"rate_{name}"] = mark.done / mark.seconds
-            runs.append(Run(found, used, "", mark.failed, mark.failure))
-    found["nodes_cost"] = found["fan_out_32_nodes_2"] / found["fan_out_32_nodes_1"]
-    return Run(
-        found, runs[-1].used, "", sum(run.failed for run in runs), "; ".join(filter(None, (r.failure for r in runs)))
+                job = _paced(context, seats) if paced else _saturated(context, seats)
+                mark, used = await context.load(job, context.platform.pids | _pids(nodes))
+            seconds = used.core_seconds(*_SHARED, *_pids(chosen))
+            if paced:
+                found[f"cost_32_20hz_nodes_{number}"] = seconds / mark.done * 1e6
+            else:
+                found[f"fan_out_32_nodes_{number}"] = mark.done / seconds
+                found[f"rate_nodes_{number}"] = mark.done / mark.seconds
+            failed += mark.failed
+            failures += [mark.failure] if mark.failure else []
+    return Run(found, used, "", failed, "; ".join(failures))
+
+
+def _saturated(context: Context, seats: list[Seat]) -> Job:
+    return Job(
+        "play",
+        context.platform.endpoints.envoy,
+        len(seats),
+        streams=seats,
+        delivery=pb.DELIVERY_CLASS_RELIABLE,
+        window=UNDER_WAY // _PLAYERS,
+        batch=JOINED,
+    )
+
+
+def _paced(context: Context, seats: list[Seat]) -> Job:
+    return Job(
+        "play",
+        context.platform.endpoints.envoy,
+        len(seats),
+        streams=seats,
+        delivery=pb.DELIVERY_CLASS_LATEST,
+        hertz=HERTZ,
     )
 
 
@@ -81,17 +102,20 @@ GROUP = Group(
         Scenario(
             "fan_out_nodes",
             (
-                Figure("fan_out_32_nodes_1", "2 sessions of 32 players saturated, on one node", "deliveries/s/core"),
+                Figure("fan_out_32_nodes_1", f"{_TWO} saturated, both on one node", "deliveries/s/core"),
                 Figure("rate_nodes_1", "… deliveries", "/s"),
-                Figure(
-                    "fan_out_32_nodes_2",
-                    "2 sessions of 32 players saturated, one on each of 2 nodes",
-                    "deliveries/s/core",
-                ),
+                Figure("fan_out_32_nodes_2", f"{_TWO} saturated, one on each of 2 nodes", "deliveries/s/core"),
                 Figure("rate_nodes_2", "… deliveries", "/s"),
-                Figure("nodes_cost", "Deliveries per core of two nodes, as a share of those of one", ""),
             ),
-            saturated,
+            partial(fan_out, paced=False),
+        ),
+        Scenario(
+            "pace_nodes",
+            (
+                Figure("cost_32_20hz_nodes_1", f"{_TWO} × {HERTZ:g} Hz LATEST, both on one node", "µs/delivery"),
+                Figure("cost_32_20hz_nodes_2", "… one on each of 2 nodes", "µs/delivery"),
+            ),
+            partial(fan_out, paced=True),
         ),
         *(
             Scenario(
