@@ -13,10 +13,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from oofgg.events.v1 import match_pb2
 from oofgg.v1 import session_pb2 as pb
-from services.game.order import Audience, Private
-from services.game.results import Result, ResultState, SeatResult
-from services.game.room import Command
-from services.game.sessions import (
+from services.game.engine.facts import (
     Change,
     EndReason,
     PresenceChanged,
@@ -24,9 +21,12 @@ from services.game.sessions import (
     ProfileChanged,
     ResultChanged,
     Seat,
-    Session,
     State,
 )
+from services.game.engine.order import Audience, Private
+from services.game.engine.results import Result, ResultState, SeatResult
+from services.game.engine.room import Command
+from services.game.engine.sessions import Session
 
 _EVENTS_TAG: Final = bytes([pb.PlayResponse.EVENTS_FIELD_NUMBER << 3 | 2])
 _FLUSH_TAG: Final = bytes([pb.PlayResponse.FLUSH_FIELD_NUMBER << 3])
@@ -172,6 +172,7 @@ def session_message(session: Session) -> pb.Session:
         creator_user_id=session.profile.creator_user_id,
         version=session.profile.version,
         max_spectators=facts.max_spectators,
+        queue=facts.queue,
         end_reason=_END_REASONS[session.end_reason],
         flush_window_ms=facts.flush_window_ms,
         create_time=timestamp(facts.create_time),
@@ -225,6 +226,8 @@ def match_finished(session: Session) -> match_pb2.MatchFinished:
         result_state=_PUBLISHED_STATES[decision.state],
         label=session.profile.label,
         attributes=session.profile.attributes,
+        queue=session.facts.queue,
+        match_history_topic=session.facts.history_topic,
     )
     for seat in session.roster:
         entry = by_seat.get(seat.number)

@@ -16,7 +16,6 @@ from pkg.ids import NewId
 from pkg.pagination import decode_token, encode_token, page_size
 from pkg.rpc.call import Call, StreamCall
 from pkg.telemetry.tracing import current_trace_parent
-from services.game.claims import Claims
 from services.game.codec import (
     RESULT_STATES,
     STATES,
@@ -26,16 +25,18 @@ from services.game.codec import (
     session_message,
     timestamp,
 )
+from services.game.engine.facts import Profile, SessionFacts, SessionTimes, State
+from services.game.engine.results import ResultState, normalised
+from services.game.engine.sessions import Session
 from services.game.finish import Finisher
 from services.game.journal import Journal
-from services.game.listing import Listing
 from services.game.live import LiveSession
-from services.game.memberships import Memberships
-from services.game.owner import Owner
-from services.game.peers import Peer, Peers
-from services.game.results import ResultState, normalised
-from services.game.sessions import Profile, Session, SessionFacts, SessionTimes, State
-from services.game.store import SessionStore, reply_key
+from services.game.nodes.claims import Claims
+from services.game.nodes.owner import Owner
+from services.game.nodes.peers import Peer, Peers
+from services.game.stores.listing import Listing
+from services.game.stores.memberships import Memberships
+from services.game.stores.sessions import SessionStore, reply_key
 from services.game.streams import Stream, Streams, not_watching
 
 M = TypeVar("M", bound=Message)
@@ -90,6 +91,11 @@ class SessionServicer:
             key = reply_key(session_id, caller.user_id, "CreateSession", request.request_id)
             if (kept := await self._store.reply(key)) is not None:
                 return pb.CreateSessionResponse.FromString(kept)
+        if request.queue and caller.role is not CallerRole.DEVELOPER:
+            raise PermissionDenied(
+                Reason.ACCESS_DENIED,
+                "queue: only the game's developer or its server opens sessions of a queue.",
+            )
         game = await self._games.lookup(request.game_id, call)
         min_seats, max_seats = _seats(request, game.max_seats)
         session = Session(
@@ -99,6 +105,7 @@ class SessionServicer:
                 min_seats=min_seats,
                 max_seats=max_seats,
                 max_spectators=request.max_spectators,
+                queue=request.queue,
                 flush_window_ms=(
                     request.flush_window_ms if request.HasField("flush_window_ms") else _DEFAULT_WINDOW_MILLISECONDS
                 ),

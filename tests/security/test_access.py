@@ -113,6 +113,10 @@ FILLED: dict[str, Callable[[Any], object]] = {
     "CreateApiKey": lambda request: setattr(request, "name", "stolen"),
     "UpdateGame": lambda request: request.update_mask.paths.append("name"),
     "Finish": lambda request: request.result.seats.add(seat=1, placement=1),
+    "Kick": lambda request: setattr(request, "seat", 1),
+    "ChangeState": lambda request: setattr(request, "state", session_pb2.SESSION_STATE_STARTED),
+    "GetRatings": lambda request: request.user_ids.append("0" * 32),
+    "SetRatingRules": lambda request: request.rules.SetInParent(),
     "SetGameQuotas": lambda request: request.quotas.SetInParent(),
 }
 

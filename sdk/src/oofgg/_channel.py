@@ -19,6 +19,7 @@ from oofgg.v1 import (
     game_pb2_grpc,
     history_pb2_grpc,
     leaderboard_pb2_grpc,
+    rating_pb2_grpc,
     session_pb2_grpc,
 )
 
@@ -83,6 +84,7 @@ class Stubs:
     sessions: session_pb2_grpc.SessionServiceAsyncStub
     leaderboards: leaderboard_pb2_grpc.LeaderboardServiceAsyncStub
     history: history_pb2_grpc.HistoryServiceAsyncStub
+    ratings: rating_pb2_grpc.RatingServiceAsyncStub
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
         opened: Any = channel  # the generated classes say Channel and take both kinds
@@ -92,6 +94,7 @@ class Stubs:
         self.sessions = session_pb2_grpc.SessionServiceStub(opened)
         self.leaderboards = leaderboard_pb2_grpc.LeaderboardServiceStub(opened)
         self.history = history_pb2_grpc.HistoryServiceStub(opened)
+        self.ratings = rating_pb2_grpc.RatingServiceStub(opened)
 
 
 class Caller:

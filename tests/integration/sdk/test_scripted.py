@@ -241,7 +241,7 @@ class TestStreams:
         requests: list[session_pb2.PlayRequest] = []
 
         async def script(stream: StreamScript) -> None:
-            await stream.accept(heartbeat_ms=1_000)
+            await stream.accept(heartbeat_ms=4_000)
             await stream.tell(message(1), flush=1)
             requests.extend([await stream.read(), await stream.read()])
             await stream.tell(finished(2))
@@ -333,7 +333,7 @@ class TestStreams:
 
         began = time.monotonic()
         assert texts(await everything(client, platform, silent, second)) == ["here"]
-        assert 0.8 < time.monotonic() - began < 5, "2.5 heartbeats of 0.4 s"
+        assert 0.6 < time.monotonic() - began < 5, "1.75 heartbeats of 0.4 s"
 
     async def test_the_right_node_is_asked(self, platform: Platform, client: oofgg.Client) -> None:
         async def wrong(stream: StreamScript) -> None:
