@@ -30,8 +30,8 @@ def figures(name: str, title: str) -> tuple[Figure, ...]:
     """What is told of a load of duels."""
     return (
         Figure(f"cost_{name}", title, "µs/delivery"),
-        Figure(f"latency_{name}_p50", "… p50", "ms"),
-        Figure(f"latency_{name}_p99", "… p99", "ms"),
+        Figure(f"latency_{name}_p50", "… latency, p50", "ms"),
+        Figure(f"latency_{name}_p99", "… latency, p99", "ms"),
         Figure(f"rate_{name}", "… share of what was sent that arrived", "%"),
     )
 

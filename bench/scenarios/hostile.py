@@ -36,6 +36,11 @@ class Behaviour:
     """Of a flood: commands in a request, and bytes of each."""
 
     @property
+    def costs_memory(self) -> bool:
+        """Whether it is enough to be seen. What one receiver costs that does not read is told with the memory."""
+        return self.number > 1 or self.kind == "flood"
+
+    @property
     def kind(self) -> str:
         """The name in bench/loadgen."""
         return self.name.removesuffix("_large")
@@ -100,14 +105,15 @@ async def beside(context: Context, *, behaviour: Behaviour, envoy: bool, name: s
         f"hostile_{name}_p99": p99 / 1e3,
         f"hostile_{name}": p99 / alone.latency["p99"],
         f"hostile_{name}_others": during.thrown_out,
-        f"hostile_{name}_memory": grown * 1e3 / number,
     }
+    if behaviour.costs_memory:
+        values[f"hostile_{name}_memory"] = grown * 1e3 / number
     return Run(values, used, "", alone.failed + during.failed, alone.failure or during.failure)
 
 
 def _scenario(behaviour: Behaviour, *, envoy: bool) -> Scenario:
     name = f"{behaviour.name}{'_envoy' if envoy else ''}"
-    figures = (
+    figures: tuple[Figure, ...] = (
         Figure(
             f"hostile_{name}_alone",
             f"p99 of the others before {behaviour.title}{', through Envoy' if envoy else ''}",
@@ -116,8 +122,9 @@ def _scenario(behaviour: Behaviour, *, envoy: bool) -> Scenario:
         Figure(f"hostile_{name}_p99", "… beside", "ms"),
         Figure(f"hostile_{name}", "… times as long", "times", most(_WITHIN)),
         Figure(f"hostile_{name}_others", "… others thrown out", "times", most(0)),
-        Figure(f"hostile_{name}_memory", "… memory of the service per hostile client", "KB"),
     )
+    if behaviour.costs_memory:
+        figures += (Figure(f"hostile_{name}_memory", "… memory of the service per hostile client", "KB"),)
     return Scenario(f"hostile_{name}", figures, partial(beside, behaviour=behaviour, envoy=envoy, name=name))
 
 

@@ -90,8 +90,8 @@ def _scenario(load: Load, *, envoy: bool) -> Scenario:
     title = load.title + (", through Envoy" if envoy else "")
     figures = (
         Figure(f"cost_{name}", f"{title}{' with its CPU' if envoy else ''}", "µs/delivery", _COST_BOUNDS.get(name)),
-        Figure(f"latency_{name}_p50", "… p50", "ms"),
-        Figure(f"latency_{name}_p99", "… p99", "ms", load.p99),
+        Figure(f"latency_{name}_p50", "… latency, p50", "ms"),
+        Figure(f"latency_{name}_p99", "… latency, p99", "ms", load.p99),
     )
     return Scenario(f"pace_{name}", figures, partial(measure, load=load, envoy=envoy, name=name))
 
