@@ -68,6 +68,7 @@ async def _visible(stage: Stage, session_id: str) -> float:
 
 GROUP = Group(
     "results",
+    "From Finish to the leaderboard",
     (
         Scenario(
             "finish_visible",
