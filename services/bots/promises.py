@@ -58,8 +58,8 @@ class _Participant:
     """The last RELIABLE event it saw."""
     commands: dict[int, int] = field(default_factory=dict)
     """By sender: the highest number seen."""
-    missing: dict[int, set[int]] = field(default_factory=dict)
-    """By sender: lower numbers that were not seen."""
+    missing: dict[int, dict[int, bool]] = field(default_factory=dict)
+    """By sender: lower numbers that were not seen, in order, and whether they may be lost."""
     latest: dict[tuple[int, str], int] = field(default_factory=dict)
     volatile: dict[int, _Volatile] = field(default_factory=dict)
     reset: bool = False
@@ -197,7 +197,7 @@ class SessionCheck:
         last = participant.commands.get(by, 0)
         if participant.reset and not last:
             return []
-        lost = [n for n in participant.missing.get(by, ()) if n <= acknowledged and not self._may_be_lost(by, n)]
+        lost = [n for n, excused in participant.missing.get(by, {}).items() if n <= acknowledged and not excused]
         if last < acknowledged and not all(self._may_be_lost(by, n) for n in range(last + 1, acknowledged + 1)):
             lost.append(last + 1)
         if not lost:
@@ -236,19 +236,19 @@ class SessionCheck:
         last = participant.commands.get(by)
         if last is None:
             last = number - 1 if participant.reset else 0
-        missing = participant.missing.setdefault(by, set())
+        missing = participant.missing.setdefault(by, {})
         if number in missing:
-            missing.discard(number)
+            del missing[number]
             self._break(Promise.COMMAND_ORDER, participant.seat, seq, f"{what} came after {last}")
         elif number <= last:
             self._break(Promise.ONCE, participant.seat, seq, f"{what} came again; the last was {last}")
         else:
-            skipped = range(last + 1, number)
-            if not all(self._may_be_lost(by, each) for each in skipped):
+            skipped = {n: self._may_be_lost(by, n) for n in range(max(last + 1, number - _MOST_MISSING), number)}
+            if not all(skipped.values()):
                 self._break(Promise.COMMAND_ORDER, participant.seat, seq, f"{what} came after {last}")
-            missing.update(skipped[-_MOST_MISSING:])
+            missing.update(skipped)
             while len(missing) > _MOST_MISSING:
-                missing.discard(min(missing))
+                del missing[next(iter(missing))]
             participant.commands[by] = number
 
     def _may_be_lost(self, by: int, number: int) -> bool:

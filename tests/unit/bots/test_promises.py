@@ -162,6 +162,16 @@ def test_abandoned_commands_may_come_in_their_turn_or_never() -> None:
     assert table.broken == [Promise.COMMAND_ORDER]
 
 
+def test_an_excuse_outlives_the_next_one() -> None:
+    table = Table(participants=1)
+    table.check.abandoned(1, 1, 1)
+    table.see(1, 1, 1, 2)
+    table.check.abandoned(1, 3, 3)
+    table.see(1, 2, 1, 4)
+    table.check.acknowledged(1, 4)
+    assert table.broken == table.missing() == []
+
+
 def test_an_abandoned_command_excuses_no_other() -> None:
     table = Table(participants=1)
     table.check.abandoned(1, 2, 2)

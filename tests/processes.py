@@ -22,7 +22,7 @@ from pkg.embedded import Options, Platform
 from pkg.embedded.binaries import ENVOY, find
 from tests.integration.conftest import free_address
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[1]
 READY_SECONDS = 60.0
 STOP_SECONDS = 30.0
 
