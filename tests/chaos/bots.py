@@ -74,6 +74,16 @@ class Bots:
         """The last of what they have said."""
         return "\n".join(self.lines)
 
+    @property
+    def ended(self) -> bool:
+        """Whether they have stopped."""
+        return self._reading.done()
+
+    @property
+    def progress(self) -> str:
+        """Their last line of progress."""
+        return next((line.strip() for line in reversed(self.lines) if _PROGRESS.match(line)), "")
+
     async def playing(self) -> None:
         """Waits until all of them play. Raises AssertionError when that does not happen."""
         waiting = asyncio.create_task(self._playing.wait())
