@@ -161,6 +161,7 @@ class Bot:
     def _see(self, event: oofgg.Event, now: float) -> None:
         if isinstance(event, oofgg.LogReset):
             self._figures.log_resets += 1
+            self._away.clear()  # nobody knows what of it was lost
             self._check.reset(self.seat, event.seq)
         elif isinstance(event, oofgg.Message) and event.kind == KIND:
             self._see_command(event, now)

@@ -222,7 +222,7 @@ class Platform:
         server = grpc.aio.server()
         for module, servicer in ((auth_pb2, self.auth), (game_pb2, self.games), (session_pb2, self.sessions)):
             for service in module.DESCRIPTOR.services_by_name.values():
-                server.add_generic_rpc_handlers((_handlers(service, servicer),))
+                server.add_generic_rpc_handlers((handlers_of(service, servicer),))
         self.target = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
         await server.start()
         try:
@@ -233,7 +233,7 @@ class Platform:
             pytest.fail(f"the scripted server saw something else: {self.sessions.errors!r}")
 
 
-def _handlers(service: ServiceDescriptor, servicer: object) -> grpc.GenericRpcHandler:
+def handlers_of(service: ServiceDescriptor, servicer: object) -> grpc.GenericRpcHandler:
     """The RPCs of a service that the script has."""
     handlers = {}
     for method in service.methods:
