@@ -27,10 +27,10 @@ FOUND = {
 
 
 async def play(lie: Lie, monkeypatch: pytest.MonkeyPatch, **more: Any) -> Report:
-    monkeypatch.setattr(Plan, "settle", 1.5)
+    monkeypatch.setattr(Plan, "settle", 0.8)
     monkeypatch.setattr(load, "_END_SECONDS", 2.0)
     async with Liar(lie).serve() as target:
-        plan = Plan(target, players=2, session_size=2, rate=40, seconds=0.8, seed=1, game="g", keys=1, **more)
+        plan = Plan(target, players=2, session_size=2, rate=60, seconds=0.5, seed=1, game="g", keys=1, **more)
         report = Report(plan.seed, plan.players, plan.sessions)
         await load.run(plan, report)
     return report
