@@ -114,7 +114,7 @@ class Caller:
     ) -> _Response:
         """The response. Raises OofggError.
 
-        Only UNAVAILABLE is repeated: every change that is not idempotent by nature carries a request id.
+        UNAVAILABLE is repeated, and WRONG_NODE: every change that is not idempotent by nature carries a request id.
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self.timeout
@@ -131,9 +131,14 @@ class Caller:
                 if was_cancelled():
                     raise
                 raise Cancelled("the platform ended the call") from None
-            if isinstance(error, FailedPrecondition) and error.reason is Reason.WRONG_NODE and nodes < _MOST_NODES:
-                node, nodes = error.metadata.get("node", ""), nodes + 1
-                continue
+            if isinstance(error, FailedPrecondition) and error.reason is Reason.WRONG_NODE:
+                named, nodes = error.metadata.get("node", ""), nodes + 1
+                # One that was asked for and did not answer is gone, until another owns what it ran.
+                delay = 0.0 if named != node and nodes <= _MOST_NODES else backoff.delay(error.retry_after)
+                if loop.time() + delay < deadline:
+                    node = named
+                    await asyncio.sleep(delay)
+                    continue
             if isinstance(error, Unauthenticated) and error.reason is Reason.TOKEN_EXPIRED and not renewed:
                 if authorized and self.renew is not None:
                     await self.renew(authorization)

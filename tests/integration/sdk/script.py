@@ -184,10 +184,15 @@ class Sessions:
         self.streams: list[StreamScript] = []
         self.errors: list[BaseException] = []
         self.join_nodes: list[str] = []
+        self.owner_is_dead = 0
+        """How many calls still hear of a node that nobody reaches any more."""
 
     async def Join(self, request: Any, context: Any) -> Any:  # noqa: N802
         node = headers(context).get("x-oofgg-node", "")
         self.join_nodes.append(node)
+        if self.owner_is_dead:
+            self.owner_is_dead -= 1
+            await refuse(context, grpc.StatusCode.FAILED_PRECONDITION, "WRONG_NODE", node="dead")
         session = session_pb2.Session(session_id=request.session_id)
         placement = session_pb2.Placement(node=node or "n1")
         return session_pb2.JoinResponse(session=session, seat=session_pb2.Seat(seat=1), placement=placement)

@@ -134,6 +134,23 @@ class TestCalls:
     async def test_another_node_is_followed(self, client: oofgg.Client) -> None:
         await client.sessions.leave(SESSION)
 
+    async def test_a_node_that_is_dead_is_waited_for_until_another_takes_over(
+        self, platform: Platform, client: oofgg.Client
+    ) -> None:
+        platform.sessions.owner_is_dead = 6
+        began = time.monotonic()
+        await client.sessions.join(SESSION)
+        assert platform.sessions.join_nodes == ["", *["dead"] * 6]
+        assert time.monotonic() - began > 0.5, "not all of them at once"
+
+    async def test_a_node_that_stays_dead_is_told_in_the_end(self, platform: Platform) -> None:
+        platform.sessions.owner_is_dead = 1_000
+        async with oofgg.Client(platform.target, timeout=0.5) as client:
+            with pytest.raises(errors.FailedPrecondition) as failed:
+                await client.sessions.join(SESSION)
+        assert failed.value.reason is oofgg.Reason.WRONG_NODE
+        assert 2 < len(platform.sessions.join_nodes) < 20
+
     async def test_a_closed_client_can_be_opened_again(self, platform: Platform) -> None:
         client = oofgg.Client(platform.target)
         for _ in range(2):
