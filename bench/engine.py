@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from oofgg.v1 import session_pb2
 from services.game.codec import PieceEncoder, trailer
 from services.game.room import Room
-from services.game.sessions import Session, SessionFacts
+from services.game.sessions import Profile, Session, SessionFacts
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +46,8 @@ class Cost:
 def saturate(load: Load, players: int, commands: int) -> Cost:
     """`commands` per player; every receiver takes and acknowledges after each round."""
     batch, delivery = load.batch, load.delivery
-    facts = SessionFacts("bench", "bench", "bench", "", {}, players, players, 0, 0.0, "")
-    session = Session(facts)
+    facts = SessionFacts("bench", "bench", players, players, 0, 0.0, "")
+    session = Session(facts, Profile("bench"))
     room = Room(session, PieceEncoder())
     for number in range(1, players + 1):
         room.apply(session.join(f"user-{number}", f"player {number}", 0, 0.0), 0.0)

@@ -7,8 +7,7 @@ falls silent, and whoever reads decides what silence means. Entries silent for a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, cast
 
@@ -16,7 +15,7 @@ import redis.asyncio as redis
 from redis.asyncio.client import PubSub
 from redis.exceptions import RedisError
 
-from pkg.errors import backend_unavailable
+from pkg.cache.answers import answers
 from pkg.registry.process import Process, Unreadable, decode, encode
 from pkg.telemetry.logs import get_logger
 
@@ -71,7 +70,7 @@ class Registry:
 
     async def put(self, process: Process, *, announce: bool) -> None:
         """Writes or renews an entry, in one round trip. `announce` tells readers; a new entry always does."""
-        async with _answers():
+        async with answers(_DEADLINE_SECONDS):
             await self._redis.eval(
                 _PUT, 2, _PROCESSES, _SEEN,
                 process.incarnation, encode(process), _SWEEP_MILLISECONDS, _MOST_PROCESSES, _CHANGED, int(announce),
@@ -79,13 +78,12 @@ class Registry:
 
     async def read(self) -> list[Sighting]:
         """All entries, as they were at one moment."""
-        async with _answers():
+        async with answers(_DEADLINE_SECONDS):
             pipeline = self._redis.pipeline(transaction=True)
             pipeline.time()
             pipeline.hgetall(_PROCESSES)
             pipeline.zrange(_SEEN, 0, -1, withscores=True)
-            answers = await pipeline.execute()
-        (seconds, microseconds), entries, seen = answers
+            (seconds, microseconds), entries, seen = await pipeline.execute()
         now = seconds * 1000 + microseconds // 1000
         found: list[Sighting] = []
         unreadable: set[str] = set()
@@ -114,7 +112,7 @@ class Changes:
 
     async def wait(self, within: float) -> None:
         """Returns at an announcement, or after so many seconds. Raises Unavailable when Redis is away."""
-        async with _answers(within + _DEADLINE_SECONDS):
+        async with answers(within + _DEADLINE_SECONDS):
             if not self._pubsub.subscribed:
                 await self._pubsub.subscribe(_CHANGED)
                 return  # what was announced before is only seen by looking
@@ -129,12 +127,3 @@ class Changes:
         with suppress(RedisError, OSError, TimeoutError):
             async with asyncio.timeout(_DEADLINE_SECONDS):
                 await self._pubsub.aclose()  # type: ignore[no-untyped-call]
-
-
-@asynccontextmanager
-async def _answers(within: float = _DEADLINE_SECONDS) -> AsyncIterator[None]:
-    try:
-        async with asyncio.timeout(within):
-            yield
-    except (RedisError, OSError, TimeoutError) as error:
-        raise backend_unavailable("Redis") from error

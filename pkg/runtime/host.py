@@ -18,6 +18,7 @@ from pkg.clock import Clock
 from pkg.config import Settings
 from pkg.db.database import Database, open_database
 from pkg.ids import NewId
+from pkg.registry.store import Registry
 from pkg.rpc.binder import Binding
 from pkg.rpc.channel import ServiceChannel
 from pkg.runtime.user_data import ExportUser
@@ -85,6 +86,9 @@ class Host:
         self.metrics = metrics
         self.verifier = verifier
         self.revocations = revocations
+        # Its id between its start and its end, under which the registry has it.
+        self.incarnation = new_id()
+        self.registry = Registry(redis_client)
         self.sealer = Sealer(settings.master_key_text())
         # Set when the process begins to drain: streams should end and tell their clients to come back elsewhere.
         self.draining = asyncio.Event()

@@ -33,7 +33,6 @@ from pkg.ids import new_id
 from pkg.registry.address import advertised_address
 from pkg.registry.process import Load, Served
 from pkg.registry.registration import Registration
-from pkg.registry.store import Registry
 from pkg.rpc.pipeline import Pipeline
 from pkg.rpc.quotas import GameQuotas
 from pkg.rpc.reflection import Reflection
@@ -134,8 +133,8 @@ async def _registration(host: Host, apps: Sequence[App], monitor: HealthMonitor,
         return {app.name: Served(monitor.state_of(app.name), Load(calls[app.name], app.sessions())) for app in apps}
 
     return Registration(
-        Registry(host.redis),
-        incarnation=host.new_id(),
+        host.registry,
+        incarnation=host.incarnation,
         node=host.node,
         address=address,
         lease_seconds=settings.registry_lease_seconds,

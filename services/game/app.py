@@ -10,15 +10,20 @@ from pkg.events.relay import Relay
 from pkg.games import GameDirectory
 from pkg.rpc.binder import Binding
 from pkg.runtime.host import App, Host
+from services.game.claims import Claims
 from services.game.codec import PieceEncoder
 from services.game.finish import Finisher, ResultStore
+from services.game.handover import Handover
 from services.game.journal import Journal
 from services.game.listing import Listing
+from services.game.memberships import Memberships
 from services.game.owner import Owner
+from services.game.peers import Peer, Peers
 from services.game.servicer import SessionServicer
 from services.game.settings import GameSettings
 from services.game.store import SessionStore
 from services.game.streams import Streams
+from services.game.takeover import Takeover
 
 
 @asynccontextmanager
@@ -27,18 +32,21 @@ async def app(host: Host) -> AsyncIterator[App]:
     settings = GameSettings()
     database = await host.postgres("game")
     times = settings.times()
-    store = SessionStore(host.redis, host.node, times, ended_seconds=settings.ended_seconds)
-    listing = Listing(host.redis, store, host.clock)
+    me = Peer(host.incarnation, host.node)
+    peers = Peers(host.registry, me, host.clock)
+    claims = Claims(host.redis, me)
+    store = SessionStore(host.redis, me, times, ended_seconds=settings.ended_seconds)
+    listing = Listing(host.redis, store, me, host.clock)
     journal = Journal(store, listing, host.clock)
     finisher = Finisher(ResultStore(database, host.new_id), host.clock)
     owner = Owner(
         store,
         listing,
         journal,
+        peers,
         PieceEncoder(),
         host.clock,
         limits=settings.delivery(),
-        lease_seconds=settings.lease_seconds,
         decided=finisher.decided,
     )
     streams = Streams(
@@ -48,10 +56,14 @@ async def app(host: Host) -> AsyncIterator[App]:
         budget=settings.budget(),
         heartbeat_seconds=settings.heartbeat_seconds,
         unconfirmed_bytes=settings.unconfirmed_bytes,
+        limits=settings.streams(),
     )
+    takeover = Takeover(owner, claims, peers, host.clock, lease_seconds=host.settings.registry_lease_seconds)
     servicer = SessionServicer(
-        node=host.node,
         owner=owner,
+        peers=peers,
+        claims=claims,
+        memberships=Memberships(host.redis, store, most=settings.player_sessions),
         store=store,
         listing=listing,
         journal=journal,
@@ -62,14 +74,12 @@ async def app(host: Host) -> AsyncIterator[App]:
         clock=host.clock,
         new_id=host.new_id,
     )
-    await owner.renew_lease()
     host.spawn(journal.run(), name="journal")
-    host.spawn(owner.run_lease(), name="lease")
-    host.spawn(owner.recover(), name="recover")
+    host.spawn(takeover.run(host.draining), name="takeover")
     host.spawn(owner.run_timers(), name="timers")
     host.spawn(finisher.run(), name="finisher")
     host.spawn(streams.run(), name="streams")
-    host.spawn(streams.drain(host.draining), name="drain")
+    host.spawn(Handover(owner, store, claims, peers, streams).run(host.draining), name="handover")
     relay = Relay(database, host.settings.kafka_bootstrap, host.clock, tracing=host.tracing)
     host.spawn(relay.run(), name="results relay")
     yield App(

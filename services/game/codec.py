@@ -13,9 +13,20 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from oofgg.events.v1 import match_pb2
 from oofgg.v1 import session_pb2 as pb
+from services.game.order import Audience, Private
 from services.game.results import Result, ResultState, SeatResult
 from services.game.room import Command
-from services.game.sessions import Change, PresenceChanged, PresenceKind, ResultChanged, Seat, Session, State
+from services.game.sessions import (
+    Change,
+    EndReason,
+    PresenceChanged,
+    PresenceKind,
+    ProfileChanged,
+    ResultChanged,
+    Seat,
+    Session,
+    State,
+)
 
 _EVENTS_TAG: Final = bytes([pb.PlayResponse.EVENTS_FIELD_NUMBER << 3 | 2])
 _FLUSH_TAG: Final = bytes([pb.PlayResponse.FLUSH_FIELD_NUMBER << 3])
@@ -34,8 +45,17 @@ _PRESENCE: Final[Mapping[PresenceKind, pb.PresenceChange.ValueType]] = {
     PresenceKind.JOINED: pb.PRESENCE_CHANGE_JOINED,
     PresenceKind.DISCONNECTED: pb.PRESENCE_CHANGE_DISCONNECTED,
     PresenceKind.CONNECTED: pb.PRESENCE_CHANGE_CONNECTED,
+    PresenceKind.RECONNECTED: pb.PRESENCE_CHANGE_RECONNECTED,
     PresenceKind.REPLACED: pb.PRESENCE_CHANGE_REPLACED,
     PresenceKind.LEFT: pb.PRESENCE_CHANGE_LEFT,
+    PresenceKind.KICKED: pb.PRESENCE_CHANGE_KICKED,
+}
+_END_REASONS: Final[Mapping[EndReason, pb.EndReason.ValueType]] = {
+    EndReason.NONE: pb.END_REASON_UNSPECIFIED,
+    EndReason.CLOSED: pb.END_REASON_CLOSED,
+    EndReason.ABANDONED: pb.END_REASON_ABANDONED,
+    EndReason.IDLE: pb.END_REASON_IDLE,
+    EndReason.LIFETIME: pb.END_REASON_LIFETIME,
 }
 RESULT_STATES: Final[Mapping[ResultState, pb.ResultState.ValueType]] = {
     ResultState.PENDING: pb.RESULT_STATE_PENDING,
@@ -53,16 +73,16 @@ _PUBLISHED_STATES: Final[Mapping[ResultState, match_pb2.ResultState.ValueType]] 
 class PieceEncoder:
     """Encodes events as pieces (`room.Encoder`)."""
 
-    def message(self, seq: int, after_seq: int, seat: int, now: float, command: Command) -> bytes:
-        return _piece(
-            pb.Event(
-                seq=seq,
-                after_seq=after_seq,
-                seat=seat,
-                event_time=timestamp(now),
-                message=pb.Message(key=command.key, payload=command.payload, kind=command.kind, command=command.number),
-            )
-        )
+    def message(
+        self, seq: int, after_seq: int, seat: int, now: float, command: Command, audience: Audience | None
+    ) -> bytes:
+        message = pb.Message(key=command.key, payload=command.payload, kind=command.kind, command=command.number)
+        if audience is not None:
+            message.to_seats.extend(sorted(audience - {seat}) or [seat])
+        return _piece(pb.Event(seq=seq, after_seq=after_seq, seat=seat, event_time=timestamp(now), message=message))
+
+    def hidden(self, seq: int) -> bytes:
+        return _piece(pb.Event(seq=seq, hidden=True))
 
     def change(self, seq: int, now: float, change: Change) -> bytes:
         event = pb.Event(seq=seq, event_time=timestamp(now))
@@ -70,6 +90,13 @@ class PieceEncoder:
             event.seat = change.seat.number
             event.presence.change = _PRESENCE[change.kind]
             event.presence.seat.CopyFrom(seat_message(change.seat))
+            event.presence.reason = change.reason
+        elif isinstance(change, ProfileChanged):
+            profile = change.profile
+            event.change.label = profile.label
+            event.change.attributes.update(profile.attributes)
+            event.change.creator_user_id = profile.creator_user_id
+            event.change.version = profile.version
         elif isinstance(change, ResultChanged):
             event.seat = change.seat
             event.result.state = RESULT_STATES[change.state]
@@ -79,6 +106,7 @@ class PieceEncoder:
                 event.result.deadline_time.CopyFrom(timestamp(change.deadline))
         else:
             event.state.state = STATES[change.state]
+            event.state.end_reason = _END_REASONS[change.reason]
         return _piece(event)
 
     def reset(self, seq: int, now: float, session: Session) -> bytes:
@@ -112,6 +140,17 @@ def split_pieces(joined: bytes) -> list[bytes]:
     return pieces
 
 
+def read_private(pieces: Iterable[bytes]) -> dict[int, Private]:
+    """Which of these pieces are not for everybody, by their numbers."""
+    encoder = PieceEncoder()
+    private: dict[int, Private] = {}
+    for piece in pieces:
+        (event,) = pb.PlayResponse.FromString(piece).events
+        if event.message.to_seats:
+            private[event.seq] = Private(frozenset((event.seat, *event.message.to_seats)), encoder.hidden(event.seq))
+    return private
+
+
 def timestamp(seconds: float) -> Timestamp:
     """Seconds since the epoch as a Timestamp, exact to the microsecond."""
     whole, micros = divmod(round(seconds * 1_000_000), 1_000_000)
@@ -125,12 +164,15 @@ def session_message(session: Session) -> pb.Session:
         session_id=facts.session_id,
         game_id=facts.game_id,
         state=STATES[session.state],
-        label=facts.label,
-        attributes=facts.attributes,
+        label=session.profile.label,
+        attributes=session.profile.attributes,
         min_seats=facts.min_seats,
         max_seats=facts.max_seats,
         seats=[seat_message(session.seats[number]) for number in sorted(session.seats)],
-        creator_user_id=facts.creator_user_id,
+        creator_user_id=session.profile.creator_user_id,
+        version=session.profile.version,
+        max_spectators=facts.max_spectators,
+        end_reason=_END_REASONS[session.end_reason],
         flush_window_ms=facts.flush_window_ms,
         create_time=timestamp(facts.create_time),
     )
@@ -181,8 +223,8 @@ def match_finished(session: Session) -> match_pb2.MatchFinished:
         match_id=session.facts.session_id,
         game_id=session.facts.game_id,
         result_state=_PUBLISHED_STATES[decision.state],
-        label=session.facts.label,
-        attributes=session.facts.attributes,
+        label=session.profile.label,
+        attributes=session.profile.attributes,
     )
     for seat in session.roster:
         entry = by_seat.get(seat.number)

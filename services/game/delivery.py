@@ -91,6 +91,7 @@ class Receiver:
         "_preface",
         "_ring_at",
         "_signalled",
+        "_since",
         "_unacknowledged",
         "_version",
         "_wake",
@@ -98,12 +99,12 @@ class Receiver:
         "dropped",
         "end_after",
         "flushes",
-        "seat",
+        "place",
     )
 
     def __init__(
         self,
-        seat: int,
+        place: int,
         channels: Channels,
         *,
         wake: Callable[[], None],
@@ -113,12 +114,15 @@ class Receiver:
         resumed: bool,
         limits: DeliveryLimits | None = None,
         preface: bytes = b"",
+        since: int = 0,
     ) -> None:
         """`after`: the reliable event before the first to deliver. `resumed`: begin with all latest values.
 
-        `window` and `phase` are in seconds (`Pacer`); `preface` is a piece that comes before all others.
+        `place` is a seat, or a spectator's number; what is for some places only and was said up to the event `since`
+        was for who had the place before. `window` and `phase` are in seconds (`Pacer`); `preface` is a piece that comes
+        before all others.
         """
-        self.seat = seat
+        self.place = place
         self.cursor = after
         self.flushes = 0  # number of the last flush
         self.dropped = 0  # volatile events this receiver did not get
@@ -128,6 +132,7 @@ class Receiver:
         self._wake = wake
         self._pacer = Pacer(window, phase)
         self._preface = preface
+        self._since = since
         self._version = 0 if resumed else channels.board.version
         self._ring_at = channels.ring.end
         self._catching_up = resumed
@@ -147,6 +152,12 @@ class Receiver:
     def done(self) -> bool:
         """Whether everything up to `end_after` was delivered, so that the stream can end."""
         return self.end_after is not None and self.cursor >= self.end_after and not self._preface
+
+    @property
+    def _last(self) -> int:
+        """Number of the last reliable event there is for it."""
+        head, end = self._channels.tail.head, self.end_after
+        return head if end is None or end > head else end
 
     @property
     def all_acknowledged(self) -> bool:
@@ -195,11 +206,11 @@ class Receiver:
 
     def due(self, now: float) -> float | None:
         """When to take the next flush (not before `now`); None while there is nothing to send or no room for it."""
-        tail, board, ring = self._channels
+        _, board, ring = self._channels
         if self._command > self._acked_command or (
             not self._blocked
             and (
-                self.cursor < tail.head
+                self.cursor < self._last
                 or self._version < board.version
                 or self._ring_at < ring.end
                 or bool(self._preface)
@@ -248,19 +259,26 @@ class Receiver:
             self._preface = b""
             alone = False
         changed = self._version < board.version
-        if self.cursor < tail.head and room > 0:
+        if self.cursor < self._last and room > 0:
             # While latest values wait too, a backlog of reliable events leaves them a quarter of the room.
             share = room - room // 4 if changed else room
-            body, self.cursor = tail.page(self.cursor, share, at_least_one=alone)
+            body, self.cursor = tail.page(
+                self.cursor,
+                share,
+                at_least_one=alone,
+                place=self.place,
+                since=self._since,
+                until=self.end_after,
+            )
             if body:
                 pieces.append(body)
                 room -= len(body)
                 alone = False
-            short = self.cursor < tail.head
+            short = self.cursor < self._last
             if self._catching_up and not short:
                 self._catching_up = False
         if changed:
-            for version, _, piece in board.newer(self._version, than_of=self.seat):
+            for version, piece in board.newer(self._version, place=self.place):
                 if len(piece) > room and not alone:
                     short = True
                     break
@@ -271,12 +289,10 @@ class Receiver:
             else:
                 self._version = board.version
         if self._ring_at < ring.end:
-            entries, lost = ring.since(self._ring_at)
+            entries, lost = ring.since(self._ring_at, place=self.place)
             self.dropped += lost
             self._ring_at = ring.end
-            for seat, piece in entries:
-                if seat == self.seat:
-                    continue
+            for piece in entries:
                 if len(piece) > room and not alone:
                     self.dropped += 1
                     continue
@@ -295,6 +311,6 @@ class Receiver:
         self._blocked = False
         ring = self._channels.ring
         if self._ring_at < ring.end:
-            entries, lost = ring.since(self._ring_at)
-            self.dropped += lost + sum(seat != self.seat for seat, _ in entries)
+            entries, lost = ring.since(self._ring_at, place=self.place)
+            self.dropped += lost + len(entries)
             self._ring_at = ring.end

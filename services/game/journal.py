@@ -119,7 +119,7 @@ class Journal:
 
     def _append_of(self, live: LiveSession, batch: Batch) -> Append:
         # The log keeps what the tail will keep; the events of this batch come on top until the next one.
-        return Append(live.session_id, live.epoch, batch, live.room.tail.first)
+        return Append(live.session_id, live.epoch, batch, live.room.tail.first, live.room.lineage)
 
     async def _settle(self, live: LiveSession, append: Append, outcome: Outcome) -> None:
         if outcome.status not in (KEPT, FENCED):
@@ -136,9 +136,9 @@ class Journal:
         room.confirm(append.batch)
         live.resolve()
         for receiver in room.slow_receivers():
-            if stream := live.streams.get(receiver.seat):
+            if stream := live.streams.get(receiver.place):
                 stream.close(_slow(room.tail.head - receiver.cursor))
-        if room.state is not live.listed:
+        if (room.state, room.label) != live.listed:
             self._unlisted[live] = None
         self.touch(live)
 
@@ -148,15 +148,15 @@ class Journal:
         batch, pieces, first, fields = live.room.everything()
         append = self._append_of(live, batch)
         outcome = await self._store.restore(append, pieces, first, fields)
-        await self._listing.update(live.room.session, batch.state)
+        await self._listing.update(live.room.session, batch.state, batch.label)
         return append, outcome
 
     async def _list_changed(self) -> None:
         for live in list(self._unlisted):
-            state = live.room.state
-            await self._listing.update(live.room.session, state)
-            live.listed = state
-            if live.room.state is state:
+            state, label = live.room.state, live.room.label
+            await self._listing.update(live.room.session, state, label, old_label=live.listed[1])
+            live.listed = state, label
+            if (live.room.state, live.room.label) == (state, label):
                 self._unlisted.pop(live, None)
 
 

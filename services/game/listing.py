@@ -6,58 +6,52 @@ and a pointer to a session that is over, gone or different is dropped when it is
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Final, cast
 
 import redis.asyncio as redis
-from redis.exceptions import RedisError
 
+from pkg.cache.answers import answers
 from pkg.clock import Clock
-from pkg.errors import backend_unavailable
+from services.game.claims import owned_key
+from services.game.peers import Peer
 from services.game.sessions import OVER, Session, State
 from services.game.store import SessionStore
 
-_DEADLINE_SECONDS: Final = 2.0
 # Most pointers one call follows, so that a filter few sessions pass does not read them all.
 _MOST_READ: Final = 500
 _BIRTH_SECONDS: Final = 60.0
 _LISTED: Final = (State.CREATED, State.WAITING, State.STARTED, State.PAUSED)
-_LIVE: Final = "game:live"
 
 
 class Listing:
     """The lists of sessions. Everything raises Unavailable when Redis is away."""
 
-    def __init__(self, client: redis.Redis, store: SessionStore, clock: Clock) -> None:
+    def __init__(self, client: redis.Redis, store: SessionStore, me: Peer, clock: Clock) -> None:
         self._redis = client
         self._store = store
+        self._me = me
         self._clock = clock
 
-    async def update(self, session: Session, state: State) -> None:
-        """Lists a session under its state, or nowhere when it is over."""
+    async def update(
+        self, session: Session, state: State, label: str, *, old_label: str = "", owner: Peer | None = None
+    ) -> None:
+        """Lists a session under its state and label, and with its owner (this node); nowhere when it is over."""
         facts = session.facts
         shown = shown_state(state)
         pipeline = self._redis.pipeline(transaction=False)
-        for other in _LISTED:
-            for label in ("", facts.label) if facts.label else ("",):
-                key = _key(facts.game_id, other, label)
-                if other is shown:
+        for one in dict.fromkeys(("", label, old_label)):
+            for other in (*_LISTED, None):
+                key = _key(facts.game_id, other, one)
+                if one in ("", label) and state not in OVER and other in (shown, None):
                     pipeline.zadd(key, {facts.session_id: 0})
                 else:
                     pipeline.zrem(key, facts.session_id)
-        for label in ("", facts.label) if facts.label else ("",):
-            key = _key(facts.game_id, None, label)
-            if state in OVER:
-                pipeline.zrem(key, facts.session_id)
-            else:
-                pipeline.zadd(key, {facts.session_id: 0})
+        key = owned_key((owner or self._me).incarnation)
         if state in OVER:
-            pipeline.zrem(_LIVE, facts.session_id)
+            pipeline.srem(key, facts.session_id)
         else:
-            pipeline.zadd(_LIVE, {facts.session_id: 0})
-        async with _answers():
+            pipeline.sadd(key, facts.session_id)
+        async with answers():
             await pipeline.execute()
 
     async def page(
@@ -69,7 +63,7 @@ class Listing:
         found: list[Session] = []
         read = 0
         while read < _MOST_READ:
-            async with _answers():
+            async with answers():
                 raw = cast(
                     "list[bytes]",
                     await self._redis.zrevrangebylex(key, f"({after}" if after else "+", "-", 0, size + 1),
@@ -82,7 +76,7 @@ class Listing:
                 if session is not None and _matches(session, state, label):
                     found.append(session)
                 elif session.over if session is not None else self._is_gone(session_id):
-                    async with _answers():
+                    async with answers():
                         await self._redis.zrem(key, session_id)
             read += len(ids)
             if len(ids) <= size:
@@ -91,23 +85,8 @@ class Listing:
 
     async def count(self, game_id: str) -> int:
         """How many sessions of a game are not over; pointers that lead nowhere count until they are come across."""
-        async with _answers():
+        async with answers():
             return int(await self._redis.zcard(_key(game_id, None, "")))
-
-    async def live(self, after: str, count: int) -> list[str]:
-        """Ids of sessions that are not over, oldest first, after an id."""
-        async with _answers():
-            raw = cast(
-                "list[bytes]", await self._redis.zrangebylex(_LIVE, f"({after}" if after else "-", "+", 0, count)
-            )
-        return [value.decode() for value in raw]
-
-    async def forget(self, session_id: str) -> None:
-        """Drops a session that is gone from the list of those that are not over."""
-        if not self._is_gone(session_id):
-            return
-        async with _answers():
-            await self._redis.zrem(_LIVE, session_id)
 
     def _is_gone(self, session_id: str) -> bool:
         """Whether a session that is not there is not just about to be: it is listed before it is made."""
@@ -124,17 +103,8 @@ def _matches(session: Session, state: State | None, label: str) -> bool:
     return (
         not session.over
         and (state is None or shown_state(session.state) is state)
-        and (not label or session.facts.label == label)
+        and (not label or session.profile.label == label)
     )
-
-
-@asynccontextmanager
-async def _answers() -> AsyncIterator[None]:
-    try:
-        async with asyncio.timeout(_DEADLINE_SECONDS):
-            yield
-    except (RedisError, OSError, TimeoutError) as error:
-        raise backend_unavailable("Redis") from error
 
 
 def _key(game_id: str, state: State | None, label: str) -> str:

@@ -8,19 +8,40 @@ that joined pieces are a valid message.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import accumulate
-from typing import Final
+from typing import Final, NamedTuple
 
 RELIABLE: Final = 1
 LATEST: Final = 2
 VOLATILE: Final = 3
 
 
+Audience = frozenset[int]
+
+
+class Private(NamedTuple):
+    """Who an event is for, by place; the others get `hidden` instead, which has its number and nothing else."""
+
+    audience: Audience
+    hidden: bytes
+
+
 class Tail:
     """The newest confirmed reliable events, numbered without gaps; the oldest go when a bound is passed."""
 
-    __slots__ = ("_base", "_cached", "_ends", "_max_bytes", "_max_events", "_pieces", "_start", "head")
+    __slots__ = (
+        "_base",
+        "_cached",
+        "_ends",
+        "_max_bytes",
+        "_max_events",
+        "_pieces",
+        "_private",
+        "_private_numbers",
+        "_start",
+        "head",
+    )
 
     def __init__(self, head: int = 0, *, max_events: int = 10_000, max_bytes: int = 4 * 1024 * 1024) -> None:
         self.head = head  # number of the newest event
@@ -29,6 +50,8 @@ class Tail:
         self._base = head  # number of the event before the oldest kept
         self._start = 0  # bytes ever appended before the oldest kept
         self._pieces: list[bytes] = []
+        self._private: dict[int, Private] = {}  # by number
+        self._private_numbers: list[int] = []  # in order
         self._ends: list[int] = []  # bytes ever appended up to and with each piece
         self._cached: tuple[int, int, bytes] = (-1, -1, b"")  # (after, last, joined)
 
@@ -42,10 +65,13 @@ class Tail:
         """Bytes kept."""
         return self._ends[-1] - self._start if self._ends else 0
 
-    def extend(self, pieces: Sequence[bytes]) -> None:
-        """Appends the next events."""
+    def extend(self, pieces: Sequence[bytes], private: Mapping[int, Private] | None = None) -> None:
+        """Appends the next events, and by their numbers those that are not for everybody."""
         if not pieces:
             return
+        if private:
+            self._private.update(private)
+            self._private_numbers.extend(private)
         ends = self._ends
         total = ends[-1] if ends else self._start
         ends.extend(accumulate(map(len, pieces), initial=total))
@@ -61,6 +87,10 @@ class Tail:
             self._base += surplus
             del self._pieces[:surplus]
             del ends[:surplus]
+            gone = bisect_right(self._private_numbers, self._base)
+            for number in self._private_numbers[:gone]:
+                del self._private[number]
+            del self._private_numbers[:gone]
 
     def holds(self, after: int) -> bool:
         """Whether everything after this number is still here, so that a receiver can go on from it."""
@@ -77,24 +107,39 @@ class Tail:
         """The events after this number; `after` must be held."""
         return self._pieces[after - self._base :]
 
-    def page(self, after: int, room: int, *, at_least_one: bool) -> tuple[bytes, int]:
+    def page(
+        self, after: int, room: int, *, at_least_one: bool, place: int = 0, since: int = 0, until: int | None = None
+    ) -> tuple[bytes, int]:
         """Joined events after a number, at most `room` bytes of them, and the number of the last.
 
         With `at_least_one` an event larger than `room` comes alone. Receivers in step share the joined bytes.
+        `place` is the receiver's, who has had it since the event `since`: what is for others, it gets hidden. `until`
+        is the last event it may get.
         """
+        head = self.head if until is None else min(until, self.head)
         cached_after, cached_last, joined = self._cached
-        if cached_after == after and cached_last == self.head and len(joined) <= room:
+        if cached_after == after and cached_last == head and len(joined) <= room:
             return joined, cached_last
         ends = self._ends
         index = after - self._base
         start = ends[index - 1] if index else self._start
         stop = len(ends) if ends[-1] - start <= room else bisect_right(ends, start + room, index)
+        stop = min(stop, head - self._base)
         if stop == index:
             if not at_least_one:
                 return b"", after
             stop = index + 1
-        joined = b"".join(self._pieces[index:stop])
         last = self._base + stop
+        pieces = self._pieces[index:stop]
+        numbers = self._private_numbers
+        first = bisect_right(numbers, after)
+        if first < len(numbers) and numbers[first] <= last:
+            for number in numbers[first : bisect_right(numbers, last)]:
+                audience, hidden = self._private[number]
+                if place not in audience or number <= since:
+                    pieces[number - after - 1] = hidden
+            return b"".join(pieces), last
+        joined = b"".join(pieces)
         self._cached = (after, last, joined)
         return joined, last
 
@@ -112,14 +157,14 @@ class LatestBoard:
         self._max_keys = max_keys
         self._max_bytes = max_bytes
         # Ordered by version, because a change removes a key and adds it again at the end.
-        self._values: dict[tuple[int, str], tuple[int, int, bytes]] = {}
+        self._values: dict[tuple[int, str], tuple[int, int, bytes, Audience | None]] = {}
         self._by_seat: dict[int, _Share] = {}
 
     def __len__(self) -> int:
         return len(self._values)
 
-    def put(self, seat: int, key: str, piece: bytes) -> None:
-        """Replaces the value of a sender's key."""
+    def put(self, seat: int, key: str, piece: bytes, audience: Audience | None = None) -> None:
+        """Replaces the value of a sender's key, for some places or for everybody."""
         self.version += 1
         name = (seat, key)
         share = self._by_seat.get(seat)
@@ -131,24 +176,27 @@ class LatestBoard:
             share.size += len(piece)
         else:
             share.size += len(piece) - len(old[2])
-        self._values[name] = (self.version, seat, piece)
+        self._values[name] = (self.version, seat, piece, audience)
         if share.keys > self._max_keys or (share.size > self._max_bytes and share.keys > 1):
             self._shrink(seat, share)
 
     def drop(self, seat: int) -> None:
-        """Forgets all values of a sender."""
+        """Forgets all values of a sender, and that any was for it: its place may become someone else's."""
         if self._by_seat.pop(seat, None):
             for name in [name for name in self._values if name[0] == seat]:
                 del self._values[name]
+        for name, (version, sender, piece, audience) in self._values.items():
+            if audience is not None and seat in audience:
+                self._values[name] = (version, sender, piece, audience - {seat})
 
-    def newer(self, version: int, *, than_of: int) -> list[tuple[int, int, bytes]]:
-        """(version, seat, piece) of what changed after `version`, oldest first, without the seat `than_of`."""
+    def newer(self, version: int, *, place: int) -> list[tuple[int, bytes]]:
+        """(version, piece) of what changed after `version` and is for this place, oldest first; its own is not."""
         found = []
-        for value in reversed(self._values.values()):
-            if value[0] <= version:
+        for changed, seat, piece, audience in reversed(self._values.values()):
+            if changed <= version:
                 break
-            if value[1] != than_of:
-                found.append(value)
+            if seat != place and (audience is None or place in audience):
+                found.append((changed, piece))
         found.reverse()
         return found
 
@@ -180,16 +228,16 @@ class VolatileRing:
         self._max_bytes = max_bytes
         self._base = 0
         self._size = 0
-        self._entries: list[tuple[int, bytes]] = []
+        self._entries: list[tuple[int, bytes, Audience | None]] = []
 
     @property
     def end(self) -> int:
         """Events ever put."""
         return self._base + len(self._entries)
 
-    def put(self, seat: int, piece: bytes) -> None:
-        """Adds an event; the oldest go when a bound is passed."""
-        self._entries.append((seat, piece))
+    def put(self, seat: int, piece: bytes, audience: Audience | None = None) -> None:
+        """Adds an event, for some places or for everybody; the oldest go when a bound is passed."""
+        self._entries.append((seat, piece, audience))
         self._size += len(piece)
         surplus = 0
         while len(self._entries) - surplus > self._max_events or self._size > self._max_bytes:
@@ -199,7 +247,12 @@ class VolatileRing:
             del self._entries[:surplus]
             self._base += surplus
 
-    def since(self, position: int) -> tuple[list[tuple[int, bytes]], int]:
-        """(seat, piece) put since a position and still here, and how many are not."""
+    def since(self, position: int, *, place: int) -> tuple[list[bytes], int]:
+        """What was put since a position, is for this place and still here (its own is not), and how many are gone."""
         index = position - self._base
-        return (self._entries[index:], 0) if index >= 0 else (self._entries[:], -index)
+        found = [
+            piece
+            for seat, piece, audience in self._entries[max(index, 0) :]
+            if seat != place and (audience is None or place in audience)
+        ]
+        return found, max(-index, 0)

@@ -1,7 +1,6 @@
 """The sessions this node runs: taken from Redis when they are asked for, dropped when they are over.
 
-A node that was killed takes its sessions back when it starts again; those of a node that is gone are taken by the node
-that is asked for them.
+Those of a node that is dead are taken by who is asked for one, or comes across it (`takeover`).
 """
 
 from __future__ import annotations
@@ -12,22 +11,20 @@ from collections.abc import Callable
 from typing import Final
 
 from pkg.clock import Clock
-from pkg.errors import FailedPrecondition, NotFound, Unavailable
-from pkg.telemetry.logs import get_logger
+from pkg.errors import Reason, Unavailable
 from services.game.delivery import DeliveryLimits
 from services.game.journal import Journal
+from services.game.lineage import Lineage
 from services.game.listing import Listing
 from services.game.live import LiveSession
 from services.game.order import Tail
+from services.game.peers import Peers
 from services.game.room import Encoder, Room
 from services.game.sessions import Session, State
-from services.game.store import SessionStore, Taken
-
-_log = get_logger(__name__)
+from services.game.store import SessionStore, Taken, wrong_node
 
 _TICK_SECONDS: Final = 0.2
-_RETRY_SECONDS: Final = 1.0
-_PAGE: Final = 500
+_PAGE: Final = 256
 # A session that is over leaves memory when nobody has a stream to it for this long; it can be read back.
 _LINGER_SECONDS: Final = 10.0
 
@@ -40,27 +37,28 @@ class Owner:
         store: SessionStore,
         listing: Listing,
         journal: Journal,
+        peers: Peers,
         encoder: Encoder,
         clock: Clock,
         *,
         limits: DeliveryLimits,
-        lease_seconds: float,
         decided: Callable[[LiveSession], None],
     ) -> None:
         """`decided` is told of a session whose result has to be written."""
         self._store = store
         self._listing = listing
         self._journal = journal
+        self._peers = peers
         self._encoder = encoder
         self._clock = clock
         self._limits = limits
-        self._lease_seconds = lease_seconds
         self._decided = decided
         self._sessions: dict[str, LiveSession] = {}
         self._taking: dict[str, asyncio.Task[LiveSession]] = {}
         self._deadlines: list[tuple[float, int, LiveSession]] = []
         self._pushed = 0
         self._was_available = True
+        self.leaving = False  # no sessions are taken any more
 
     @property
     def running(self) -> int:
@@ -74,7 +72,11 @@ class Owner:
     def add(self, session: Session, epoch: int) -> LiveSession:
         """A session that was just made here."""
         session.quiet_since = self.now()
-        return self._adopt(Taken(session, epoch, {}, Tail()))
+        return self._adopt(Taken(session, epoch, {}, Tail(), Lineage(((epoch, 0),))))
+
+    def sessions(self) -> list[LiveSession]:
+        """Those this node runs, without those that are over."""
+        return [live for live in self._sessions.values() if live.lost is None and not live.room.session.over]
 
     async def get(self, session_id: str) -> LiveSession:
         """The session, taken if this node does not run it yet.
@@ -91,20 +93,15 @@ class Owner:
         # Others may wait for the same: one who gives up must not take it from them.
         return await asyncio.shield(task)
 
-    async def recover(self) -> None:
-        """Takes back what this node ran before it was killed, so that its timers go on. Ends when done."""
-        after = ""
-        while True:
-            try:
-                ids = await self._listing.live(after, _PAGE)
-            except Unavailable:
-                await asyncio.sleep(_RETRY_SECONDS)
-                continue
-            for session_id in ids:
-                await self._recover(session_id)
-            if len(ids) < _PAGE:
-                return
-            after = ids[-1]
+    async def verify(self) -> None:
+        """Others had to think that this node is dead: lets go of what they took. Raises Unavailable."""
+        mine = self.sessions()
+        for start in range(0, len(mine), _PAGE):
+            page = mine[start : start + _PAGE]
+            owners = await self._store.owners([live.session_id for live in page])
+            for live, owner in zip(page, owners, strict=True):
+                if owner is not None and owner != self._peers.me and live.lost is None:
+                    live.lose(wrong_node(live.session_id, owner.node))
 
     async def run_timers(self) -> None:
         """Lets time have its effect on sessions, until cancelled."""
@@ -123,57 +120,36 @@ class Owner:
                     live.scheduled = None
                     self._tick(live, now)
 
-    async def run_lease(self) -> None:
-        """Says that this node is alive, until cancelled; then says that it is gone."""
-        try:
-            while True:
-                await self.renew_lease()
-                await asyncio.sleep(self._lease_seconds / 3)
-        finally:
-            try:
-                await self._store.end_lease()
-            except Unavailable as error:
-                _log.warning("the lease cannot be ended", cause=repr(error.__cause__))
-
-    async def renew_lease(self) -> None:
-        """Says that this node is alive; without Redis nobody can ask."""
-        try:
-            await self._store.renew_lease(self._lease_seconds)
-        except Unavailable as error:
-            _log.warning("the lease cannot be renewed", cause=repr(error.__cause__))
-
-    async def _recover(self, session_id: str) -> None:
-        while True:
-            try:
-                await self.get(session_id)
-            except FailedPrecondition:
-                return  # another node runs it
-            except NotFound:
-                await self._listing.forget(session_id)
-                return
-            except Unavailable:
-                await asyncio.sleep(_RETRY_SECONDS)
-                continue
-            return
-
     async def _take(self, session_id: str) -> LiveSession:
-        taken = await self._store.take(session_id)
+        owner = await self._store.owner(session_id)
+        if owner != self._peers.me and not await self._peers.has_died(owner):
+            raise wrong_node(session_id, owner.node)
+        if self.leaving:
+            raise shutting_down()
+        taken = await self._store.take(session_id, owner)
         session = taken.session
         now = self.now()
         live = self._adopt(taken)
         if session.over:
             return live
-        session.quiet_since = now
+        session.quiet_since = session.active_at = now
         for number in list(session.seats):
             # Whoever had a stream here has lost it.
             live.room.apply(session.disconnect(number, now), now)
         session.renew_grace(now)
         live.touch()
-        await self._listing.update(session, session.state)
+        await self._listing.update(session, session.state, session.profile.label)
         return live
 
     def _adopt(self, taken: Taken) -> LiveSession:
-        room = Room(taken.session, self._encoder, tail=taken.tail, commands=taken.commands, limits=self._limits)
+        room = Room(
+            taken.session,
+            self._encoder,
+            tail=taken.tail,
+            commands=taken.commands,
+            limits=self._limits,
+            lineage=taken.lineage,
+        )
         live = LiveSession(room, taken.epoch, touch=self._touched)
         self._sessions[live.session_id] = live
         self._touched(live)
@@ -218,3 +194,8 @@ class Owner:
     def _forget(self, live: LiveSession) -> None:
         if self._sessions.get(live.session_id) is live:
             del self._sessions[live.session_id]
+
+
+def shutting_down() -> Unavailable:
+    """The error for who asks a node that is about to end."""
+    return Unavailable(Reason.SHUTTING_DOWN, "This node is shutting down. Open the stream again.", retry_after=0.1)

@@ -1,8 +1,8 @@
 """A session as fields of a hash: what a restarted or another node reads it back from.
 
-Field names: `facts`, `life` (state, times, decision), `seat:<n>`, `vote:<n>` (a seat's statement), `command:<n>` (its
-last reliable command); `epoch`, `node` and `head` belong to the store. Values are JSON, so that an operator can read
-them.
+Field names: `facts`, `profile` (what can be changed), `life` (state, times, decision), `seat:<n>`, `vote:<n>` (a
+seat's statement), `command:<n>` (its last reliable command); `epoch`, `epochs`, `owner`, `node` and `head` belong
+to the store. Values are JSON, so that an operator can read them.
 """
 
 from __future__ import annotations
@@ -13,12 +13,17 @@ from dataclasses import asdict
 from typing import Any
 
 from services.game.results import Ballot, Decision, Result, ResultState, SeatResult
-from services.game.sessions import Seat, Session, SessionFacts, SessionTimes, State
+from services.game.sessions import EndReason, Profile, Seat, Session, SessionFacts, SessionTimes, State
 
 
 def facts_field(facts: SessionFacts) -> bytes:
     """The value of `facts`."""
     return _dump(asdict(facts))
+
+
+def profile_field(profile: Profile) -> bytes:
+    """The value of `profile`."""
+    return _dump(asdict(profile))
 
 
 def life_field(session: Session) -> bytes:
@@ -32,6 +37,9 @@ def life_field(session: Session) -> bytes:
             "ballot": ballot and {"roster": sorted(ballot.roster), "deadline": ballot.deadline},
             "decision": decision and {"state": decision.state, "result": _result(decision.result)},
             "roster": [asdict(seat) for seat in session.roster],
+            "end_reason": session.end_reason,
+            "creator_left": session.creator_left,
+            "banned": sorted(session.banned),
         }
     )
 
@@ -48,7 +56,11 @@ def vote_field(result: Result) -> bytes:
 
 def all_fields(session: Session, commands: Mapping[int, int]) -> dict[str, bytes]:
     """Everything, for a session that is new or has to be written again."""
-    fields = {"facts": facts_field(session.facts), "life": life_field(session)}
+    fields = {
+        "facts": facts_field(session.facts),
+        "profile": profile_field(session.profile),
+        "life": life_field(session),
+    }
     for number, seat in session.seats.items():
         fields[f"seat:{number}"] = seat_field(seat)
     if session.ballot is not None:
@@ -64,11 +76,15 @@ def read_session(fields: Mapping[bytes, bytes], times: SessionTimes) -> tuple[Se
     life = json.loads(fields[b"life"])
     session = Session(
         SessionFacts(**json.loads(fields[b"facts"])),
+        Profile(**json.loads(fields[b"profile"])),
         times,
         state=State(life["state"]),
         start_time=life["start_time"],
         finish_time=life["finish_time"],
         roster=tuple(Seat(**seat) for seat in life["roster"]),
+        end_reason=EndReason(life["end_reason"]),
+        creator_left=life["creator_left"],
+        banned=frozenset(life["banned"]),
     )
     votes: dict[int, Result] = {}
     commands: dict[int, int] = {}

@@ -7,22 +7,37 @@ its way at a time, and it is offered again as it is until it is confirmed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 from zlib import crc32
 
 from services.game import records
 from services.game.delivery import Channels, DeliveryLimits, Pacer, Receiver
-from services.game.order import LATEST, VOLATILE, LatestBoard, Tail, VolatileRing
+from services.game.lineage import Lineage
+from services.game.order import LATEST, VOLATILE, Audience, LatestBoard, Private, Tail, VolatileRing
 from services.game.results import SeatResult
-from services.game.sessions import Change, PresenceChanged, PresenceKind, ResultChanged, Session, State, StateChanged
+from services.game.sessions import (
+    GONE,
+    OVER,
+    Change,
+    PresenceChanged,
+    PresenceKind,
+    ProfileChanged,
+    ResultChanged,
+    Session,
+    State,
+    StateChanged,
+)
 
 _LIFE: Final = "life"
+_PROFILE: Final = "profile"
+# Seats are numbered from 1; places of spectators come after all of them.
+FIRST_SPECTATOR: Final = 1 << 16
 
 
 class Command(Protocol):
-    """A participant's command. The engine reads the first three; the rest is for the encoder."""
+    """A participant's command. The engine reads the first five; the rest is for the encoder."""
 
     @property
     def number(self) -> int: ...
@@ -30,6 +45,10 @@ class Command(Protocol):
     def delivery(self) -> int: ...
     @property
     def key(self) -> str: ...
+    @property
+    def to_seats(self) -> Sequence[int]: ...
+    @property
+    def to_team(self) -> int: ...
     @property
     def payload(self) -> bytes: ...
     @property
@@ -39,8 +58,14 @@ class Command(Protocol):
 class Encoder(Protocol):
     """Encodes an event, once, as a piece that every receiver gets. `now` is in seconds since the epoch."""
 
-    def message(self, seq: int, after_seq: int, seat: int, now: float, command: Command) -> bytes:
-        """A participant's command; `seq` is 0 when it is not reliable."""
+    def message(
+        self, seq: int, after_seq: int, seat: int, now: float, command: Command, audience: Audience | None
+    ) -> bytes:
+        """A participant's command; `seq` is 0 when it is not reliable, `audience` None when it is for everybody."""
+        ...
+
+    def hidden(self, seq: int) -> bytes:
+        """A reliable event that is for others."""
         ...
 
     def change(self, seq: int, now: float, change: Change) -> bytes:
@@ -63,6 +88,7 @@ class Batch:
     before: int
     last: int
     pieces: list[bytes] = field(default_factory=list)
+    private: dict[int, Private] = field(default_factory=dict)
     size: int = 0
     commands: dict[int, int] = field(default_factory=dict)
     dirty: set[str] = field(default_factory=set)
@@ -70,11 +96,13 @@ class Batch:
     removed: list[str] = field(default_factory=list)
     replies: dict[str, bytes] = field(default_factory=dict)
     state: State = State.CREATED
+    label: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A stream's place, to be used once `ticket` is confirmed. `session` and `head` belong together."""
+    """A stream's place, to be used once `ticket` is confirmed. `session` and `head` belong together. Seat 0 is a
+    spectator's."""
 
     receiver: Receiver
     replaced: Receiver | None
@@ -95,13 +123,15 @@ class Room:
         tail: Tail | None = None,
         commands: dict[int, int] | None = None,
         limits: DeliveryLimits | None = None,
+        lineage: Lineage | None = None,
     ) -> None:
         self.session = session
-        self.receivers: dict[int, Receiver] = {}
+        self.receivers: dict[int, Receiver] = {}  # by place
         self.tail = tail or Tail()
         self.ticket = 1  # of the batch being collected
         self.confirmed = 0  # ticket of the last confirmed batch
         self.state = session.state  # as of the last confirmed batch
+        self.label = session.profile.label  # the same
         self._window = session.facts.flush_window_ms / 1000
         # Sessions do not flush at the same moments, only the receivers of one do.
         self._phase = self._window * crc32(session.facts.session_id.encode()) / 2**32
@@ -112,6 +142,7 @@ class Room:
         self._channels = Channels(self.tail, self._board, self._ring)
         self._encoder = encoder
         self._limits = limits
+        self.lineage = lineage or Lineage(())
         self._commands = commands or {}
         self._head = self.tail.head  # number of the last event, confirmed or not
         self._pending = Batch(self.ticket, self._head, self._head)
@@ -148,10 +179,15 @@ class Room:
             if isinstance(change, PresenceChanged):
                 number = change.seat.number
                 pending.dirty.add(f"seat:{number}")
-                if change.kind is PresenceKind.LEFT:
+                if change.kind in GONE:
                     self._forget(number)
+                    pending.dirty.add(_LIFE)
                 elif change.kind is PresenceKind.JOINED:
                     self._commands.pop(number, None)
+                    seat = self.session.seats[number] = replace(change.seat, join_seq=self._head + 1)
+                    change = replace(change, seat=seat)
+            elif isinstance(change, ProfileChanged):
+                pending.dirty.add(_PROFILE)
             else:
                 pending.dirty.add(_LIFE)
                 if isinstance(change, ResultChanged) and change.seat:
@@ -175,25 +211,31 @@ class Room:
         """Takes a participant's commands. Returns the ticket that confirms the reliable ones."""
         head = self._head
         shared = False
+        self.session.active_at = now
         last = self._commands.get(seat, 0)
         for command in commands:
             delivery = command.delivery
+            audience = self._audience(seat, command) if command.to_team or command.to_seats else None
             if delivery == LATEST:
-                self._board.put(seat, command.key, self._encoder.message(0, self._head, seat, now, command))
+                piece = self._encoder.message(0, self._head, seat, now, command, audience)
+                self._board.put(seat, command.key, piece, audience)
                 shared = True
             elif delivery == VOLATILE:
-                self._ring.put(seat, self._encoder.message(0, self._head, seat, now, command))
+                self._ring.put(seat, self._encoder.message(0, self._head, seat, now, command, audience), audience)
                 shared = True
             elif command.number > last:
                 last = command.number
-                self._add(self._encoder.message(self._head + 1, 0, seat, now, command))
+                number = self._head + 1
+                if audience is not None:
+                    self._pending.private[number] = Private(audience, self._encoder.hidden(number))
+                self._add(self._encoder.message(number, 0, seat, now, command, audience))
             elif self._is_confirmed(seat) and (own := self.receivers.get(seat)):
                 own.acknowledge_command(last)
         if self._head != head:
             self._commands[seat] = self._pending.commands[seat] = last
         if shared:
             for receiver in self.receivers.values():
-                if receiver.seat != seat:
+                if receiver.place != seat:
                     receiver.signal()
         return self._ticket_of(seat)
 
@@ -201,20 +243,29 @@ class Room:
         """Number of the last reliable command of a seat, to be told once the ticket of `command` is confirmed."""
         return self._commands.get(seat, 0)
 
-    def open(self, seat: int, after: int | None, wake: Callable[[], None], now: float) -> Opened:
-        """Opens a stream for a seat: after an event it has seen, or (None) with what happens from now on."""
+    @property
+    def spectators(self) -> int:
+        """How many watch without a seat."""
+        return sum(place >= FIRST_SPECTATOR for place in self.receivers)
+
+    def open(self, place: int, after: int | None, wake: Callable[[], None], now: float, *, epoch: int = 0) -> Opened:
+        """Opens a stream for a place: after an event it has seen, or (None) with what happens from now on.
+
+        `epoch` is that of the owner it got that event from; 0 when it does not say.
+        """
         session = self.session
-        replaced = self.receivers.get(seat)
-        ticket = self.apply(session.connect(seat, replaces=replaced is not None), now)
+        replaced = self.receivers.get(place)
+        seat = place if place < FIRST_SPECTATOR else 0
+        ticket = self.apply(session.connect(seat, replaces=replaced is not None) if seat else (), now)
         preface = b""
         resumed = after is not None
         if after is None:
             after = self._head
-        elif not self.tail.holds(after):
+        elif not self.tail.holds(after) or (epoch and self.lineage.diverged(epoch, after)):
             after = self._head
             preface = self._encoder.reset(after, now, session)
         receiver = Receiver(
-            seat,
+            place,
             self._channels,
             wake=wake,
             window=self._window,
@@ -223,17 +274,19 @@ class Room:
             resumed=resumed,
             limits=self._limits,
             preface=preface,
+            since=session.seats[seat].join_seq if seat else 0,
         )
         if session.over:
             receiver.end_after = self._head
-        self.receivers[seat] = receiver
+        self.receivers[place] = receiver
         return Opened(receiver, replaced, ticket, seat, self._head, self._commands.get(seat, 0))
 
     def shut(self, receiver: Receiver, now: float) -> None:
         """A stream has ended, for whatever reason."""
-        if self.receivers.get(receiver.seat) is receiver:
-            del self.receivers[receiver.seat]
-            self.apply(self.session.disconnect(receiver.seat, now), now)
+        place = receiver.place
+        if self.receivers.get(place) is receiver:
+            del self.receivers[place]
+            self.apply(self.session.disconnect(place, now), now)
 
     def reply(self, key: str, reply: bytes) -> int:
         """Keeps a reply with the effect that is being collected."""
@@ -257,11 +310,12 @@ class Room:
         self._in_flight = None
         self.confirmed = batch.ticket
         self.state = batch.state
-        self.tail.extend(batch.pieces)
+        self.label = batch.label
+        self.tail.extend(batch.pieces, batch.private)
         for seat, number in batch.commands.items():
             if own := self.receivers.get(seat):
                 own.acknowledge_command(number)
-        over = batch.state in (State.FINISHED, State.DELETED)
+        over = batch.state in OVER
         if batch.pieces or over:
             for receiver in self.receivers.values():
                 if over and receiver.end_after is None:
@@ -275,8 +329,9 @@ class Room:
         if self._has_pending():
             # One write restores all, so what was being collected joins what is on its way.
             late = self._start()
-            batch.ticket, batch.last, batch.state = late.ticket, late.last, late.state
+            batch.ticket, batch.last, batch.state, batch.label = late.ticket, late.last, late.state, late.label
             batch.pieces += late.pieces
+            batch.private |= late.private
             batch.size += late.size
             batch.commands |= late.commands
             batch.replies |= late.replies
@@ -292,6 +347,7 @@ class Room:
         batch, session = self._pending, self.session
         batch.last = self._head
         batch.state = session.state
+        batch.label = session.profile.label
         for number, command in batch.commands.items():
             if number in session.seats:
                 batch.fields[f"command:{number}"] = b"%d" % command
@@ -299,6 +355,8 @@ class Room:
             kind, _, number_text = name.partition(":")
             if kind == _LIFE:
                 batch.fields[name] = records.life_field(session)
+            elif kind == _PROFILE:
+                batch.fields[name] = records.profile_field(session.profile)
             elif kind == "vote":
                 if session.ballot and (vote := session.ballot.statements.get(int(number_text))):
                     batch.fields[name] = records.vote_field(vote)
@@ -324,8 +382,14 @@ class Room:
         self._pending.commands.pop(seat, None)
         self._board.drop(seat)
         if receiver := self.receivers.get(seat):
-            # Its own LEFT, the event being added, is the last thing it gets.
+            # Its own LEFT or KICKED, the event being added, is the last thing it gets.
             receiver.end_after = self._head + 1
+
+    def _audience(self, seat: int, command: Command) -> Audience:
+        """Who a command is for, as things are now; its sender always is."""
+        seats, team = self.session.seats, command.to_team
+        members = [number for number, other in seats.items() if other.team == team] if team else ()
+        return frozenset((seat, *members, *(number for number in command.to_seats if number in seats)))
 
     def _has_pending(self) -> bool:
         pending = self._pending

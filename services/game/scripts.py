@@ -42,26 +42,59 @@ end
 return {'KEPT'}
 """
 
-# KEYS: session, replies. ARGV: node, milliseconds to keep the reply, value of the reply, fields and values.
-CREATE: Final = """
-if redis.call('EXISTS', KEYS[1]) == 1 then return {'EXISTS'} end
-local fields = {'epoch', '1', 'head', '0', 'node', ARGV[1]}
-for n = 4, #ARGV do fields[#fields + 1] = ARGV[n] end
-redis.call('HSET', KEYS[1], unpack(fields))
-for n = 2, #KEYS do redis.call('SET', KEYS[n], ARGV[3], 'PX', ARGV[2]) end
-return {'KEPT'}
+# An epoch that is larger than one before it, and than all that were ever given: also than those that were lost with the
+# newest part of Redis's data. Milliseconds of Redis's clock.
+_NEXT_EPOCH: Final = """
+local function next_epoch(before)
+  local time = redis.call('TIME')
+  local epoch = time[1] * 1000 + math.floor(time[2] / 1000)
+  if before and tonumber(before) >= epoch then epoch = tonumber(before) + 1 end
+  return string.format('%.0f', epoch)
+end
 """
 
-# KEYS: session. ARGV: node that takes it, node it is taken from. Answers all fields; nothing when there is no session;
-# FENCED when somebody else was first.
-TAKE: Final = """
-local node = redis.call('HGET', KEYS[1], 'node')
-if not node then return {} end
-if node ~= ARGV[1] and node ~= ARGV[2] then return {'FENCED', node} end
-redis.call('HINCRBY', KEYS[1], 'epoch', 1)
-redis.call('HSET', KEYS[1], 'node', ARGV[1])
+# KEYS: session, replies. ARGV: owner, node, milliseconds to keep the reply, value of the reply, fields and values.
+# Answers KEPT and the epoch.
+CREATE: Final = (
+    _NEXT_EPOCH
+    + """
+if redis.call('EXISTS', KEYS[1]) == 1 then return {'EXISTS'} end
+local epoch = next_epoch(nil)
+local fields = {'epoch', epoch, 'epochs', epoch .. ':0', 'head', '0', 'owner', ARGV[1], 'node', ARGV[2]}
+for n = 5, #ARGV do fields[#fields + 1] = ARGV[n] end
+redis.call('HSET', KEYS[1], unpack(fields))
+for n = 2, #KEYS do redis.call('SET', KEYS[n], ARGV[4], 'PX', ARGV[3]) end
+return {'KEPT', epoch}
+"""
+)
+
+# KEYS: session. ARGV: owner that takes it, its node, owner it is taken from. Answers all fields; nothing when there is
+# no session; FENCED and the node of who was first.
+TAKE: Final = (
+    _NEXT_EPOCH
+    + """
+local have = redis.call('HMGET', KEYS[1], 'owner', 'node', 'epoch', 'epochs', 'head')
+if not have[1] then return {} end
+if have[1] ~= ARGV[1] and have[1] ~= ARGV[3] then return {'FENCED', have[2]} end
+local epoch = next_epoch(have[3])
+local epochs = have[4] .. ',' .. epoch .. ':' .. have[5]
+while #epochs > 4096 do epochs = string.sub(epochs, string.find(epochs, ',', 1, true) + 1) end
+redis.call('HSET', KEYS[1], 'owner', ARGV[1], 'node', ARGV[2], 'epoch', epoch, 'epochs', epochs)
 return redis.call('HGETALL', KEYS[1])
 """
+)
+
+# KEYS: session. ARGV: epoch, owner it is given to, its node. From then on this epoch can write nothing.
+GIVE: Final = (
+    _NEXT_EPOCH
+    + """
+local have = redis.call('HMGET', KEYS[1], 'epoch', 'node')
+if not have[1] or tonumber(have[1]) < tonumber(ARGV[1]) then return {'LOST'} end
+if have[1] ~= ARGV[1] then return {'FENCED', have[2]} end
+redis.call('HSET', KEYS[1], 'owner', ARGV[2], 'node', ARGV[3], 'epoch', next_epoch(have[1]))
+return {'KEPT'}
+"""
+)
 
 # KEYS: session, log, replies. ARGV: epoch, node, last event, milliseconds to keep a session that is over,
 # milliseconds to keep replies, number of log entries, last events and pieces, number of fields, fields and values,

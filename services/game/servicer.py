@@ -16,6 +16,7 @@ from pkg.ids import NewId
 from pkg.pagination import decode_token, encode_token, page_size
 from pkg.rpc.call import Call, StreamCall
 from pkg.telemetry.tracing import current_trace_parent
+from services.game.claims import Claims
 from services.game.codec import (
     RESULT_STATES,
     STATES,
@@ -29,9 +30,11 @@ from services.game.finish import Finisher
 from services.game.journal import Journal
 from services.game.listing import Listing
 from services.game.live import LiveSession
+from services.game.memberships import Memberships
 from services.game.owner import Owner
+from services.game.peers import Peer, Peers
 from services.game.results import ResultState, normalised
-from services.game.sessions import Session, SessionFacts, SessionTimes, State
+from services.game.sessions import Profile, Session, SessionFacts, SessionTimes, State
 from services.game.store import SessionStore, reply_key
 from services.game.streams import Stream, Streams, not_watching
 
@@ -48,8 +51,10 @@ class SessionServicer:
     def __init__(
         self,
         *,
-        node: str,
         owner: Owner,
+        peers: Peers,
+        claims: Claims,
+        memberships: Memberships,
         store: SessionStore,
         listing: Listing,
         journal: Journal,
@@ -60,8 +65,10 @@ class SessionServicer:
         clock: Clock,
         new_id: NewId,
     ) -> None:
-        self._node = node
         self._owner = owner
+        self._peers = peers
+        self._claims = claims
+        self._memberships = memberships
         self._store = store
         self._listing = listing
         self._journal = journal
@@ -89,26 +96,29 @@ class SessionServicer:
             SessionFacts(
                 session_id=session_id,
                 game_id=request.game_id,
-                creator_user_id=caller.user_id,
-                label=request.label,
-                attributes=dict(request.attributes),
                 min_seats=min_seats,
                 max_seats=max_seats,
+                max_spectators=request.max_spectators,
                 flush_window_ms=(
                     request.flush_window_ms if request.HasField("flush_window_ms") else _DEFAULT_WINDOW_MILLISECONDS
                 ),
                 create_time=self._now(),
                 history_topic=game.match_history_topic,
             ),
+            Profile(caller.user_id, request.label, dict(request.attributes)),
             self._times,
         )
-        response = pb.CreateSessionResponse(session=session_message(session), placement=self._placement())
+        node = self._peers.choose() or self._peers.me
+        response = pb.CreateSessionResponse(session=session_message(session), placement=pb.Placement(node=node.node))
         reply = (key, response.SerializeToString()) if key else None
         # Listed first: a pointer to nothing is dropped, a session nobody points to would stay for ever.
-        await self._listing.update(session, State.CREATED)
-        await self._require_quota(session, game.quotas.sessions)
-        if await self._store.create(session, reply):
-            self._owner.add(session, epoch=1)
+        await self._listing.update(session, State.CREATED, request.label, owner=node)
+        await self._require_quota(session, game.quotas.sessions, node)
+        if epoch := await self._store.create(session, node, reply):
+            if node == self._peers.me:
+                self._owner.add(session, epoch)
+            else:
+                await self._claims.give(node, session_id)
         elif key and (kept := await self._store.reply(key)) is not None:
             return pb.CreateSessionResponse.FromString(kept)
         return response
@@ -135,6 +145,8 @@ class SessionServicer:
             caller, session = call.caller, live.room.session
             caller.require_game(session.facts.game_id)
             self._journal.require_available()
+            if session.seat_of(caller.user_id) is None:
+                await self._memberships.enter(caller.user_id, request.session_id)
             now = self._now()
             live.room.apply(session.join(caller.user_id, caller.username, request.team, now), now)
             response = pb.JoinResponse(
@@ -163,16 +175,51 @@ class SessionServicer:
 
         return await self._once("Leave", request, call, pb.LeaveResponse, effect)
 
+    async def update_session(self, request: pb.UpdateSessionRequest, call: Call) -> pb.UpdateSessionResponse:
+        async def effect(live: LiveSession, keep: Callable[[Message], None]) -> pb.UpdateSessionResponse:
+            session = await self._commanded(live, call)
+            changes = session.update(
+                label=request.label if request.HasField("label") else None,
+                set_attributes=request.set_attributes,
+                remove_attributes=request.remove_attributes,
+                expected_version=request.expected_version if request.HasField("expected_version") else None,
+            )
+            live.room.apply(changes, self._now())
+            response = pb.UpdateSessionResponse(session=session_message(session))
+            keep(response)
+            await self._kept(live)
+            return response
+
+        return await self._once("UpdateSession", request, call, pb.UpdateSessionResponse, effect)
+
+    async def change_state(self, request: pb.ChangeStateRequest, call: Call) -> pb.ChangeStateResponse:
+        async def effect(live: LiveSession, keep: Callable[[Message], None]) -> pb.ChangeStateResponse:
+            session, now = await self._commanded(live, call), self._now()
+            starts = request.state == pb.SESSION_STATE_STARTED
+            live.room.apply(session.start(now) if starts else session.pause(), now)
+            response = pb.ChangeStateResponse(session=session_message(session))
+            keep(response)
+            await self._kept(live)
+            return response
+
+        return await self._once("ChangeState", request, call, pb.ChangeStateResponse, effect)
+
+    async def kick(self, request: pb.KickRequest, call: Call) -> pb.KickResponse:
+        async def effect(live: LiveSession, keep: Callable[[Message], None]) -> pb.KickResponse:
+            session, now = await self._commanded(live, call), self._now()
+            changes = session.kick(request.seat, request.reason, now, may_return=request.may_return)
+            live.room.apply(changes, now)
+            live.dismiss_banned()
+            response = pb.KickResponse()
+            keep(response)
+            await self._kept(live)
+            return response
+
+        return await self._once("Kick", request, call, pb.KickResponse, effect)
+
     async def close(self, request: pb.CloseRequest, call: Call) -> pb.CloseResponse:
         async def effect(live: LiveSession, keep: Callable[[Message], None]) -> pb.CloseResponse:
-            session = live.room.session
-            await self._games.require_access(call.caller, session.facts.game_id, call)
-            if call.caller.role is not CallerRole.DEVELOPER and call.caller.user_id != session.facts.creator_user_id:
-                raise PermissionDenied(
-                    Reason.NOT_OWNER, "Only who opened a session and the game's developer can close it."
-                )
-            self._journal.require_available()
-            now = self._now()
+            session, now = await self._commanded(live, call), self._now()
             live.room.apply(session.close(now), now)
             response = pb.CloseResponse()
             keep(response)
@@ -214,14 +261,14 @@ class SessionServicer:
 
     async def play(self, call: StreamCall) -> None:
         first = await self._streams.first_request(call)
-        live, seat = await self._place(first.open.session_id, call.caller)
+        live, place = await self._place(first.open, call.caller)
         async with self._streams.opening(call, live, unary_sender=False) as stream:
-            await stream.run(seat, _after(first.open), first.commands, reads=True)
+            await stream.run(place, first.open, first.commands, reads=True)
 
     async def watch(self, request: pb.WatchRequest, call: StreamCall) -> None:
-        live, seat = await self._place(request.open.session_id, call.caller)
+        live, place = await self._place(request.open, call.caller)
         async with self._streams.opening(call, live, unary_sender=True) as stream:
-            await stream.run(seat, _after(request.open), (), reads=False)
+            await stream.run(place, request.open, (), reads=False)
 
     async def send(self, request: pb.SendRequest, call: Call) -> pb.SendResponse:
         live = await self._owner.get(request.session_id)
@@ -231,11 +278,11 @@ class SessionServicer:
         stream.acknowledge(request.ack_flush)
         await stream.has_room()
         ticket = stream.take_commands(request.commands)
-        command = live.room.safe_command(stream.receiver.seat)
+        command = live.room.safe_command(stream.receiver.place)
         await live.confirmed(ticket)
         return pb.SendResponse(ack_command=command)
 
-    async def _require_quota(self, session: Session, most: int) -> None:
+    async def _require_quota(self, session: Session, most: int, node: Peer) -> None:
         """Unlists a session that is one too many, and raises ResourceExhausted(QUOTA_EXCEEDED).
 
         It is counted when it is listed: of several that are made at once, none passes beyond the quota.
@@ -245,7 +292,7 @@ class SessionServicer:
             return
         await self._listing.page(game_id, None, "", "", most)  # drops what leads nowhere
         if await self._listing.count(game_id) > most:
-            await self._listing.update(session, State.DELETED)
+            await self._listing.update(session, State.DELETED, session.profile.label, owner=node)
             raise ResourceExhausted(
                 Reason.QUOTA_EXCEEDED,
                 f"This game may have {most} sessions at a time and has them. Its developer can ask the operator for "
@@ -264,11 +311,25 @@ class SessionServicer:
                 return int(seat.number)
         return session.participant(call.caller.user_id).number
 
-    async def _place(self, session_id: str, caller: Caller) -> tuple[LiveSession, int]:
-        live = await self._owner.get(session_id)
+    async def _commanded(self, live: LiveSession, call: Call) -> Session:
+        """The session, for who may command it: its creator and the game's developer. Raises PermissionDenied."""
+        session = live.room.session
+        await self._games.require_access(call.caller, session.facts.game_id, call)
+        if call.caller.role is not CallerRole.DEVELOPER and call.caller.user_id != session.profile.creator_user_id:
+            raise PermissionDenied(
+                Reason.NOT_OWNER, "Only the creator of a session and the game's developer may do this to it."
+            )
+        self._journal.require_available()
+        return session
+
+    async def _place(self, opening: pb.StreamOpen, caller: Caller) -> tuple[LiveSession, int]:
+        live = await self._owner.get(opening.session_id)
         session = live.room.session
         caller.require_game(session.facts.game_id)
-        return live, session.participant(caller.user_id).number
+        if not opening.spectate:
+            session.require_welcome(caller.user_id)
+            return live, session.participant(caller.user_id).number
+        return live, live.spectator(caller.user_id)
 
     async def _once(
         self,
@@ -303,7 +364,7 @@ class SessionServicer:
         await live.confirmed(live.room.outstanding)
 
     def _placement(self) -> pb.Placement:
-        return pb.Placement(node=self._node)
+        return pb.Placement(node=self._peers.me.node)
 
     def _now(self) -> float:
         return self._clock.now().timestamp()
@@ -329,10 +390,6 @@ def _stream_of(live: LiveSession, user_id: str) -> Stream:
             return stream
     live.room.session.participant(user_id)
     raise not_watching(live.session_id)
-
-
-def _after(opening: pb.StreamOpen) -> int | None:
-    return opening.after_seq if opening.HasField("after_seq") else None
 
 
 def _finish_response(session: Session) -> pb.FinishResponse:

@@ -6,12 +6,12 @@ seconds since the epoch, passed in, so that deadlines mean the same after a rest
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
-from pkg.errors import FailedPrecondition, PermissionDenied, Reason
+from pkg.errors import Aborted, FailedPrecondition, PermissionDenied, Reason, invalid_field
 from services.game.results import Ballot, Decision, Result, ResultState, SeatResult, normalised
 
 
@@ -39,6 +39,18 @@ TRANSITIONS: Final[Mapping[State, frozenset[State]]] = {
 
 OVER: Final = frozenset({State.FINISHED, State.DELETED})
 
+MOST_ATTRIBUTES: Final = 32
+
+
+class EndReason(StrEnum):
+    """Why a session is over without a result."""
+
+    NONE = ""
+    CLOSED = "CLOSED"
+    ABANDONED = "ABANDONED"
+    IDLE = "IDLE"
+    LIFETIME = "LIFETIME"
+
 
 class PresenceKind(StrEnum):
     """What happened to a participant."""
@@ -46,13 +58,22 @@ class PresenceKind(StrEnum):
     JOINED = "JOINED"
     DISCONNECTED = "DISCONNECTED"
     CONNECTED = "CONNECTED"
+    RECONNECTED = "RECONNECTED"
     REPLACED = "REPLACED"
     LEFT = "LEFT"
+    KICKED = "KICKED"
+
+
+GONE: Final = frozenset({PresenceKind.LEFT, PresenceKind.KICKED})
 
 
 @dataclass(frozen=True, slots=True)
 class Seat:
-    """A place in a session. `leave_at`: when it is given up unless a stream opens before; None while one is open."""
+    """A place in a session.
+
+    `leave_at`: when it is given up unless a stream opens before; None while one is open. `was_connected`: whether one
+    ever was. `join_seq`: number of the event that told of it; what was said to this seat before was for someone else.
+    """
 
     number: int
     user_id: str
@@ -61,6 +82,8 @@ class Seat:
     connected: bool
     join_time: float
     leave_at: float | None
+    was_connected: bool = False
+    join_seq: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +92,22 @@ class SessionFacts:
 
     session_id: str
     game_id: str
-    creator_user_id: str
-    label: str
-    attributes: Mapping[str, str]
     min_seats: int
     max_seats: int
     flush_window_ms: int
     create_time: float
     history_topic: str
+    max_spectators: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What can be changed about a session. `version` grows with every change."""
+
+    creator_user_id: str
+    label: str = ""
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    version: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +117,8 @@ class SessionTimes:
     grace: float = 60.0
     ballot: float = 30.0
     abandoned: float = 300.0
+    idle: float = 3600.0
+    lifetime: float = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +127,7 @@ class PresenceChanged:
 
     kind: PresenceKind
     seat: Seat
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +135,14 @@ class StateChanged:
     """The session is in another state; FINISHING is told to nobody."""
 
     state: State
+    reason: EndReason = EndReason.NONE
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileChanged:
+    """What can be changed about the session was changed."""
+
+    profile: Profile
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +155,7 @@ class ResultChanged:
     deadline: float | None = None
 
 
-Change = PresenceChanged | StateChanged | ResultChanged
+Change = PresenceChanged | StateChanged | ProfileChanged | ResultChanged
 
 
 @dataclass(slots=True)
@@ -121,6 +163,7 @@ class Session:
     """One session."""
 
     facts: SessionFacts
+    profile: Profile
     times: SessionTimes = field(default_factory=SessionTimes)
     state: State = State.CREATED
     seats: dict[int, Seat] = field(default_factory=dict)
@@ -129,7 +172,11 @@ class Session:
     ballot: Ballot | None = None
     decision: Decision | None = None
     roster: tuple[Seat, ...] = ()  # who took part, fixed with the decision
+    end_reason: EndReason = EndReason.NONE
+    creator_left: bool = False  # and nobody was there to take over: who joins next does
+    banned: frozenset[str] = frozenset()  # accounts that were removed and may not return
     quiet_since: float | None = None  # since when no stream is open; None while one is
+    active_at: float | None = None  # when somebody last did something; None: when it was made
 
     @property
     def over(self) -> bool:
@@ -152,8 +199,10 @@ class Session:
     def join(self, user_id: str, username: str, team: int, now: float) -> list[Change]:
         """Takes the lowest free seat; nothing happens for who has one.
 
-        Raises FailedPrecondition: SESSION_STATE when the session is ending, SESSION_FULL when no seat is free.
+        Raises FailedPrecondition: SESSION_STATE when the session is ending, SESSION_FULL when no seat is free;
+        PermissionDenied(KICKED).
         """
+        self.require_welcome(user_id)
         if self.state in OVER or self.state is State.FINISHING or (self.ballot and not self.seat_of(user_id)):
             raise self._refusal("joined")
         if self.seat_of(user_id):
@@ -166,6 +215,10 @@ class Session:
         seat = Seat(number, user_id, username, team, False, now, now + self.times.grace)
         self.seats[number] = seat
         changes: list[Change] = [PresenceChanged(PresenceKind.JOINED, seat)]
+        if self.creator_left:
+            self.creator_left = False
+            if user_id != self.profile.creator_user_id:
+                changes += self._change_profile(creator_user_id=user_id)
         if self.state is State.CREATED:
             changes += self._go(State.WAITING)
         if self.state is State.WAITING and len(self.seats) >= self.facts.min_seats:
@@ -173,13 +226,78 @@ class Session:
             changes += self._go(State.STARTED)
         return changes
 
+    def require_welcome(self, user_id: str) -> None:
+        """Raises PermissionDenied(KICKED) for an account that was removed for good."""
+        if user_id in self.banned:
+            raise PermissionDenied(
+                Reason.KICKED, f"You were removed from session {self.facts.session_id} and cannot return to it."
+            )
+
+    def update(
+        self,
+        *,
+        label: str | None,
+        set_attributes: Mapping[str, str],
+        remove_attributes: Iterable[str],
+        expected_version: int | None,
+    ) -> list[Change]:
+        """Changes label and attributes; nothing happens when they are that already.
+
+        Raises FailedPrecondition(SESSION_STATE) when the session is over, Aborted(CONFLICT) when another change came
+        first, InvalidArgument for too many attributes.
+        """
+        if self.over:
+            raise self._refusal("changed")
+        profile = self.profile
+        if expected_version is not None and expected_version != profile.version:
+            raise Aborted(
+                Reason.CONFLICT,
+                f"The session has version {profile.version}, not {expected_version}. Read it again.",
+                version=str(profile.version),
+            )
+        attributes = {**profile.attributes, **set_attributes}
+        for name in remove_attributes:
+            attributes.pop(name, None)
+        if len(attributes) > MOST_ATTRIBUTES:
+            raise invalid_field(
+                "set_attributes",
+                f"a session has at most {MOST_ATTRIBUTES} attributes; this would make {len(attributes)}",
+            )
+        label = profile.label if label is None else label
+        if label == profile.label and attributes == profile.attributes:
+            return []
+        return self._change_profile(label=label, attributes=attributes)
+
+    def start(self, now: float) -> list[Change]:
+        """Starts before the seats are taken, or goes on after a pause; nothing happens when it is being played.
+
+        Raises FailedPrecondition(SESSION_STATE).
+        """
+        if self.state is State.STARTED:
+            return []
+        if State.STARTED not in TRANSITIONS[self.state] or self.ballot is not None:
+            raise self._refusal("started")
+        if self.start_time is None:
+            self.start_time = now
+        return self._go(State.STARTED)
+
+    def pause(self) -> list[Change]:
+        """Interrupts it; nothing happens when it is paused. Raises FailedPrecondition(SESSION_STATE)."""
+        if self.state is State.PAUSED:
+            return []
+        if State.PAUSED not in TRANSITIONS[self.state] or self.ballot is not None:
+            raise self._refusal("paused")
+        return self._go(State.PAUSED)
+
     def connect(self, number: int, *, replaces: bool) -> list[Change]:
         """A stream opened for a seat, perhaps in the place of another."""
         if self.over:
             return []
         self.quiet_since = None
-        seat = self.seats[number] = replace(self.seats[number], connected=True, leave_at=None)
-        return [PresenceChanged(PresenceKind.REPLACED if replaces else PresenceKind.CONNECTED, seat)]
+        again = PresenceKind.RECONNECTED if self.seats[number].was_connected else PresenceKind.CONNECTED
+        seat = replace(self.seats[number], connected=True, leave_at=None, was_connected=True)
+        self.seats[number] = seat
+        return [PresenceChanged(PresenceKind.REPLACED if replaces else again, seat)]
 
     def disconnect(self, number: int, now: float) -> list[Change]:
         """The stream of a seat ended; the seat is kept for the grace period."""
@@ -203,17 +321,29 @@ class Session:
         """Gives a seat up. Raises FailedPrecondition(SESSION_STATE) when the session is over."""
         if self.over:
             raise self._refusal("left")
-        seat = replace(self.seats.pop(number), connected=False, leave_at=None)
-        if self.quiet_since is None and not any(other.connected for other in self.seats.values()):
-            self.quiet_since = now
-        return [PresenceChanged(PresenceKind.LEFT, seat), *self._decide(now)]
+        return self._vacate(number, PresenceKind.LEFT, "", now)
 
-    def close(self, now: float) -> list[Change]:
+    def kick(self, number: int, reason: str, now: float, *, may_return: bool) -> list[Change]:
+        """Takes a seat from somebody; one that nobody has is passed over.
+
+        Raises FailedPrecondition(SESSION_STATE) when the session is over.
+        """
+        if self.over:
+            raise self._refusal("changed")
+        seat = self.seats.get(number)
+        if seat is None:
+            return []
+        if not may_return:
+            self.banned |= {seat.user_id}
+        return self._vacate(number, PresenceKind.KICKED, reason, now)
+
+    def close(self, now: float, reason: EndReason = EndReason.CLOSED) -> list[Change]:
         """Ends the session without a result. Raises FailedPrecondition(SESSION_STATE) when it is ending otherwise."""
         if State.DELETED not in TRANSITIONS[self.state]:
             raise self._refusal("closed")
         self.finish_time = now
         self.ballot = None
+        self.end_reason = reason
         return self._go(State.DELETED)
 
     def state_result(self, number: int, entries: list[SeatResult], now: float) -> list[Change]:
@@ -254,9 +384,9 @@ class Session:
         times = [seat.leave_at for seat in self.seats.values() if seat.leave_at is not None]
         if self.ballot is not None:
             times.append(self.ballot.deadline)
-        if self.quiet_since is not None:
-            times.append(self.quiet_since + self.times.abandoned)
-        return min(times, default=None)
+        else:
+            times += [at for at, _ in self._ends()]
+        return min(times)
 
     def tick(self, now: float) -> list[Change]:
         """What time has brought: seats whose grace is over, a ballot that is due, a session nobody plays."""
@@ -268,10 +398,38 @@ class Session:
         for seat in list(self.seats.values()):
             if seat.leave_at is not None and seat.leave_at <= now and not self.decision:
                 changes += self.leave(seat.number, now)
-        abandoned = self.quiet_since is not None and self.quiet_since + self.times.abandoned <= now
-        if abandoned and self.ballot is None and State.DELETED in TRANSITIONS[self.state]:
-            changes += self.close(now)
+        if self.ballot is None and State.DELETED in TRANSITIONS[self.state]:
+            at, reason = min(self._ends())
+            if at <= now:
+                changes += self.close(now, reason)
         return changes
+
+    def _ends(self) -> list[tuple[float, EndReason]]:
+        """When it ends if nothing changes, and why."""
+        times, made = self.times, self.facts.create_time
+        ends = [
+            (made + times.lifetime, EndReason.LIFETIME),
+            ((made if self.active_at is None else self.active_at) + times.idle, EndReason.IDLE),
+        ]
+        if self.quiet_since is not None:
+            ends.append((self.quiet_since + times.abandoned, EndReason.ABANDONED))
+        return ends
+
+    def _vacate(self, number: int, kind: PresenceKind, reason: str, now: float) -> list[Change]:
+        seat = replace(self.seats.pop(number), connected=False, leave_at=None)
+        if self.quiet_since is None and not any(other.connected for other in self.seats.values()):
+            self.quiet_since = now
+        changes: list[Change] = [PresenceChanged(kind, seat, reason)]
+        if seat.user_id == self.profile.creator_user_id:
+            oldest = min(self.seats.values(), key=lambda other: (other.join_time, other.number), default=None)
+            if oldest is not None:
+                changes += self._change_profile(creator_user_id=oldest.user_id)
+            self.creator_left = oldest is None
+        return [*changes, *self._decide(now)]
+
+    def _change_profile(self, **changes: Any) -> list[Change]:
+        self.profile = replace(self.profile, version=self.profile.version + 1, **changes)
+        return [ProfileChanged(self.profile)]
 
     def _require_decidable(self) -> None:
         if self.decision is not None or State.FINISHING not in TRANSITIONS[self.state]:
@@ -298,7 +456,7 @@ class Session:
         if state not in TRANSITIONS[self.state]:
             raise self._refusal(state.value.lower())
         self.state = state
-        return [StateChanged(state)]
+        return [StateChanged(state, self.end_reason)]
 
     def _refusal(self, verb: str) -> FailedPrecondition:
         what = "its result is being decided" if self.ballot and not self.over else f"it is {self.state}"

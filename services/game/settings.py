@@ -8,6 +8,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from services.game.budget import BudgetLimits
 from services.game.delivery import DeliveryLimits
 from services.game.sessions import SessionTimes
+from services.game.streams import StreamLimits
 
 
 class GameSettings(BaseSettings):
@@ -23,7 +24,7 @@ class GameSettings(BaseSettings):
         default=300.0, gt=0, description="A session without any stream for this long is deleted."
     )
     ended_seconds: float = Field(default=600.0, gt=0, description="How long a session that is over can still be read.")
-    heartbeat_seconds: float = Field(default=10.0, gt=0, description="Silence after which a stream sends a heartbeat.")
+    heartbeat_seconds: float = Field(default=5.0, gt=0, description="Silence after which a stream sends a heartbeat.")
     commands_per_second: float = Field(
         default=2_000.0, gt=0, description="Commands a stream may send; twice as many in a burst."
     )
@@ -38,19 +39,38 @@ class GameSettings(BaseSettings):
     unconfirmed_bytes: int = Field(
         default=1024 * 1024, gt=0, description="Events of one session on their way to Redis; beyond it, commands wait."
     )
-    lease_seconds: float = Field(
-        default=5.0, gt=0, description="A node that is silent for this long may lose its sessions."
+    idle_seconds: float = Field(
+        default=3600.0, gt=0, description="A session in which nobody sends a command for this long is deleted."
+    )
+    lifetime_seconds: float = Field(default=86_400.0, gt=0, description="A session is deleted after this long.")
+    player_sessions: int = Field(default=16, gt=0, description="Sessions in which one player may have a seat.")
+    player_streams: int = Field(default=32, gt=0, description="Streams one player may have open at one node.")
+    player_unopened_streams: int = Field(
+        default=8, gt=0, description="Of these, those that have not sent their first request."
+    )
+    unopened_streams: int = Field(
+        default=1_000, gt=0, description="Streams of all players at one node that have not sent their first request."
     )
 
     def times(self) -> SessionTimes:
         """For the rules of a session."""
-        return SessionTimes(self.grace_seconds, self.ballot_seconds, self.abandoned_seconds)
+        return SessionTimes(
+            grace=self.grace_seconds,
+            ballot=self.ballot_seconds,
+            abandoned=self.abandoned_seconds,
+            idle=self.idle_seconds,
+            lifetime=self.lifetime_seconds,
+        )
 
     def budget(self) -> BudgetLimits:
         """For each stream."""
         return BudgetLimits(
             self.commands_per_second, 2 * self.commands_per_second, self.bytes_per_second, 4 * self.bytes_per_second
         )
+
+    def streams(self) -> StreamLimits:
+        """For the streams of a node."""
+        return StreamLimits(self.player_streams, self.player_unopened_streams, self.unopened_streams)
 
     def delivery(self) -> DeliveryLimits:
         """For each receiver."""

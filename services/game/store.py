@@ -1,16 +1,14 @@
-"""Live state in Redis: sessions and their logs, replies to repeated requests, who is alive.
+"""Live state in Redis: sessions and their logs, replies to repeated requests.
 
-A session's hash holds its fields (`records`), `epoch`, `node` and `head`; its log is a stream with one entry per
-append, whose id is the number of its last event. What a process must not lose when it is killed is written here before
-anyone sees it.
+A session's hash holds its fields (`records`), `epoch`, `epochs` (`lineage`), `owner`, its `node` and `head`; its log is
+a stream with one entry per append, whose id is the number of its last event. What a process must not lose when it is
+killed is written here before anyone sees it.
 """
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, cast
 
@@ -18,15 +16,17 @@ import redis.asyncio as redis
 from google.protobuf.message import Message
 from redis.exceptions import NoScriptError, RedisError
 
-from pkg.errors import FailedPrecondition, InvalidArgument, NotFound, Reason, backend_unavailable
+from pkg.cache.answers import answers
+from pkg.errors import FailedPrecondition, InvalidArgument, NotFound, Reason
 from services.game import scripts
-from services.game.codec import split_pieces
+from services.game.codec import read_private, split_pieces
+from services.game.lineage import Lineage
 from services.game.order import Tail
+from services.game.peers import Peer
 from services.game.records import all_fields, read_session
 from services.game.room import Batch
 from services.game.sessions import OVER, Session, SessionTimes, State
 
-_DEADLINE_SECONDS: Final = 2.0
 _REPLY_MILLISECONDS: Final = 24 * 3600 * 1000
 _ENTRY_BYTES: Final = 256 * 1024
 _PAGE: Final = 256
@@ -54,6 +54,7 @@ class Append:
     epoch: int
     batch: Batch
     first: int
+    lineage: Lineage
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,32 +65,36 @@ class Taken:
     epoch: int
     commands: dict[int, int]
     tail: Tail
+    lineage: Lineage
 
 
 class SessionStore:
     """Sessions in Redis. Everything raises Unavailable(BACKEND_UNAVAILABLE) when Redis is away."""
 
-    def __init__(self, client: redis.Redis, node: str, times: SessionTimes, *, ended_seconds: float) -> None:
+    def __init__(self, client: redis.Redis, me: Peer, times: SessionTimes, *, ended_seconds: float) -> None:
         self._redis = client
-        self._node = node
+        self._me = me
         self._times = times
         self._ended_milliseconds = int(ended_seconds * 1000)
         self._append_sha = hashlib.sha1(scripts.APPEND.encode(), usedforsecurity=False).hexdigest()
 
-    async def create(self, session: Session, reply: tuple[str, bytes] | None) -> bool:
-        """Writes a new session, owned by this node at epoch 1. False when it is there already."""
+    async def create(self, session: Session, owner: Peer, reply: tuple[str, bytes] | None) -> int:
+        """Writes a new session of a node. Returns its epoch; 0 when it is there already."""
         session_id = session.facts.session_id
-        arguments: list[str | bytes | int] = [self._node, _REPLY_MILLISECONDS, reply[1] if reply else b""]
+        arguments: list[str | bytes | int] = [
+            owner.incarnation, owner.node, _REPLY_MILLISECONDS, reply[1] if reply else b""
+        ]  # fmt: skip
         for name, value in all_fields(session, {}).items():
             arguments += [name, value]
         keys = [_key(session_id), *([reply[0]] if reply else [])]
-        return (await self._eval(scripts.CREATE, keys, arguments))[0] == b"KEPT"
+        answer = await self._eval(scripts.CREATE, keys, arguments)
+        return int(answer[1]) if answer[0] == b"KEPT" else 0
 
     async def read(self, session_id: str) -> tuple[Session, str]:
         """A session as everybody may see it, and its node. Raises NotFound(SESSION_NOT_FOUND)."""
-        async with _answers():
+        async with answers():
             fields = cast("dict[bytes, bytes]", await self._redis.hgetall(_key(session_id)))
-        if not fields:
+        if not _is_whole(fields):
             raise session_not_found(session_id)
         return read_session(fields, self._times)[0], fields[b"node"].decode()
 
@@ -98,22 +103,33 @@ class SessionStore:
         pipeline = self._redis.pipeline(transaction=False)
         for session_id in session_ids:
             pipeline.hgetall(_key(session_id))
-        async with _answers():
+        async with answers():
             found = await pipeline.execute()
-        return [read_session(fields, self._times)[0] if fields else None for fields in found]
+        return [read_session(fields, self._times)[0] if _is_whole(fields) else None for fields in found]
 
-    async def take(self, session_id: str) -> Taken:
+    async def owner(self, session_id: str) -> Peer:
+        """The node that owns a session, dead or alive. Raises NotFound(SESSION_NOT_FOUND)."""
+        (found,) = await self.owners([session_id])
+        if found is None:
+            raise session_not_found(session_id)
+        return found
+
+    async def owners(self, session_ids: Sequence[str]) -> list[Peer | None]:
+        """The same for several; None for those that are gone."""
+        pipeline = self._redis.pipeline(transaction=False)
+        for session_id in session_ids:
+            pipeline.hmget(_key(session_id), "owner", "node")
+        async with answers():
+            found = await pipeline.execute()
+        return [Peer(owner.decode(), node.decode()) if owner and node else None for owner, node in found]
+
+    async def take(self, session_id: str, taken_from: Peer) -> Taken:
         """Makes this node the owner of a session, at the next epoch, and reads it back.
 
-        Raises NotFound(SESSION_NOT_FOUND), or FailedPrecondition(WRONG_NODE) when a node that is alive owns it.
+        Raises NotFound(SESSION_NOT_FOUND), or FailedPrecondition(WRONG_NODE) when another node was first.
         """
-        async with _answers():
-            owner = cast("bytes | None", await self._redis.hget(_key(session_id), "node"))
-        if owner is None:
-            raise session_not_found(session_id)
-        if owner.decode() != self._node and await self._is_alive(owner.decode()):
-            raise wrong_node(session_id, owner.decode())
-        answer = await self._eval(scripts.TAKE, [_key(session_id)], [self._node, owner])
+        me = self._me
+        answer = await self._eval(scripts.TAKE, [_key(session_id)], [me.incarnation, me.node, taken_from.incarnation])
         if not answer:
             raise session_not_found(session_id)
         if answer[0] == b"FENCED":
@@ -121,14 +137,18 @@ class SessionStore:
         fields = dict(zip(answer[::2], answer[1::2], strict=True))
         session, commands = read_session(fields, self._times)
         tail = await self._read_tail(session_id, int(fields[b"head"]))
-        return Taken(session, int(fields[b"epoch"]), commands, tail)
+        return Taken(session, int(fields[b"epoch"]), commands, tail, Lineage.read(fields[b"epochs"].decode()))
+
+    async def give(self, session_id: str, epoch: int, to: Peer) -> Outcome:
+        """Makes another node the owner: from then on this one can write nothing."""
+        return _outcome(await self._eval(scripts.GIVE, [_key(session_id)], [epoch, to.incarnation, to.node]))
 
     async def append(self, appends: Sequence[Append]) -> list[Outcome]:
         """Writes one batch each of several sessions in one round trip.
 
         Raises Unavailable when it is not known what was written; all can be offered again. FAILED: refused for now.
         """
-        async with _answers():
+        async with answers():
             try:
                 return await self._append(appends)
             except NoScriptError:
@@ -148,13 +168,13 @@ class SessionStore:
             number += stop - start
             entries += [number, b"".join(pieces[start:stop])]
             start = stop
-        flat: list[str | bytes | int] = []
+        flat: list[str | bytes | int] = ["owner", self._me.incarnation, "epochs", append.lineage.text()]
         for name, value in fields.items():
             flat += [name, value]
         keys = [_key(append.session_id), _log_key(append.session_id), *batch.replies]
         arguments = [
-            append.epoch, self._node, batch.last, self._expiry(batch.state), _REPLY_MILLISECONDS,
-            len(entries) // 2, *entries, len(fields), *flat, *batch.replies.values(),
+            append.epoch, self._me.node, batch.last, self._expiry(batch.state), _REPLY_MILLISECONDS,
+            len(entries) // 2, *entries, len(flat) // 2, *flat, *batch.replies.values(),
         ]  # fmt: skip
         return _outcome(await self._eval(scripts.RESTORE, keys, arguments))
 
@@ -165,7 +185,7 @@ class SessionStore:
         """
         digest = hashlib.sha256(request.SerializeToString(deterministic=True)).hexdigest()
         key = f"{{r:{user_id}}}:{rpc}:{request_id}"
-        async with _answers():
+        async with answers():
             known = cast(
                 "bytes | None",
                 await self._redis.set(key, f"{digest} {session_id}", nx=True, get=True, px=_REPLY_MILLISECONDS),
@@ -181,28 +201,14 @@ class SessionStore:
 
     async def reply(self, key: str) -> bytes | None:
         """The reply that was kept with an effect."""
-        async with _answers():
+        async with answers():
             return cast("bytes | None", await self._redis.get(key))
-
-    async def renew_lease(self, seconds: float) -> None:
-        """Says that this node is alive."""
-        async with _answers():
-            await self._redis.set(_lease_key(self._node), b"1", px=int(seconds * 1000))
-
-    async def end_lease(self) -> None:
-        """Says that this node is gone, so that others can take its sessions at once."""
-        async with _answers():
-            await self._redis.delete(_lease_key(self._node))
-
-    async def _is_alive(self, node: str) -> bool:
-        async with _answers():
-            return bool(await self._redis.exists(_lease_key(node)))
 
     async def _read_tail(self, session_id: str, head: int) -> Tail:
         pieces: list[bytes] = []
         start = "-"
         while True:
-            async with _answers():
+            async with answers():
                 entries = cast(
                     "list[tuple[bytes, dict[bytes, bytes]]]",
                     await self._redis.xrange(_log_key(session_id), start, "+", count=_PAGE),
@@ -213,7 +219,7 @@ class SessionStore:
             if len(entries) < _PAGE:
                 break
         tail = Tail(head - len(pieces))
-        tail.extend(pieces)
+        tail.extend(pieces, read_private(pieces))
         return tail
 
     async def _append(self, appends: Sequence[Append]) -> list[Outcome]:
@@ -239,7 +245,7 @@ class SessionStore:
         return self._ended_milliseconds if state in OVER else 0
 
     async def _eval(self, script: str, keys: Sequence[str], arguments: Sequence[str | bytes | int]) -> list[bytes]:
-        async with _answers():
+        async with answers():
             answer: list[bytes] = await self._redis.eval(script, len(keys), *keys, *arguments)
         return answer
 
@@ -266,18 +272,6 @@ def wrong_node(session_id: str, node: str) -> FailedPrecondition:
     )
 
 
-@asynccontextmanager
-async def _answers() -> AsyncIterator[None]:
-    """Raises Unavailable when Redis does not answer well within two seconds."""
-    try:
-        async with asyncio.timeout(_DEADLINE_SECONDS):
-            yield
-    except NoScriptError:
-        raise
-    except (RedisError, OSError, TimeoutError) as error:
-        raise backend_unavailable("Redis") from error
-
-
 def _outcome(answer: Sequence[bytes] | RedisError) -> Outcome:
     if isinstance(answer, RedisError):
         return Outcome(FAILED, str(answer))
@@ -292,5 +286,6 @@ def _log_key(session_id: str) -> str:
     return f"{{s:{session_id}}}:log"
 
 
-def _lease_key(node: str) -> str:
-    return f"game:node:{node}"
+def _is_whole(fields: Mapping[bytes, bytes]) -> bool:
+    """Whether there is a session in these fields; what an older version wrote is none."""
+    return b"facts" in fields and b"profile" in fields

@@ -7,8 +7,10 @@ wants a stream to end calls `close`: the writer then raises that error.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from oofgg.v1 import errors_pb2
@@ -23,7 +25,6 @@ from pkg.errors import (
     PermissionDenied,
     Reason,
     ResourceExhausted,
-    Unavailable,
 )
 from pkg.rpc.call import StreamCall
 from pkg.rpc.status import to_details
@@ -33,10 +34,11 @@ from services.game.delivery import AckError, Receiver
 from services.game.journal import Journal
 from services.game.live import LiveSession
 from services.game.order import LATEST, VOLATILE
-from services.game.room import Opened
+from services.game.owner import shutting_down
+from services.game.room import FIRST_SPECTATOR, Opened
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
 _SWEEP_SECONDS: Final = 0.25
 _FIRST_REQUEST_SECONDS: Final = 10.0
@@ -46,8 +48,17 @@ _TIMER_SECONDS: Final = 0.001
 _REQUEST_COST: Final = 0.1
 # A stream that is over waits this long for its last acknowledgement, or for its error to be written.
 _LAST_WORD_SECONDS: Final = 1.0
-# A peer that misses two heartbeats is gone; the rest is for the network.
-_MISSED: Final = 2.2
+# Who was not heard for so many heartbeats is gone: found well within two.
+_MISSED: Final = 1.75
+
+
+@dataclass(frozen=True, slots=True)
+class StreamLimits:
+    """Streams of one account, those of it that have not sent their first request, and of all accounts together."""
+
+    per_player: int
+    unopened_per_player: int
+    unopened: int
 
 
 class Stream:
@@ -110,14 +121,15 @@ class Stream:
         self._beat = heartbeat
         self.wake()
 
-    async def run(self, seat: int, after: int | None, first: Sequence[pb.Command], *, reads: bool) -> None:
+    async def run(self, place: int, opening: pb.StreamOpen, first: Sequence[pb.Command], *, reads: bool) -> None:
         """Serves the stream from its opening to its end. Raises the error it ends with."""
         live, room = self.live, self.live.room
         now = self._streams.now()
-        opened = self._opened = room.open(seat, after, self.signal, now)
-        if opened.replaced is not None and (other := live.streams.get(seat)):
+        after = opening.after_seq if opening.HasField("after_seq") else None
+        opened = self._opened = room.open(place, after, self.signal, now, epoch=opening.epoch)
+        if opened.replaced is not None and (other := live.streams.get(place)):
             other.close(Aborted(Reason.REPLACED, "Another connection took this seat.", session_id=live.session_id))
-        live.streams[seat] = self
+        live.streams[place] = self
         reader: asyncio.Task[None] | None = None
         try:
             greeting = self._greeting(opened, now)
@@ -132,8 +144,8 @@ class Stream:
             await self._say_why(error)
             raise
         finally:
-            if live.streams.get(seat) is self:
-                del live.streams[seat]
+            if live.streams.get(place) is self:
+                del live.streams[place]
             room.shut(opened.receiver, self._streams.now())
             live.touch()
             if reader is not None:
@@ -153,15 +165,19 @@ class Stream:
     def take_commands(self, commands: Sequence[pb.Command]) -> int:
         """Takes what the participant sent and returns the ticket that confirms the reliable commands.
 
-        Raises Unavailable when reliable commands cannot be kept.
+        Raises Unavailable when reliable commands cannot be kept, PermissionDenied(NOT_A_PARTICIPANT) for a spectator.
         """
         room = self.live.room
+        if commands and self.receiver.place >= FIRST_SPECTATOR:
+            raise PermissionDenied(
+                Reason.NOT_A_PARTICIPANT, "A spectator cannot send commands. Join the session to play."
+            )
         if not commands or self.receiver.end_after is not None or room.session.over:
             return room.confirmed
         reliable = any(command.delivery not in (LATEST, VOLATILE) for command in commands)
         if reliable:
             self._streams.journal.require_available()
-        ticket = room.command(self.receiver.seat, commands, self._streams.now())
+        ticket = room.command(self.receiver.place, commands, self._streams.now())
         if reliable:
             # Commands move no deadline of the session, so nobody else needs to know.
             self._streams.journal.touch(self.live)
@@ -265,6 +281,7 @@ class Stream:
                 command=opened.command,
                 heartbeat_ms=int(self._streams.heartbeat_seconds * 1000),
                 server_time=timestamp(now),
+                epoch=self.live.epoch,
             )
         ).SerializeToString()
 
@@ -281,11 +298,15 @@ class Streams:
         budget: BudgetLimits,
         heartbeat_seconds: float,
         unconfirmed_bytes: int,
+        limits: StreamLimits,
     ) -> None:
         self.journal = journal
         self.budget = budget
         self.heartbeat_seconds = heartbeat_seconds
         self.unconfirmed_bytes = unconfirmed_bytes
+        self._limits = limits
+        self._unopened = Counter[str]()
+        self._by_user = Counter[str]()
         self._revocations = revocations
         self._clock = clock
         self._open: set[Stream] = set()
@@ -300,20 +321,30 @@ class Streams:
     async def opening(self, call: StreamCall, live: LiveSession, *, unary_sender: bool) -> AsyncIterator[Stream]:
         """A stream that is looked after while it is open. Raises Unavailable when none may open any more."""
         if self._draining:
-            raise _shutting_down()
+            raise shutting_down()
         self.journal.require_available()
         stream = Stream(call, live, self, unary_sender=unary_sender, now=asyncio.get_running_loop().time())
-        self._open.add(stream)
-        try:
-            yield stream
-        finally:
-            self._open.discard(stream)
+        with _counted(self._by_user, stream.user_id, self._limits.per_player):
+            self._open.add(stream)
+            try:
+                yield stream
+            finally:
+                self._open.discard(stream)
 
     async def first_request(self, call: StreamCall) -> pb.PlayRequest:
-        """The request that opens a stream. Raises InvalidArgument(PROTOCOL_VIOLATION), DeadlineExceeded."""
+        """The request that opens a stream.
+
+        Raises InvalidArgument(PROTOCOL_VIOLATION), DeadlineExceeded, and ResourceExhausted(OVERLOADED) when too many
+        streams wait for theirs.
+        """
+        if self._unopened.total() >= self._limits.unopened:
+            raise ResourceExhausted(
+                Reason.OVERLOADED, "Too many streams wait to be opened. Try again shortly.", retry_after=1.0
+            )
         try:
-            async with asyncio.timeout(_FIRST_REQUEST_SECONDS):
-                request: pb.PlayRequest | None = await call.read()
+            with _counted(self._unopened, call.caller.user_id, self._limits.unopened_per_player):
+                async with asyncio.timeout(_FIRST_REQUEST_SECONDS):
+                    request: pb.PlayRequest | None = await call.read()
         except TimeoutError as error:
             raise DeadlineExceeded(Reason.DEADLINE, "The stream was not opened in time.") from error
         if request is None or not request.HasField("open"):
@@ -326,12 +357,11 @@ class Streams:
             await asyncio.sleep(_SWEEP_SECONDS)
             self._sweep(asyncio.get_running_loop().time(), self._open)
 
-    async def drain(self, draining: asyncio.Event) -> None:
-        """Once the process shuts down, sends everybody elsewhere."""
-        await draining.wait()
+    def drain(self) -> None:
+        """The process shuts down: sends everybody elsewhere."""
         self._draining = True
         for stream in list(self._open):
-            stream.close(_shutting_down())
+            stream.close(shutting_down())
 
     def _sweep(self, now: float, streams: Iterable[Stream]) -> None:
         quiet = now - self.heartbeat_seconds
@@ -353,5 +383,19 @@ def not_watching(session_id: str) -> PermissionDenied:
     )
 
 
-def _shutting_down() -> Unavailable:
-    return Unavailable(Reason.SHUTTING_DOWN, "This node is shutting down. Open the stream again.", retry_after=0.1)
+@contextmanager
+def _counted(counter: Counter[str], user_id: str, most: int) -> Iterator[None]:
+    """One more of an account's. Raises ResourceExhausted(QUOTA_EXCEEDED) when it has as many as it may."""
+    if counter[user_id] >= most:
+        raise ResourceExhausted(
+            Reason.QUOTA_EXCEEDED,
+            f"You have {most} streams open here, which is as many as a player may.",
+            quota="streams",
+        )
+    counter[user_id] += 1
+    try:
+        yield
+    finally:
+        counter[user_id] -= 1
+        if not counter[user_id]:
+            del counter[user_id]

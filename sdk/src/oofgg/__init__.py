@@ -8,7 +8,7 @@ async with oofgg.Client("localhost:8080", game="…") as client:
 
 from oofgg import errors
 from oofgg._channel import Stubs
-from oofgg._events import Event, LogReset, Message, Presence, ResultChange, StateChange
+from oofgg._events import Event, LogReset, Message, Presence, ResultChange, SessionChange, StateChange
 from oofgg._own_account import OwnAccount
 from oofgg._play import PlaySession
 from oofgg._resources import Games, History, Leaderboards, Sessions
@@ -17,6 +17,7 @@ from oofgg._types import (
     ApiKey,
     ApiKeyInfo,
     Delivery,
+    EndReason,
     Game,
     GameSettings,
     LeaderboardEntry,
@@ -47,6 +48,7 @@ __all__ = [
     "ApiKeyInfo",
     "Client",
     "Delivery",
+    "EndReason",
     "Event",
     "Game",
     "GameSettings",
@@ -75,6 +77,7 @@ __all__ = [
     "Seat",
     "SeatResult",
     "Session",
+    "SessionChange",
     "SessionState",
     "Sessions",
     "StateChange",

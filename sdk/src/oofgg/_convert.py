@@ -48,6 +48,10 @@ def session_state(number: int) -> types.SessionState:
     return short(types.SessionState, session_pb2.SessionState, number, "SESSION_STATE_")
 
 
+def end_reason(number: int) -> types.EndReason:
+    return short(types.EndReason, session_pb2.EndReason, number, "END_REASON_")
+
+
 def result_state(number: int) -> types.ResultState:
     return short(types.ResultState, session_pb2.ResultState, number, "RESULT_STATE_")
 
@@ -158,6 +162,9 @@ def session(wire: session_pb2.Session, node: str = "") -> types.Session:
         result=result(wire.result),
         result_state=result_state(wire.result_state),
         node=node,
+        version=wire.version,
+        max_spectators=wire.max_spectators,
+        end_reason=end_reason(wire.end_reason),
     )
 
 
@@ -210,17 +217,26 @@ def event(wire: session_pb2.Event) -> events.Event:
         said = wire.message
         return events.Message(
             seq=seq, after_seq=after_seq, seat=by, event_time=at,
-            data=said.payload, kind=said.kind, key=said.key, number=said.command,
+            data=said.payload, kind=said.kind, key=said.key, number=said.command, to=tuple(said.to_seats),
         )  # fmt: skip
     if body == "presence":
         change = short(types.PresenceChange, session_pb2.PresenceChange, wire.presence.change, "PRESENCE_CHANGE_")
         return events.Presence(
-            seq=seq, after_seq=after_seq, seat=by, event_time=at, change=change, participant=seat(wire.presence.seat)
-        )
+            seq=seq, after_seq=after_seq, seat=by, event_time=at,
+            change=change, participant=seat(wire.presence.seat), reason=wire.presence.reason,
+        )  # fmt: skip
     if body == "state":
         return events.StateChange(
-            seq=seq, after_seq=after_seq, seat=by, event_time=at, state=session_state(wire.state.state)
-        )
+            seq=seq, after_seq=after_seq, seat=by, event_time=at,
+            state=session_state(wire.state.state), end_reason=end_reason(wire.state.end_reason),
+        )  # fmt: skip
+    if body == "change":
+        changed = wire.change
+        return events.SessionChange(
+            seq=seq, after_seq=after_seq, seat=by, event_time=at,
+            label=changed.label, attributes=dict(changed.attributes), creator_user_id=changed.creator_user_id,
+            version=changed.version,
+        )  # fmt: skip
     if body == "result":
         return events.ResultChange(
             seq=seq, after_seq=after_seq, seat=by, event_time=at, state=result_state(wire.result.state),

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
 from google.protobuf.message import Message as ProtobufMessage
 
-from oofgg._types import PresenceChange, ResultState, Seat, SeatResult, Session, SessionState
+from oofgg._types import EndReason, PresenceChange, ResultState, Seat, SeatResult, Session, SessionState
 
 _M = TypeVar("_M", bound=ProtobufMessage)
 
@@ -40,6 +40,8 @@ class Message(Event):
     """LATEST key."""
     number: int
     """Number of the command, growing per seat."""
+    to: Sequence[int] = ()
+    """The seats it is for, and for no one else; empty: for everybody."""
 
     def text(self) -> str:
         """The data as text. Raises UnicodeDecodeError."""
@@ -61,6 +63,8 @@ class Presence(Event):
     change: PresenceChange
     participant: Seat
     """The seat as it is now."""
+    reason: str = ""
+    """For KICKED: what was said about it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +72,17 @@ class StateChange(Event):
     """The session went to another state."""
 
     state: SessionState
+    end_reason: EndReason = EndReason.UNSPECIFIED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionChange(Event):
+    """The session's label, attributes or creator changed: all of them, as they are now."""
+
+    label: str
+    attributes: Mapping[str, str]
+    creator_user_id: str
+    version: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

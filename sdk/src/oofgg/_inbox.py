@@ -6,7 +6,7 @@ from collections import deque
 from dataclasses import dataclass, replace
 
 from oofgg import _convert
-from oofgg._events import Event, LogReset, Presence, ResultChange, StateChange
+from oofgg._events import Event, LogReset, Presence, ResultChange, SessionChange, StateChange
 from oofgg._types import PresenceChange, Session
 from oofgg.v1 import session_pb2
 
@@ -36,6 +36,8 @@ class Inbox:
     def __init__(self, after_seq: int | None) -> None:
         """Events begin after `after_seq`; None begins with what happens from now on."""
         self.after_seq = after_seq
+        self.epoch = 0
+        """That of the stream that brought the last event; 0 before the first."""
         self.session: Session | None = None
         self.seat = 0
         self.dismissed = False
@@ -60,6 +62,7 @@ class Inbox:
         self._taken, self._taken_bytes, self._taken_since = 0, 0, None
         self.session = _convert.session(opened.session)
         self.seat = opened.seat
+        self.epoch = opened.epoch
         self.dismissed = False
         self._known = opened.head_seq
         if self.after_seq is None:
@@ -69,7 +72,7 @@ class Inbox:
         """Takes what came. Raises Gap."""
         for wire in response.events:
             event = self._check(_convert.event(wire))
-            if event is not None:
+            if event is not None and not wire.hidden:
                 self._waiting.append(_Arrived(event, wire.ByteSize(), self._stream, 0, 0))
                 self.held += self._waiting[-1].held
         if response.flush:
@@ -131,7 +134,15 @@ class Inbox:
         if session is None:
             return
         if isinstance(event, StateChange):
-            self.session = replace(session, state=event.state)
+            self.session = replace(session, state=event.state, end_reason=event.end_reason)
+        elif isinstance(event, SessionChange):
+            self.session = replace(
+                session,
+                label=event.label,
+                attributes=event.attributes,
+                creator_user_id=event.creator_user_id,
+                version=event.version,
+            )
         elif isinstance(event, ResultChange):
             self.session = replace(session, result=event.result, result_state=event.state)
         elif isinstance(event, Presence):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict, deque
+from collections.abc import Iterable
 
 from oofgg import _convert
 from oofgg._types import Delivery
@@ -44,9 +45,11 @@ class Outbox:
         count = self.unsafe
         return count == 0 or (count < _MOST_COMMANDS and self._bytes + size <= _MOST_BYTES)
 
-    def put(self, data: bytes, kind: str, delivery: Delivery, key: str) -> None:
-        """Adds a command. For a reliable one, ask for room first."""
-        command = session_pb2.Command(payload=data, kind=kind, delivery=_convert.DELIVERY[delivery], key=key)
+    def put(self, data: bytes, kind: str, delivery: Delivery, key: str, to: Iterable[int] = (), team: int = 0) -> None:
+        """Adds a command, for everybody or for some. For a reliable one, ask for room first."""
+        command = session_pb2.Command(
+            payload=data, kind=kind, delivery=_convert.DELIVERY[delivery], key=key, to_seats=to, to_team=team
+        )
         if delivery is Delivery.RELIABLE:
             self._waiting.append(command)
             self._bytes += len(data)

@@ -40,8 +40,8 @@ _FLUSH_SECONDS = 5.0
 _DEFAULT_HEARTBEAT = 10.0
 # Measured soon; not at once, for a write into a stream that is refused hides the reason.
 _FIRST_BEAT_SECONDS = 1.0
-# A server that misses two heartbeats is gone; the rest is for the network.
-_MISSED = 2.5
+# A server that was not heard for so many heartbeats is gone: found well within two.
+_MISSED = 1.75
 _MOST_PAYLOAD = 64 * 1024
 _MOST_NAME = 64
 # Of events that the application has not taken, when another stream is opened: each may bring a window more.
@@ -71,12 +71,14 @@ class PlaySession:
         team: int,
         after_seq: int | None,
         reconnect_for: float,
+        spectate: bool = False,
     ) -> None:
         self._sessions = sessions
         self._stubs = stubs
         self._login = login
         self._session = session
         self._team = team
+        self._spectate = spectate
         self._inbox = Inbox(after_seq)
         self._outbox = Outbox()
         self._policy = ReconnectPolicy(reconnect_for)
@@ -146,7 +148,7 @@ class PlaySession:
 
     @property
     def seat(self) -> int:
-        """Number of the caller's seat."""
+        """Number of the caller's seat; 0 for a spectator."""
         return self._inbox.seat
 
     @property
@@ -168,20 +170,30 @@ class PlaySession:
         return self._clock.estimate
 
     async def send(
-        self, payload: object, *, kind: str = "", delivery: Delivery = Delivery.RELIABLE, key: str = ""
+        self,
+        payload: object,
+        *,
+        kind: str = "",
+        delivery: Delivery = Delivery.RELIABLE,
+        key: str = "",
+        to: int | Iterable[int] = (),
+        team: int = 0,
     ) -> None:
-        """Sends bytes, text, a protobuf message or anything JSON-able, of at most 64 KiB, to everybody in the session.
+        """Sends bytes, text, a protobuf message or anything JSON-able, of at most 64 KiB, to everybody in the session;
+        or, with seats in `to` or a `team`, only to these.
 
         Returns when it is queued. A RELIABLE command arrives once, whatever happens to the connection, unless this
         process ends first; when 256 of them or 1 MiB are under way, `send` waits. Raises ValueError for what is too
-        large, and the OofggError that ended the stream.
+        large, RuntimeError for a spectator, and the OofggError that ended the stream.
         """
         data, kind = command(payload, kind, key)
+        seats = receivers(to)
+        self._require_seat()
         self._require_open()
         while delivery is Delivery.RELIABLE and not self._outbox.has_room(len(data)):
             await self._wait_safe()
             self._require_open()
-        self._outbox.put(data, kind, delivery, key)
+        self._outbox.put(data, kind, delivery, key, seats, team)
         self._wake.set()
 
     async def flush(self) -> None:
@@ -204,6 +216,27 @@ class PlaySession:
     ) -> Outcome:
         """States the result; see `client.sessions.finish`. The session ends when all agree, or their time is up."""
         return await self._sessions.finish(self.info, result, scores=scores)
+
+    async def update(
+        self,
+        *,
+        label: str | None = None,
+        set_attributes: Mapping[str, str] | None = None,
+        remove_attributes: Iterable[str] = (),
+        expected_version: int | None = None,
+    ) -> Session:
+        """Changes the session; see `client.sessions.update`."""
+        return await self._sessions.update(
+            self.info,
+            label=label,
+            set_attributes=set_attributes,
+            remove_attributes=remove_attributes,
+            expected_version=expected_version,
+        )
+
+    async def kick(self, seat: int, *, reason: str = "", may_return: bool = False) -> None:
+        """Removes a participant; see `client.sessions.kick`."""
+        await self._sessions.kick(self.info, seat, reason=reason, may_return=may_return)
 
     async def leave(self) -> None:
         """Gives the seat up, which ends the iteration."""
@@ -232,6 +265,10 @@ class PlaySession:
             raise self._error
         if self._ended or self._task is None or self._inbox.over:
             raise FailedPrecondition("The session is over.", reason=Reason.SESSION_STATE)
+
+    def _require_seat(self) -> None:
+        if self._spectate:
+            raise RuntimeError("a spectator cannot send: use client.play to take a seat")
 
     async def _wait_safe(self) -> None:
         self._safe.clear()
@@ -263,7 +300,12 @@ class PlaySession:
             self._end(None)
 
     async def _play(self) -> None:
-        session, _ = await self._sessions.take_seat(self._session, self._team)
+        if self._spectate:
+            session = await self._sessions.get(
+                self._session if isinstance(self._session, str) else self._session.session_id
+            )
+        else:
+            session, _ = await self._sessions.take_seat(self._session, self._team)
         self._node = session.node
         loop = asyncio.get_running_loop()
         while True:
@@ -323,7 +365,12 @@ class PlaySession:
 
     async def _open(self, call: _Call, responses: _Responses, session_id: str) -> float:
         """Opens the stream and returns its heartbeat in seconds."""
-        opening = session_pb2.StreamOpen(session_id=session_id, after_seq=self._inbox.after_seq)
+        opening = session_pb2.StreamOpen(
+            session_id=session_id,
+            after_seq=self._inbox.after_seq,
+            epoch=self._inbox.epoch,
+            spectate=self._spectate,
+        )
         async with asyncio.timeout(_OPEN_SECONDS):
             try:
                 await call.write(session_pb2.PlayRequest(open=opening))
@@ -414,6 +461,14 @@ def command(payload: object, kind: str, key: str) -> tuple[bytes, str]:
     if len(kind) > _MOST_NAME or len(key) > _MOST_NAME:
         raise ValueError(f"kind and key have at most {_MOST_NAME} characters")
     return data, kind
+
+
+def receivers(to: int | Iterable[int]) -> list[int]:
+    """The seats a command is for. Raises ValueError for what is no seat."""
+    seats = [to] if isinstance(to, int) else list(to)
+    if any(seat < 1 for seat in seats):
+        raise ValueError("seats are numbered from 1")
+    return seats
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:

@@ -143,6 +143,7 @@ class Sessions(_Resource):
         attributes: Mapping[str, str] | None = None,
         min_seats: int = 0,
         max_seats: int = 0,
+        max_spectators: int = 0,
         flush_window_ms: int | None = None,
         game_id: str | None = None,
     ) -> Session:
@@ -153,6 +154,7 @@ class Sessions(_Resource):
             attributes=attributes,
             min_seats=min_seats,
             max_seats=max_seats,
+            max_spectators=max_spectators,
             flush_window_ms=flush_window_ms,
             request_id=new_request_id(),
         )
@@ -198,6 +200,47 @@ class Sessions(_Resource):
         request = session_pb2.LeaveRequest(session_id=session_id, request_id=new_request_id())
         await self._caller.call(self._stubs.sessions.Leave, request, node=node)
 
+    async def update(
+        self,
+        session: str | Session,
+        *,
+        label: str | None = None,
+        set_attributes: Mapping[str, str] | None = None,
+        remove_attributes: Iterable[str] = (),
+        expected_version: int | None = None,
+    ) -> Session:
+        """Changes label and attributes, for all to see as a SessionChange. For its creator and the game's developer.
+
+        With `expected_version`, such as `session.version`, only if nobody else changed it: Aborted(CONFLICT) otherwise.
+        """
+        session_id, node = _which(session)
+        request = session_pb2.UpdateSessionRequest(
+            session_id=session_id,
+            label=label,
+            set_attributes=set_attributes,
+            remove_attributes=remove_attributes,
+            expected_version=expected_version,
+            request_id=new_request_id(),
+        )
+        response = await self._caller.call(self._stubs.sessions.UpdateSession, request, node=node)
+        return _convert.session(response.session, node)
+
+    async def start(self, session: str | Session) -> Session:
+        """Starts before all seats are taken, or goes on after a pause. For its creator and the game's developer."""
+        return await self._change_state(session, session_pb2.SESSION_STATE_STARTED)
+
+    async def pause(self, session: str | Session) -> Session:
+        """Interrupts it: a state that all see; who plays fair waits. For its creator and the game's developer."""
+        return await self._change_state(session, session_pb2.SESSION_STATE_PAUSED)
+
+    async def kick(self, session: str | Session, seat: int, *, reason: str = "", may_return: bool = False) -> None:
+        """Removes a participant, for good unless `may_return`. For the session's creator and the game's developer."""
+        session_id, node = _which(session)
+        request = session_pb2.KickRequest(
+            session_id=session_id, seat=seat, reason=reason, may_return=may_return, request_id=new_request_id()
+        )
+        await self._caller.call(self._stubs.sessions.Kick, request, node=node)
+
     async def close(self, session: str | Session) -> None:
         """Ends a session without a result. For its creator and the game's developer."""
         session_id, node = _which(session)
@@ -221,6 +264,12 @@ class Sessions(_Resource):
         )
         response = await self._caller.call(self._stubs.sessions.Finish, request, node=node)
         return _convert.outcome(response)
+
+    async def _change_state(self, session: str | Session, state: session_pb2.SessionState.ValueType) -> Session:
+        session_id, node = _which(session)
+        request = session_pb2.ChangeStateRequest(session_id=session_id, state=state, request_id=new_request_id())
+        response = await self._caller.call(self._stubs.sessions.ChangeState, request, node=node)
+        return _convert.session(response.session, node)
 
 
 class Leaderboards(_Resource):

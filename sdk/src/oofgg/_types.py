@@ -34,6 +34,18 @@ class SessionState(StrEnum):
         return self in (SessionState.FINISHED, SessionState.DELETED)
 
 
+class EndReason(StrEnum):
+    """Why a session is over without a result. UNSPECIFIED: it is not."""
+
+    UNSPECIFIED = "UNSPECIFIED"
+    CLOSED = "CLOSED"
+    ABANDONED = "ABANDONED"
+    """Nobody had a stream open for too long."""
+    IDLE = "IDLE"
+    """Nobody sent anything for too long."""
+    LIFETIME = "LIFETIME"
+
+
 class Delivery(StrEnum):
     """What becomes of a command on its way to somebody who does not keep up."""
 
@@ -52,6 +64,7 @@ class PresenceChange(StrEnum):
     JOINED = "JOINED"
     DISCONNECTED = "DISCONNECTED"
     CONNECTED = "CONNECTED"
+    RECONNECTED = "RECONNECTED"
     REPLACED = "REPLACED"
     LEFT = "LEFT"
     KICKED = "KICKED"
@@ -214,6 +227,7 @@ class Session:
     seats: Mapping[int, Seat]
     """Taken seats by number."""
     creator_user_id: str
+    """Who may change it: who opened it, or when that player left, who has had a seat for longest."""
     flush_window_ms: int
     create_time: datetime | None
     start_time: datetime | None
@@ -223,6 +237,10 @@ class Session:
     result_state: ResultState
     node: str = ""
     """The node that ran it then, a hint; empty when unknown."""
+    version: int = 0
+    """Grows with every change of label, attributes and creator."""
+    max_spectators: int = 0
+    end_reason: EndReason = EndReason.UNSPECIFIED
 
 
 @dataclass(frozen=True, slots=True)

@@ -168,6 +168,24 @@ class Client:
             reconnect_for=reconnect_for,
         )
 
+    def spectate(
+        self, session: str | Session, *, after_seq: int | None = 0, reconnect_for: float = 60.0
+    ) -> PlaySession:
+        """Watches a session without a seat, where it allows spectators: as `play`, but nothing can be sent.
+
+        What is said to some participants only is not seen. Raises FailedPrecondition(SESSION_FULL).
+        """
+        return PlaySession(
+            sessions=self.sessions,
+            stubs=self.stubs,
+            login=self._login,
+            session=session,
+            team=0,
+            after_seq=after_seq,
+            reconnect_for=reconnect_for,
+            spectate=True,
+        )
+
     def _accept(
         self, response: auth_pb2.RegisterResponse | auth_pb2.LoginResponse | auth_pb2.LoginGuestResponse
     ) -> Login:

@@ -29,7 +29,7 @@ PATIENCE = 30.0
 
 @dataclass
 class Player:
-    """Somebody who creates sessions: each tells the node that has made it."""
+    """Somebody who makes calls: each tells the node that took it."""
 
     sessions: Any
     game_id: str
@@ -37,7 +37,12 @@ class Player:
 
     async def lands(self, node: str = "") -> str:
         """The node that takes a call, with a wish for one in the header."""
-        return (await self.create(node)).placement.node
+        wish = (("x-oofgg-node", node),) if node else ()
+        call = self.sessions.ListSessions(
+            pb.ListSessionsRequest(game_id=self.game_id, page_size=1), metadata=(*self.metadata, *wish), timeout=10
+        )
+        await call
+        return str(dict(await call.initial_metadata())["x-oofgg-node"])
 
     async def reaches(self, node: str) -> str:
         """The same; empty when the named node is there and cannot serve, now or any more."""
@@ -48,13 +53,18 @@ class Player:
                 raise
             return ""
 
-    async def create(self, node: str = "") -> pb.CreateSessionResponse:
-        """A session for two, with a wish for a node in the header."""
-        wish = (("x-oofgg-node", node),) if node else ()
+    async def create(self) -> pb.CreateSessionResponse:
+        """A session for two."""
         request = pb.CreateSessionRequest(game_id=self.game_id, min_seats=2, max_seats=2)
         answer: pb.CreateSessionResponse = await self.sessions.CreateSession(
-            request, metadata=(*self.metadata, *wish), timeout=10
+            request, metadata=self.metadata, timeout=10
         )
+        return answer
+
+    async def create_on(self, node: str) -> pb.CreateSessionResponse:
+        """The same, on one node: which has the fewest sessions before long."""
+        while (answer := await self.create()).placement.node != node:
+            pass
         return answer
 
 
@@ -233,7 +243,7 @@ async def test_players_go_on_when_the_node_of_their_session_is_killed(stage: Sta
     with another(stage, "game-owner") as owner:
         await asyncio.to_thread(wait_ready, owner)
         await healthy(stage, addresses(stage, *GAMES, "game-owner"))
-        made = await player.create("game-owner")
+        made = await player.create_on("game-owner")
         assert made.placement.node == "game-owner"
         async with (
             oofgg.Client(stage.envoy_address, game=player.game_id) as ada,

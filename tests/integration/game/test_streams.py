@@ -170,7 +170,7 @@ async def test_a_seat_is_given_up_after_the_grace_period(with_settings: Build) -
             assert (2, "LEFT") not in one.presence, "who came back keeps the seat"
         await one.until(lambda: (2, "LEFT") in one.presence)
         assert [change for seat, change in one.presence if seat == 2] == [
-            "CONNECTED", "DISCONNECTED", "CONNECTED", "DISCONNECTED", "LEFT",
+            "CONNECTED", "DISCONNECTED", "RECONNECTED", "DISCONNECTED", "LEFT",
         ]  # fmt: skip
 
 

@@ -8,7 +8,15 @@ from dataclasses import dataclass
 from services.game.delivery import DeliveryLimits, Receiver
 from services.game.order import RELIABLE, Tail
 from services.game.room import Batch, Command, Room
-from services.game.sessions import Change, PresenceChanged, Session, SessionFacts, SessionTimes, StateChanged
+from services.game.sessions import (
+    Change,
+    PresenceChanged,
+    Profile,
+    ProfileChanged,
+    Session,
+    SessionFacts,
+    StateChanged,
+)
 
 END = b"\n"
 
@@ -21,6 +29,8 @@ class Said:
     delivery: int = RELIABLE
     key: str = ""
     text: str = ""
+    to_seats: tuple[int, ...] = ()
+    to_team: int = 0
 
     @property
     def payload(self) -> bytes:
@@ -34,15 +44,22 @@ class Said:
 class TextEncoder:
     """One line per event: `seq after seat what`."""
 
-    def message(self, seq: int, after_seq: int, seat: int, now: float, command: Command) -> bytes:
+    def message(
+        self, seq: int, after_seq: int, seat: int, now: float, command: Command, audience: frozenset[int] | None
+    ) -> bytes:
         what = f"{command.delivery}:{command.number}:{command.key}:{command.payload.decode()}"
         return f"{seq} {after_seq} {seat} {what}".encode() + END
+
+    def hidden(self, seq: int) -> bytes:
+        return f"{seq} 0 0 HIDDEN".encode() + END
 
     def change(self, seq: int, now: float, change: Change) -> bytes:
         if isinstance(change, PresenceChanged):
             return f"{seq} 0 {change.seat.number} {change.kind}".encode() + END
         if isinstance(change, StateChanged):
             return f"{seq} 0 0 {change.state}".encode() + END
+        if isinstance(change, ProfileChanged):
+            return f"{seq} 0 0 PROFILE:{change.profile.version}".encode() + END
         return f"{seq} 0 {change.seat} {change.state}".encode() + END
 
     def reset(self, seq: int, now: float, session: Session) -> bytes:
@@ -56,8 +73,8 @@ def lines(body: bytes) -> list[list[str]]:
 
 def facts(**overrides: object) -> SessionFacts:
     values: dict[str, object] = {
-        "session_id": "s", "game_id": "g", "creator_user_id": "ada", "label": "", "attributes": {}, "min_seats": 2,
-        "max_seats": 2, "flush_window_ms": 20, "create_time": 0.0, "history_topic": "",
+        "session_id": "s", "game_id": "g", "min_seats": 2, "max_seats": 2, "flush_window_ms": 20, "create_time": 0.0,
+        "history_topic": "",
     }  # fmt: skip
     return SessionFacts(**(values | overrides))  # type: ignore[arg-type]
 
@@ -66,7 +83,9 @@ def room(
     seats: int = 2, *, tail: Tail | None = None, limits: DeliveryLimits | None = None, window_ms: int = 20
 ) -> Room:
     """A started session with all seats taken and everything confirmed."""
-    session = Session(facts(max_seats=seats, min_seats=seats, flush_window_ms=window_ms), SessionTimes())
+    session = Session(
+        facts(max_seats=seats, min_seats=seats, flush_window_ms=window_ms, max_spectators=2), Profile("user1")
+    )
     made = Room(session, TextEncoder(), tail=tail, limits=limits)
     for number in range(1, seats + 1):
         made.apply(session.join(f"user{number}", f"user{number}", 0, 0.0), 0.0)

@@ -30,8 +30,8 @@ def test_joined_pieces_are_a_response(response: type[pb.PlayResponse | pb.WatchR
     command = pb.Command(number=7, key="k", kind="move", payload=bytes(size))
     made = room()
     pieces = [
-        encoder.message(3, 0, 1, NOW, command),
-        encoder.message(0, 3, 2, NOW, command),
+        encoder.message(3, 0, 1, NOW, command, None),
+        encoder.message(0, 3, 2, NOW, command, frozenset({1, 2})),
         encoder.change(4, NOW, StateChanged(State.FINISHED)),
         encoder.change(5, NOW, ResultChanged(ResultState.AGREED, (SeatResult(1, 0, 1, -5),))),
         encoder.reset(6, NOW, made.session),

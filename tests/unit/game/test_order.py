@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from services.game.order import LatestBoard, Tail, VolatileRing
+from services.game.order import LatestBoard, Private, Tail, VolatileRing
 
 
 def test_a_tail_numbers_from_its_head_and_pages_by_size() -> None:
@@ -52,11 +52,11 @@ def test_a_board_keeps_the_newest_value_in_the_order_of_change() -> None:
     board = LatestBoard()
     for seat, key, value in ((1, "x", b"old"), (2, "x", b"two"), (1, "y", b"why"), (1, "x", b"new")):
         board.put(seat, key, value)
-    assert [piece for _, _, piece in board.newer(0, than_of=9)] == [b"two", b"why", b"new"]
-    assert [piece for _, _, piece in board.newer(2, than_of=9)] == [b"why", b"new"]
-    assert [piece for _, _, piece in board.newer(0, than_of=1)] == [b"two"]
+    assert [piece for _, piece in board.newer(0, place=9)] == [b"two", b"why", b"new"]
+    assert [piece for _, piece in board.newer(2, place=9)] == [b"why", b"new"]
+    assert [piece for _, piece in board.newer(0, place=1)] == [b"two"]
     board.drop(1)
-    assert [piece for _, _, piece in board.newer(0, than_of=9)] == [b"two"]
+    assert [piece for _, piece in board.newer(0, place=9)] == [b"two"]
 
 
 def test_a_sender_cannot_fill_the_board() -> None:
@@ -66,16 +66,42 @@ def test_a_sender_cannot_fill_the_board() -> None:
         board.put(1, str(number), bytes(30))
     assert len(board) == 4  # three of 30 bytes, and the other sender's
     board.put(1, "huge", bytes(1000))
-    assert [piece for _, seat, piece in board.newer(0, than_of=2)] == [bytes(1000)]
+    assert [piece for _, piece in board.newer(0, place=2)] == [bytes(1000)]
     board.put(1, "small", b"x")
-    assert [piece for _, seat, piece in board.newer(0, than_of=2)] == [b"x"]
+    assert [piece for _, piece in board.newer(0, place=2)] == [b"x"]
 
 
 def test_a_ring_forgets_the_oldest_and_counts_them() -> None:
     ring = VolatileRing(max_events=3, max_bytes=10)
     for value in (b"a", b"b", b"c", b"d", b"e"):
         ring.put(1, value)
-    assert ring.since(0) == ([(1, b"c"), (1, b"d"), (1, b"e")], 2)
-    assert ring.since(4) == ([(1, b"e")], 0)
+    assert ring.since(0, place=2) == ([b"c", b"d", b"e"], 2)
+    assert ring.since(4, place=2) == ([b"e"], 0)
+    assert ring.since(0, place=1) == ([], 2), "its own"
     ring.put(1, bytes(9))
-    assert ring.since(0) == ([(1, b"e"), (1, bytes(9))], 4)
+    assert ring.since(0, place=2) == ([b"e", bytes(9)], 4)
+
+
+def test_what_is_for_some_is_hidden_from_the_others_and_from_who_had_the_place_later() -> None:
+    tail = Tail(max_events=4)
+    tail.extend([b"one.", b"two.", b"three."], {2: Private(frozenset({1, 3}), b"-2-")})
+    assert tail.page(0, 100, at_least_one=False, place=1) == (b"one.two.three.", 3)
+    assert tail.page(0, 100, at_least_one=False, place=2) == (b"one.-2-three.", 3)
+    assert tail.page(1, 5, at_least_one=False, place=2) == (b"-2-", 2)
+    assert tail.page(0, 100, at_least_one=False, place=3, since=1) == (b"one.two.three.", 3)
+    assert tail.page(0, 100, at_least_one=False, place=3, since=2) == (b"one.-2-three.", 3)
+    tail.extend([b"4", b"5", b"6"])
+    assert tail.page(2, 100, at_least_one=False, place=9) == (b"three.456", 6)
+
+
+def test_values_and_fleeting_events_for_some_reach_no_others() -> None:
+    board, ring = LatestBoard(), VolatileRing()
+    board.put(1, "x", b"secret", frozenset({1, 2}))
+    board.put(1, "y", b"open")
+    assert board.newer(0, place=2) == [(1, b"secret"), (2, b"open")]
+    assert board.newer(0, place=3) == [(2, b"open")]
+    board.drop(2)
+    assert board.newer(0, place=2) == [(2, b"open")], "the place may be someone else's now"
+    ring.put(1, b"secret", frozenset({1, 2}))
+    assert ring.since(0, place=2) == ([b"secret"], 0)
+    assert ring.since(0, place=3) == ([], 0)

@@ -4,6 +4,8 @@
 - A command that was acknowledged is in that order exactly once, however often it was sent.
 - No more than the window is unacknowledged; a backlog costs a bounded tail.
 - Of latest values the newest arrives.
+- What is for some is seen by those alone; the others, spectators among them, see that there was something.
+- When the newest part of the log is lost with its owner, whoever has seen of it is told, and nobody else.
 """
 
 from __future__ import annotations
@@ -13,13 +15,15 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from services.game.delivery import DeliveryLimits, Receiver
-from services.game.order import LATEST, VOLATILE, Tail
+from services.game.lineage import Lineage
+from services.game.order import LATEST, VOLATILE, Private, Tail
 from services.game.records import all_fields, read_session
-from services.game.room import Batch, Opened, Room
+from services.game.room import FIRST_SPECTATOR, Batch, Opened, Room
 from services.game.sessions import SessionTimes
 from tests.unit.game.model import Said, TextEncoder, lines, nothing, room
 
 SEATS = 3
+SPECTATOR = FIRST_SPECTATOR + 1
 WINDOW = 150
 TAIL = 40
 
@@ -28,7 +32,8 @@ class Client:
     """A participant: what it saw, what it sent and does not know to be safe."""
 
     def __init__(self, seat: int) -> None:
-        self.seat = seat
+        self.seat = seat  # or a spectator's place
+        self.epoch = 0
         self.receiver: Receiver | None = None
         self.opened: Opened | None = None  # until the stream has said so
         self.resumes = False
@@ -53,26 +58,40 @@ class Promises(RuleBasedStateMachine):
         self.log: list[str] = []
         self.stored: dict[str, bytes] = {}
         self.on_its_way: Batch | None = None
-        self.clients = {seat: Client(seat) for seat in range(1, SEATS + 1)}
+        self.clients = {seat: Client(seat) for seat in (*range(1, SEATS + 1), SPECTATOR)}
+        self.epoch = 1
+        self.epochs = [(1, 0)]
+        self.saved: tuple[list[str], dict[str, bytes], list[tuple[int, int]]] | None = None
         self.newest: dict[tuple[str, str], int] = {}
         fields = all_fields(self.room.session, {})
         self.stored = dict(fields)
         self.log = [line.decode() for piece in self.room.tail.pieces(0) for line in piece.splitlines()]
+        self.everybody_comes_back()
+        self.everybody_catches_up()
 
     def client(self, seat: int) -> Client:
         return self.clients[seat]
 
     seat = st.integers(1, SEATS)
+    place = st.sampled_from([*range(1, SEATS + 1), SPECTATOR])
 
-    @rule(seat=seat, size=st.sampled_from([1, 40, 300]), count=st.integers(1, 4))
-    def send_reliable(self, seat: int, size: int, count: int) -> None:
+    @rule(
+        seat=seat,
+        size=st.sampled_from([1, 40, 300]),
+        count=st.integers(1, 4),
+        to=st.sampled_from([(), (), (1,), (2, 3)]),
+    )
+    def send_reliable(self, seat: int, size: int, count: int, to: tuple[int, ...]) -> None:
         client = self.client(seat)
         if client.receiver is None:
             return
         said = []
         for _ in range(count):
             client.number += 1
-            said.append(Said(client.number, text=f"{seat}.{client.number}." + "x" * size))
+            # Whom it is for is in the text, for the test to read.
+            whom = "+".join(map(str, sorted({seat, *to}))) if to else "all"
+            text = f"{whom}.{seat}.{client.number}." + "x" * size
+            said.append(Said(client.number, text=text, to_seats=to))
         client.unsafe += said
         self.room.command(seat, said, 0.0)
 
@@ -114,7 +133,7 @@ class Promises(RuleBasedStateMachine):
             self.room.confirm(batch)
             self.on_its_way = None
             for receiver in self.room.slow_receivers():
-                self.drop(receiver.seat)
+                self.drop(receiver.place)
 
     def keep(self, batch: Batch) -> None:
         assert batch.before == len(self.log)
@@ -124,28 +143,35 @@ class Promises(RuleBasedStateMachine):
         for name in batch.removed:
             self.stored.pop(name, None)
 
-    @rule(seat=seat, resume=st.booleans())
+    @rule(seat=place, resume=st.booleans())
     def open(self, seat: int, resume: bool) -> None:
         client = self.client(seat)
-        opened = self.room.open(seat, client.last if resume else None, nothing, 0.0)
+        opened = self.room.open(seat, client.last if resume else None, nothing, 0.0, epoch=client.epoch)
         assert (opened.replaced is None) == (client.receiver is None)
         client.receiver = opened.receiver
         client.opened = opened
         client.resumes = resume and client.last is not None
         if not client.resumes:
             client.latest = {}  # who opens afresh gets those that change from then on
-        client.reset = client.resumes and not self.room.tail.holds(client.last or 0)
+        lost = any((client.last or 0) > head for epoch, head in self.epochs if epoch > client.epoch)
+        client.reset = client.resumes and (lost or not self.room.tail.holds(client.last or 0))
         client.unacked_flushes = []
         client.unsafe = [said for said in client.unsafe if said.number > client.acknowledged]
 
-    @rule(seat=seat)
+    @rule()
+    def everybody_comes_back(self) -> None:
+        for seat, client in self.clients.items():
+            if client.receiver is None:
+                self.open(seat, resume=True)
+
+    @rule(seat=place)
     def drop(self, seat: int) -> None:
         client = self.client(seat)
         if client.receiver is not None:
             self.room.shut(client.receiver, 0.0)
             client.receiver = None
 
-    @rule(seat=seat, acknowledge=st.booleans())
+    @rule(seat=place, acknowledge=st.booleans())
     def read(self, seat: int, acknowledge: bool) -> None:
         client = self.client(seat)
         receiver = client.receiver
@@ -157,6 +183,7 @@ class Promises(RuleBasedStateMachine):
             if not client.resumes:
                 client.last = client.opened.head
             client.opened = None
+            client.epoch = self.epoch
         if not (flush := receiver.take(0.0)):
             return
         for seq_text, after, sender, what in lines(flush.body):
@@ -169,7 +196,12 @@ class Promises(RuleBasedStateMachine):
                 assert client.last is not None
                 assert not client.reset
                 assert seq == client.last + 1, "no gap, no duplicate"
-                assert self.log[seq - 1] == f"{seq} {after} {sender} {what}", "the one order, and only what is kept"
+                if what == "HIDDEN":
+                    assert not self.is_for(seq, seat), "only from whom it is not for"
+                else:
+                    kept = f"{seq} {after} {sender} {what}"
+                    assert self.log[seq - 1] == kept, "the one order, and only what is kept"
+                    assert self.is_for(seq, seat), "only for whom it is for"
                 client.last = seq
             elif what.startswith(f"{LATEST}:"):
                 _, number, key, _ = what.split(":", 3)
@@ -184,14 +216,56 @@ class Promises(RuleBasedStateMachine):
             receiver.acknowledge(client.unacked_flushes[-1])
             client.unacked_flushes = []
 
+    def is_for(self, seq: int, place: int) -> bool:
+        """Whether an event of the log is for a place, by what is written in it."""
+        what = self.log[seq - 1].split(" ", 3)[3]
+        if not what.startswith("1:"):
+            return True
+        whom = what.split(":", 3)[3].split(".", 1)[0]
+        return whom == "all" or str(place) in whom.split("+")
+
     @rule()
     def take_over(self) -> None:
         """The owner dies; another takes the session from what is stored."""
-        fields = {name.encode(): value for name, value in self.stored.items()}
+        self.own(self.log, self.stored)
+
+    @rule()
+    def save(self) -> None:
+        """What Redis has on its disk, should it lose the rest."""
+        self.saved = list(self.log), dict(self.stored), list(self.epochs)
+
+    @precondition(lambda self: self.saved is not None and len(self.saved[0]) < len(self.log))
+    @rule(said=st.integers(0, 8))
+    def lose_the_newest(self, said: int) -> None:
+        """Redis and the owner die together, and Redis comes back without the newest. Others are back sooner."""
+        assert self.saved is not None
+        self.log, self.stored, self.epochs = list(self.saved[0]), dict(self.saved[1]), list(self.saved[2])
+        # What was acknowledged and lost is lost: nobody can know.
+        for client in self.clients.values():
+            client.unsafe, client.acknowledged = [], 0
+        self.own(self.log, self.stored)
+        if said:
+            self.open(1, resume=False)
+            self.send_reliable(1, 1, said, ())
+            while batch := self.room.begin():
+                self.keep(batch)
+                self.room.confirm(batch)
+
+    def own(self, log: list[str], stored: dict[str, bytes]) -> None:
+        fields = {name.encode(): value for name, value in stored.items()}
         session, commands = read_session(fields, SessionTimes())
-        tail = Tail(max(len(self.log) - TAIL, 0), max_events=TAIL)
-        tail.extend([line.encode() + b"\n" for line in self.log[tail.head :]])
-        self.room = Room(session, TextEncoder(), tail=tail, commands=commands, limits=self.limits)
+        tail = Tail(max(len(log) - TAIL, 0), max_events=TAIL)
+        private = {
+            number: Private(frozenset(place for place in range(1, SEATS + 1) if self.is_for(number, place)), hidden)
+            for number in range(tail.head + 1, len(log) + 1)
+            if not self.is_for(number, SPECTATOR)
+            for hidden in [TextEncoder().hidden(number)]
+        }
+        tail.extend([line.encode() + b"\n" for line in log[tail.head :]], private)
+        self.epoch += 1
+        self.epochs.append((self.epoch, len(log)))
+        lineage = Lineage.read(",".join(f"{epoch}:{head}" for epoch, head in self.epochs))
+        self.room = Room(session, TextEncoder(), tail=tail, commands=commands, limits=self.limits, lineage=lineage)
         self.on_its_way = None
         for seat in list(session.seats):
             self.room.apply(session.disconnect(seat, 0.0), 0.0)
@@ -219,7 +293,7 @@ class Promises(RuleBasedStateMachine):
                 self.read(seat, acknowledge=True)
             assert client.last == self.room.tail.head
             for (sender, key), number in self.newest.items():
-                if sender != str(seat) and (sender, key) in client.latest:
+                if sender != str(seat) and (sender, key) in client.latest and seat != SPECTATOR:
                     assert client.latest[sender, key] == number, "the newest value arrived"
 
     @invariant()
@@ -245,4 +319,4 @@ class Promises(RuleBasedStateMachine):
 
 
 TestPromises = Promises.TestCase
-TestPromises.settings = settings(max_examples=60, stateful_step_count=60, deadline=None)
+TestPromises.settings = settings(max_examples=200, stateful_step_count=60, deadline=None)

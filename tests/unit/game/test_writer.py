@@ -9,12 +9,13 @@ from typing import Any, cast
 import pytest
 import uvloop
 
+from oofgg.v1 import session_pb2 as pb
 from pkg.clock import SystemClock
 from services.game.budget import BudgetLimits
 from services.game.delivery import Receiver
 from services.game.live import LiveSession
 from services.game.order import LATEST
-from services.game.streams import Streams
+from services.game.streams import StreamLimits, Streams
 from tests.unit.game.model import Said, keep, room
 
 WINDOW_MS = 20
@@ -55,10 +56,11 @@ def test_a_busy_writer_flushes_once_per_window_and_sleeps_in_between(monkeypatch
             budget=budget,
             heartbeat_seconds=10.0,
             unconfirmed_bytes=1,
+            limits=StreamLimits(1, 1, 1),
         )
         call = SilentCall()
         async with streams.opening(cast("Any", call), live, unary_sender=True) as stream:
-            writer = asyncio.create_task(stream.run(1, None, (), reads=False))
+            writer = asyncio.create_task(stream.run(1, pb.StreamOpen(), (), reads=False))
             began = asyncio.get_running_loop().time()
             for number in range(1, ROUNDS + 1):
                 made.command(2, [Said(number, LATEST, key="x")], 0.0)

@@ -18,30 +18,35 @@ from oofgg.v1 import errors_pb2
 SDK = Path(__file__).parents[3] / "sdk" / "src" / "oofgg"
 
 NAMES = """
-Account ApiKey ApiKeyInfo Client Delivery Event Game GameSettings Games History LeaderboardEntry Leaderboards LogReset
-Login LoginInfo Match MatchOutcome MatchParticipant Message OofggError Outcome OwnAccount PlaySession Presence
-PresenceChange Rank Reason ResultChange ResultState Role Seat SeatResult Session SessionState Sessions StateChange Stubs
-TokenInfo __version__ errors
+Account ApiKey ApiKeyInfo Client Delivery EndReason Event Game GameSettings Games History LeaderboardEntry
+Leaderboards LogReset Login LoginInfo Match MatchOutcome MatchParticipant Message OofggError Outcome OwnAccount
+PlaySession Presence PresenceChange Rank Reason ResultChange ResultState Role Seat SeatResult Session SessionChange
+SessionState Sessions StateChange Stubs TokenInfo __version__ errors
 """
 MEMBERS = {
-    "Client": "account become_developer login login_guest login_info logout metadata play register validate_token",
+    "Client": (
+        "account become_developer login login_guest login_info logout metadata play register spectate validate_token"
+    ),
     "Games": "create create_api_key delete get list list_api_keys revoke_api_key update",
     "OwnAccount": (
         "change_password delete export link_device link_password logins revoke_all_logins revoke_login unlink_device "
         "unlink_password update"
     ),
-    "Sessions": "close create finish get join leave list take_seat",
+    "Sessions": "close create finish get join kick leave list pause start take_seat update",
     "Leaderboards": "get rank",
     "History": "get list",
-    "PlaySession": "clock_offset connected finish flush info latency leave seat seats send session_id started state",
+    "PlaySession": (
+        "clock_offset connected finish flush info kick latency leave seat seats send session_id started state update"
+    ),
     "sync.Client": (
-        "account become_developer close game login login_guest login_info logout metadata play register validate_token"
+        "account become_developer close game login login_guest login_info logout metadata play register spectate "
+        "validate_token"
     ),
     "sync.PlaySession": (
-        "clock_offset close connected ended finish flush info latency leave poll seat seats send session_id started "
-        "state wait"
+        "clock_offset close connected ended finish flush info kick latency leave poll seat seats send session_id "
+        "started state update wait"
     ),
-    "Message": "after_seq data event_time json key kind number parse seat seq text",
+    "Message": "after_seq data event_time json key kind number parse seat seq text to",
     "OofggError": "add_note args code request_id with_traceback",
 }
 ERRORS = """

@@ -137,6 +137,17 @@ class Client:
         play = self._client.play(session, team=team, after_seq=after_seq, reconnect_for=reconnect_for)
         return PlaySession(self._portal, play, after_seq, self._playing)
 
+    def spectate(
+        self, session: str | Session, *, after_seq: int | None = 0, reconnect_for: float = 60.0
+    ) -> PlaySession:
+        """Watches a session without a seat, where it allows spectators: as `play`, but nothing can be sent.
+
+        What is said to some participants only is not seen. Raises FailedPrecondition(SESSION_FULL).
+        """
+        self._portal.require_open()
+        play = self._client.spectate(session, after_seq=after_seq, reconnect_for=reconnect_for)
+        return PlaySession(self._portal, play, after_seq, self._playing)
+
     async def _close(self) -> None:
         for session in list(self._playing):
             await session._abandon()

@@ -84,7 +84,7 @@ class PlaySession:
 
     @property
     def seat(self) -> int:
-        """Number of the caller's seat."""
+        """Number of the caller's seat; 0 for a spectator."""
         return self._play.seat
 
     @property
@@ -128,16 +128,28 @@ class PlaySession:
         self._inbox.wait(seconds, self._over)
         return self.poll()
 
-    def send(self, payload: object, *, kind: str = "", delivery: Delivery = Delivery.RELIABLE, key: str = "") -> None:
-        """Sends bytes, text, a protobuf message or anything JSON-able, of at most 64 KiB, to everybody in the session.
+    def send(
+        self,
+        payload: object,
+        *,
+        kind: str = "",
+        delivery: Delivery = Delivery.RELIABLE,
+        key: str = "",
+        to: int | Iterable[int] = (),
+        team: int = 0,
+    ) -> None:
+        """Sends bytes, text, a protobuf message or anything JSON-able, of at most 64 KiB, to everybody in the session;
+        or, with seats in `to` or a `team`, only to these.
 
         Queues and returns at once. A RELIABLE command arrives once, whatever happens to the connection, unless this
         process ends first; while 256 of them or 1 MiB are under way, `send` raises ResourceExhausted and sends nothing.
-        Raises ValueError for what is too large, and the OofggError that ended the session.
+        Raises ValueError for what is too large, RuntimeError for a spectator, the OofggError that ended the session.
         """
         data, kind = _play.command(payload, kind, key)
+        seats = _play.receivers(to)
+        self._play._require_seat()
         self._require_open()
-        if not self._outbox.offer(data, kind, delivery, key):
+        if not self._outbox.offer(data, kind, delivery, key, seats, team):
             raise ResourceExhausted("Too many commands are under way: send less, or flush.")
         self._wake()
 
@@ -162,6 +174,30 @@ class PlaySession:
         """States the result; see `client.sessions.finish`. The session ends when all agree, or their time is up."""
         self._require_entered()
         return self._portal.call(self._play.finish(result, scores=scores))
+
+    def update(
+        self,
+        *,
+        label: str | None = None,
+        set_attributes: Mapping[str, str] | None = None,
+        remove_attributes: Iterable[str] = (),
+        expected_version: int | None = None,
+    ) -> Session:
+        """Changes the session; see `client.sessions.update`."""
+        self._require_entered()
+        return self._portal.call(
+            self._play.update(
+                label=label,
+                set_attributes=set_attributes,
+                remove_attributes=remove_attributes,
+                expected_version=expected_version,
+            )
+        )
+
+    def kick(self, seat: int, *, reason: str = "", may_return: bool = False) -> None:
+        """Removes a participant; see `client.sessions.kick`."""
+        self._require_entered()
+        self._portal.call(self._play.kick(seat, reason=reason, may_return=may_return))
 
     def leave(self) -> None:
         """Gives the seat up, which ends the session for this player."""

@@ -8,7 +8,7 @@ be in at the same time is under the lock.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from oofgg._events import Event
 from oofgg._inbox import Inbox
@@ -87,16 +87,18 @@ class SharedOutbox(Outbox):
         with self._lock:
             return super().has_room(size)
 
-    def put(self, data: bytes, kind: str, delivery: Delivery, key: str) -> None:
+    def put(self, data: bytes, kind: str, delivery: Delivery, key: str, to: Iterable[int] = (), team: int = 0) -> None:
         with self._lock:
-            super().put(data, kind, delivery, key)
+            super().put(data, kind, delivery, key, to, team)
 
-    def offer(self, data: bytes, kind: str, delivery: Delivery, key: str) -> bool:
+    def offer(
+        self, data: bytes, kind: str, delivery: Delivery, key: str, to: Iterable[int] = (), team: int = 0
+    ) -> bool:
         """Adds a command if there is room for it, and tells whether there was."""
         with self._lock:
             if delivery is Delivery.RELIABLE and not self.has_room(len(data)):
                 return False
-            self.put(data, kind, delivery, key)
+            self.put(data, kind, delivery, key, to, team)
             return True
 
     def take(self) -> list[session_pb2.Command]:

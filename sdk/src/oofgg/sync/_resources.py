@@ -83,6 +83,7 @@ class Sessions:
         attributes: Mapping[str, str] | None = None,
         min_seats: int = 0,
         max_seats: int = 0,
+        max_spectators: int = 0,
         flush_window_ms: int | None = None,
         game_id: str | None = None,
     ) -> Session:
@@ -93,6 +94,7 @@ class Sessions:
                 attributes=attributes,
                 min_seats=min_seats,
                 max_seats=max_seats,
+                max_spectators=max_spectators,
                 flush_window_ms=flush_window_ms,
                 game_id=game_id,
             )
@@ -119,6 +121,41 @@ class Sessions:
     def leave(self, session: str | Session) -> None:
         """Gives the seat up."""
         self._portal.call(self._sessions.leave(session))
+
+    def update(
+        self,
+        session: str | Session,
+        *,
+        label: str | None = None,
+        set_attributes: Mapping[str, str] | None = None,
+        remove_attributes: Iterable[str] = (),
+        expected_version: int | None = None,
+    ) -> Session:
+        """Changes label and attributes, for all to see as a SessionChange. For its creator and the game's developer.
+
+        With `expected_version`, such as `session.version`, only if nobody else changed it: Aborted(CONFLICT) otherwise.
+        """
+        return self._portal.call(
+            self._sessions.update(
+                session,
+                label=label,
+                set_attributes=set_attributes,
+                remove_attributes=remove_attributes,
+                expected_version=expected_version,
+            )
+        )
+
+    def start(self, session: str | Session) -> Session:
+        """Starts before all seats are taken, or goes on after a pause. For its creator and the game's developer."""
+        return self._portal.call(self._sessions.start(session))
+
+    def pause(self, session: str | Session) -> Session:
+        """Interrupts it: a state that all see; who plays fair waits. For its creator and the game's developer."""
+        return self._portal.call(self._sessions.pause(session))
+
+    def kick(self, session: str | Session, seat: int, *, reason: str = "", may_return: bool = False) -> None:
+        """Removes a participant, for good unless `may_return`. For the session's creator and the game's developer."""
+        self._portal.call(self._sessions.kick(session, seat, reason=reason, may_return=may_return))
 
     def close(self, session: str | Session) -> None:
         """Ends a session without a result. For its creator and the game's developer."""

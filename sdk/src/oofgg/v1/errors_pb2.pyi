@@ -66,6 +66,8 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """PERMISSION_DENIED: the token is for another game; log in with this game's id."""
     ERROR_REASON_NOT_A_PARTICIPANT: _ErrorReason.ValueType  # 23
     """PERMISSION_DENIED: the caller has no seat in this session; join first."""
+    ERROR_REASON_KICKED: _ErrorReason.ValueType  # 25
+    """PERMISSION_DENIED: the caller was removed from this session."""
     ERROR_REASON_DEVELOPER_BY_OPERATOR: _ErrorReason.ValueType  # 24
     """PERMISSION_DENIED: the operator of this platform does not let accounts become developers by themselves."""
     ERROR_REASON_ACCOUNT_NOT_FOUND: _ErrorReason.ValueType  # 30
@@ -172,6 +174,8 @@ ERROR_REASON_WRONG_GAME: ErrorReason.ValueType  # 22
 """PERMISSION_DENIED: the token is for another game; log in with this game's id."""
 ERROR_REASON_NOT_A_PARTICIPANT: ErrorReason.ValueType  # 23
 """PERMISSION_DENIED: the caller has no seat in this session; join first."""
+ERROR_REASON_KICKED: ErrorReason.ValueType  # 25
+"""PERMISSION_DENIED: the caller was removed from this session."""
 ERROR_REASON_DEVELOPER_BY_OPERATOR: ErrorReason.ValueType  # 24
 """PERMISSION_DENIED: the operator of this platform does not let accounts become developers by themselves."""
 ERROR_REASON_ACCOUNT_NOT_FOUND: ErrorReason.ValueType  # 30

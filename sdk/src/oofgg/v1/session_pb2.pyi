@@ -61,6 +61,38 @@ SESSION_STATE_DELETED: SessionState.ValueType  # 6
 """Over, without a result."""
 Global___SessionState: typing_extensions.TypeAlias = SessionState
 
+class _EndReason:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _EndReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_EndReason.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    END_REASON_UNSPECIFIED: _EndReason.ValueType  # 0
+    """It is not, or nobody said."""
+    END_REASON_CLOSED: _EndReason.ValueType  # 1
+    """Its creator or the game's developer closed it."""
+    END_REASON_ABANDONED: _EndReason.ValueType  # 2
+    """Nobody had a stream open for too long."""
+    END_REASON_IDLE: _EndReason.ValueType  # 3
+    """Nobody sent a command for too long."""
+    END_REASON_LIFETIME: _EndReason.ValueType  # 4
+    """It has lasted as long as a session may."""
+
+class EndReason(_EndReason, metaclass=_EndReasonEnumTypeWrapper):
+    """Why a session is over without a result."""
+
+END_REASON_UNSPECIFIED: EndReason.ValueType  # 0
+"""It is not, or nobody said."""
+END_REASON_CLOSED: EndReason.ValueType  # 1
+"""Its creator or the game's developer closed it."""
+END_REASON_ABANDONED: EndReason.ValueType  # 2
+"""Nobody had a stream open for too long."""
+END_REASON_IDLE: EndReason.ValueType  # 3
+"""Nobody sent a command for too long."""
+END_REASON_LIFETIME: EndReason.ValueType  # 4
+"""It has lasted as long as a session may."""
+Global___EndReason: typing_extensions.TypeAlias = EndReason
+
 class _DeliveryClass:
     ValueType = typing.NewType("ValueType", builtins.int)
     V: typing_extensions.TypeAlias = ValueType
@@ -106,13 +138,15 @@ class _PresenceChangeEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper.
     PRESENCE_CHANGE_DISCONNECTED: _PresenceChange.ValueType  # 2
     """Lost its stream; the seat is kept for the session's grace period."""
     PRESENCE_CHANGE_CONNECTED: _PresenceChange.ValueType  # 3
-    """Opened a stream, for the first time or again."""
+    """Opened a stream for the first time."""
     PRESENCE_CHANGE_REPLACED: _PresenceChange.ValueType  # 4
     """Opened a stream while another was open; that one was closed."""
     PRESENCE_CHANGE_LEFT: _PresenceChange.ValueType  # 5
     """Gave the seat up, or did not come back within the grace period."""
     PRESENCE_CHANGE_KICKED: _PresenceChange.ValueType  # 6
     """Was removed."""
+    PRESENCE_CHANGE_RECONNECTED: _PresenceChange.ValueType  # 7
+    """Opened a stream again, after the last one was lost."""
 
 class PresenceChange(_PresenceChange, metaclass=_PresenceChangeEnumTypeWrapper):
     """What happened to a participant."""
@@ -124,13 +158,15 @@ PRESENCE_CHANGE_JOINED: PresenceChange.ValueType  # 1
 PRESENCE_CHANGE_DISCONNECTED: PresenceChange.ValueType  # 2
 """Lost its stream; the seat is kept for the session's grace period."""
 PRESENCE_CHANGE_CONNECTED: PresenceChange.ValueType  # 3
-"""Opened a stream, for the first time or again."""
+"""Opened a stream for the first time."""
 PRESENCE_CHANGE_REPLACED: PresenceChange.ValueType  # 4
 """Opened a stream while another was open; that one was closed."""
 PRESENCE_CHANGE_LEFT: PresenceChange.ValueType  # 5
 """Gave the seat up, or did not come back within the grace period."""
 PRESENCE_CHANGE_KICKED: PresenceChange.ValueType  # 6
 """Was removed."""
+PRESENCE_CHANGE_RECONNECTED: PresenceChange.ValueType  # 7
+"""Opened a stream again, after the last one was lost."""
 Global___PresenceChange: typing_extensions.TypeAlias = PresenceChange
 
 class _ResultState:
@@ -243,6 +279,9 @@ class Session(google.protobuf.message.Message):
     FINISH_TIME_FIELD_NUMBER: builtins.int
     RESULT_FIELD_NUMBER: builtins.int
     RESULT_STATE_FIELD_NUMBER: builtins.int
+    VERSION_FIELD_NUMBER: builtins.int
+    MAX_SPECTATORS_FIELD_NUMBER: builtins.int
+    END_REASON_FIELD_NUMBER: builtins.int
     session_id: builtins.str
     """Id of the session, and of the match in the history."""
     game_id: builtins.str
@@ -256,11 +295,19 @@ class Session(google.protobuf.message.Message):
     max_seats: builtins.int
     """Takes no more than this many."""
     creator_user_id: builtins.str
-    """Who opened it."""
+    """Who may change, close and kick beside the game's developer: who opened it, and when that player leaves, the one who
+    has had a seat for longest.
+    """
     flush_window_ms: builtins.int
     """Longest time between two flushes to one receiver under load, in milliseconds."""
     result_state: Global___ResultState.ValueType
     """How the result came about."""
+    version: builtins.int
+    """Grows with every change of `label`, `attributes` and `creator_user_id`; for `UpdateSession.expected_version`."""
+    max_spectators: builtins.int
+    """Most spectators at a time; 0: none."""
+    end_reason: Global___EndReason.ValueType
+    """Why it is over, where it is without a result."""
     @property
     def attributes(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
         """Free facts about the session."""
@@ -303,9 +350,12 @@ class Session(google.protobuf.message.Message):
         finish_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         result: Global___Result | None = ...,
         result_state: Global___ResultState.ValueType = ...,
+        version: builtins.int = ...,
+        max_spectators: builtins.int = ...,
+        end_reason: Global___EndReason.ValueType = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["create_time", b"create_time", "finish_time", b"finish_time", "result", b"result", "start_time", b"start_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["attributes", b"attributes", "create_time", b"create_time", "creator_user_id", b"creator_user_id", "finish_time", b"finish_time", "flush_window_ms", b"flush_window_ms", "game_id", b"game_id", "label", b"label", "max_seats", b"max_seats", "min_seats", b"min_seats", "result", b"result", "result_state", b"result_state", "seats", b"seats", "session_id", b"session_id", "start_time", b"start_time", "state", b"state"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["attributes", b"attributes", "create_time", b"create_time", "creator_user_id", b"creator_user_id", "end_reason", b"end_reason", "finish_time", b"finish_time", "flush_window_ms", b"flush_window_ms", "game_id", b"game_id", "label", b"label", "max_seats", b"max_seats", "max_spectators", b"max_spectators", "min_seats", b"min_seats", "result", b"result", "result_state", b"result_state", "seats", b"seats", "session_id", b"session_id", "start_time", b"start_time", "state", b"state", "version", b"version"]) -> None: ...
 
 Global___Session: typing_extensions.TypeAlias = Session
 
@@ -388,6 +438,8 @@ class Command(google.protobuf.message.Message):
     KEY_FIELD_NUMBER: builtins.int
     PAYLOAD_FIELD_NUMBER: builtins.int
     KIND_FIELD_NUMBER: builtins.int
+    TO_SEATS_FIELD_NUMBER: builtins.int
+    TO_TEAM_FIELD_NUMBER: builtins.int
     number: builtins.int
     """Grows with every command of the seat, from 1. A reliable command whose number is not above the last one accepted
     is a repeat and changes nothing.
@@ -400,6 +452,14 @@ class Command(google.protobuf.message.Message):
     """The game's own bytes, at most 64 KiB."""
     kind: builtins.str
     """The game's own name for the kind of payload. At most 64 characters."""
+    to_team: builtins.int
+    """Only for the members that this team has now; with `to_seats`, also for these."""
+    @property
+    def to_seats(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.int]:
+        """Only for who has one of these seats now; with `to_team`, also for these. At most 512. Seats that nobody has are
+        passed over. Without seats and team: for everybody.
+        """
+
     def __init__(
         self,
         *,
@@ -408,8 +468,10 @@ class Command(google.protobuf.message.Message):
         key: builtins.str = ...,
         payload: builtins.bytes = ...,
         kind: builtins.str = ...,
+        to_seats: collections.abc.Iterable[builtins.int] | None = ...,
+        to_team: builtins.int = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["delivery", b"delivery", "key", b"key", "kind", b"kind", "number", b"number", "payload", b"payload"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["delivery", b"delivery", "key", b"key", "kind", b"kind", "number", b"number", "payload", b"payload", "to_seats", b"to_seats", "to_team", b"to_team"]) -> None: ...
 
 Global___Command: typing_extensions.TypeAlias = Command
 
@@ -423,6 +485,7 @@ class Message(google.protobuf.message.Message):
     PAYLOAD_FIELD_NUMBER: builtins.int
     KIND_FIELD_NUMBER: builtins.int
     COMMAND_FIELD_NUMBER: builtins.int
+    TO_SEATS_FIELD_NUMBER: builtins.int
     key: builtins.str
     """LATEST key."""
     payload: builtins.bytes
@@ -431,6 +494,10 @@ class Message(google.protobuf.message.Message):
     """The game's own name for the kind of payload."""
     command: builtins.int
     """Number of the command."""
+    @property
+    def to_seats(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.int]:
+        """The seats it is for, and for no one else but its sender; empty where it is for everybody."""
+
     def __init__(
         self,
         *,
@@ -438,8 +505,9 @@ class Message(google.protobuf.message.Message):
         payload: builtins.bytes = ...,
         kind: builtins.str = ...,
         command: builtins.int = ...,
+        to_seats: collections.abc.Iterable[builtins.int] | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["command", b"command", "key", b"key", "kind", b"kind", "payload", b"payload"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["command", b"command", "key", b"key", "kind", b"kind", "payload", b"payload", "to_seats", b"to_seats"]) -> None: ...
 
 Global___Message: typing_extensions.TypeAlias = Message
 
@@ -451,8 +519,11 @@ class Presence(google.protobuf.message.Message):
 
     CHANGE_FIELD_NUMBER: builtins.int
     SEAT_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
     change: Global___PresenceChange.ValueType
     """What."""
+    reason: builtins.str
+    """For KICKED: what was said about it."""
     @property
     def seat(self) -> Global___Seat:
         """The seat as it is now."""
@@ -462,9 +533,10 @@ class Presence(google.protobuf.message.Message):
         *,
         change: Global___PresenceChange.ValueType = ...,
         seat: Global___Seat | None = ...,
+        reason: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["seat", b"seat"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["change", b"change", "seat", b"seat"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["change", b"change", "reason", b"reason", "seat", b"seat"]) -> None: ...
 
 Global___Presence: typing_extensions.TypeAlias = Presence
 
@@ -475,16 +547,68 @@ class StateChange(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     STATE_FIELD_NUMBER: builtins.int
+    END_REASON_FIELD_NUMBER: builtins.int
     state: Global___SessionState.ValueType
     """The state it is in now."""
+    end_reason: Global___EndReason.ValueType
+    """For DELETED: why."""
     def __init__(
         self,
         *,
         state: Global___SessionState.ValueType = ...,
+        end_reason: Global___EndReason.ValueType = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["state", b"state"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["end_reason", b"end_reason", "state", b"state"]) -> None: ...
 
 Global___StateChange: typing_extensions.TypeAlias = StateChange
+
+@typing.final
+class SessionChange(google.protobuf.message.Message):
+    """What can be changed about a session was changed: all of it, as it is now."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    @typing.final
+    class AttributesEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.str
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.str = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
+    LABEL_FIELD_NUMBER: builtins.int
+    ATTRIBUTES_FIELD_NUMBER: builtins.int
+    CREATOR_USER_ID_FIELD_NUMBER: builtins.int
+    VERSION_FIELD_NUMBER: builtins.int
+    label: builtins.str
+    """Text to list sessions by."""
+    creator_user_id: builtins.str
+    """Who may change the session."""
+    version: builtins.int
+    """Number of this change."""
+    @property
+    def attributes(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
+        """All attributes."""
+
+    def __init__(
+        self,
+        *,
+        label: builtins.str = ...,
+        attributes: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
+        creator_user_id: builtins.str = ...,
+        version: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["attributes", b"attributes", "creator_user_id", b"creator_user_id", "label", b"label", "version", b"version"]) -> None: ...
+
+Global___SessionChange: typing_extensions.TypeAlias = SessionChange
 
 @typing.final
 class ResultChange(google.protobuf.message.Message):
@@ -519,7 +643,7 @@ Global___ResultChange: typing_extensions.TypeAlias = ResultChange
 
 @typing.final
 class LogReset(google.protobuf.message.Message):
-    """Reliable events up to `seq` are lost to this receiver; the snapshot in `session` takes their place."""
+    """Reliable events up to `seq` are lost to this receiver, or it has seen some that are lost; the snapshot in `session` takes their place."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -548,17 +672,21 @@ class Event(google.protobuf.message.Message):
     AFTER_SEQ_FIELD_NUMBER: builtins.int
     SEAT_FIELD_NUMBER: builtins.int
     EVENT_TIME_FIELD_NUMBER: builtins.int
+    HIDDEN_FIELD_NUMBER: builtins.int
     MESSAGE_FIELD_NUMBER: builtins.int
     PRESENCE_FIELD_NUMBER: builtins.int
     STATE_FIELD_NUMBER: builtins.int
     RESULT_FIELD_NUMBER: builtins.int
     LOG_RESET_FIELD_NUMBER: builtins.int
+    CHANGE_FIELD_NUMBER: builtins.int
     seq: builtins.int
     """For reliable events: number in the session's order, from 1. 0 for the others."""
     after_seq: builtins.int
     """For the others: number of the last reliable event before this one."""
     seat: builtins.int
     """Seat that caused it; 0 for the platform."""
+    hidden: builtins.bool
+    """Something reliable happened that is for others: only its number is of interest here."""
     @property
     def event_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """When the server took it."""
@@ -583,6 +711,10 @@ class Event(google.protobuf.message.Message):
     def log_reset(self) -> Global___LogReset:
         """Events were lost to this receiver."""
 
+    @property
+    def change(self) -> Global___SessionChange:
+        """The session's label, attributes or creator changed."""
+
     def __init__(
         self,
         *,
@@ -590,15 +722,17 @@ class Event(google.protobuf.message.Message):
         after_seq: builtins.int = ...,
         seat: builtins.int = ...,
         event_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        hidden: builtins.bool = ...,
         message: Global___Message | None = ...,
         presence: Global___Presence | None = ...,
         state: Global___StateChange | None = ...,
         result: Global___ResultChange | None = ...,
         log_reset: Global___LogReset | None = ...,
+        change: Global___SessionChange | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["body", b"body", "event_time", b"event_time", "log_reset", b"log_reset", "message", b"message", "presence", b"presence", "result", b"result", "state", b"state"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["after_seq", b"after_seq", "body", b"body", "event_time", b"event_time", "log_reset", b"log_reset", "message", b"message", "presence", b"presence", "result", b"result", "seat", b"seat", "seq", b"seq", "state", b"state"]) -> None: ...
-    def WhichOneof(self, oneof_group: typing.Literal["body", b"body"]) -> typing.Literal["message", "presence", "state", "result", "log_reset"] | None: ...
+    def HasField(self, field_name: typing.Literal["body", b"body", "change", b"change", "event_time", b"event_time", "log_reset", b"log_reset", "message", b"message", "presence", b"presence", "result", b"result", "state", b"state"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["after_seq", b"after_seq", "body", b"body", "change", b"change", "event_time", b"event_time", "hidden", b"hidden", "log_reset", b"log_reset", "message", b"message", "presence", b"presence", "result", b"result", "seat", b"seat", "seq", b"seq", "state", b"state"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["body", b"body"]) -> typing.Literal["message", "presence", "state", "result", "log_reset", "change"] | None: ...
 
 Global___Event: typing_extensions.TypeAlias = Event
 
@@ -610,18 +744,28 @@ class StreamOpen(google.protobuf.message.Message):
 
     SESSION_ID_FIELD_NUMBER: builtins.int
     AFTER_SEQ_FIELD_NUMBER: builtins.int
+    EPOCH_FIELD_NUMBER: builtins.int
+    SPECTATE_FIELD_NUMBER: builtins.int
     session_id: builtins.str
     """The session."""
     after_seq: builtins.int
     """Resume: send the reliable events after this number first. Absent: begin with what happens from now on."""
+    epoch: builtins.int
+    """With `after_seq`: the `epoch` of the stream that brought it. Tells a receiver whose last events were lost with
+    everything that kept them from one that has only missed some. 0: unknown.
+    """
+    spectate: builtins.bool
+    """Watch without a seat: nothing can be sent. The session must allow spectators."""
     def __init__(
         self,
         *,
         session_id: builtins.str = ...,
         after_seq: builtins.int | None = ...,
+        epoch: builtins.int = ...,
+        spectate: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_after_seq", b"_after_seq", "after_seq", b"after_seq"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_after_seq", b"_after_seq", "after_seq", b"after_seq", "session_id", b"session_id"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_after_seq", b"_after_seq", "after_seq", b"after_seq", "epoch", b"epoch", "session_id", b"session_id", "spectate", b"spectate"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["_after_seq", b"_after_seq"]) -> typing.Literal["after_seq"] | None: ...
 
 Global___StreamOpen: typing_extensions.TypeAlias = StreamOpen
@@ -638,14 +782,17 @@ class StreamOpened(google.protobuf.message.Message):
     COMMAND_FIELD_NUMBER: builtins.int
     HEARTBEAT_MS_FIELD_NUMBER: builtins.int
     SERVER_TIME_FIELD_NUMBER: builtins.int
+    EPOCH_FIELD_NUMBER: builtins.int
     seat: builtins.int
-    """The caller's seat."""
+    """The caller's seat; 0 for a spectator."""
     head_seq: builtins.int
     """Number of the last reliable event so far."""
     command: builtins.int
     """Number of the last reliable command of this seat that was accepted."""
     heartbeat_ms: builtins.int
     """Send a heartbeat when nothing else was sent for this long, in milliseconds; so does the server."""
+    epoch: builtins.int
+    """Send it with `after_seq` when opening again."""
     @property
     def session(self) -> Global___Session:
         """The session as it is."""
@@ -663,9 +810,10 @@ class StreamOpened(google.protobuf.message.Message):
         command: builtins.int = ...,
         heartbeat_ms: builtins.int = ...,
         server_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        epoch: builtins.int = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["server_time", b"server_time", "session", b"session"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["command", b"command", "head_seq", b"head_seq", "heartbeat_ms", b"heartbeat_ms", "seat", b"seat", "server_time", b"server_time", "session", b"session"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["command", b"command", "epoch", b"epoch", "head_seq", b"head_seq", "heartbeat_ms", b"heartbeat_ms", "seat", b"seat", "server_time", b"server_time", "session", b"session"]) -> None: ...
 
 Global___StreamOpened: typing_extensions.TypeAlias = StreamOpened
 
@@ -925,6 +1073,7 @@ class CreateSessionRequest(google.protobuf.message.Message):
     MAX_SEATS_FIELD_NUMBER: builtins.int
     FLUSH_WINDOW_MS_FIELD_NUMBER: builtins.int
     REQUEST_ID_FIELD_NUMBER: builtins.int
+    MAX_SPECTATORS_FIELD_NUMBER: builtins.int
     game_id: builtins.str
     """The game."""
     label: builtins.str
@@ -937,6 +1086,8 @@ class CreateSessionRequest(google.protobuf.message.Message):
     """Longest time between two flushes to one receiver under load, 0 to 1,000 ms. Absent means 20."""
     request_id: builtins.str
     """Same id, same reply, for 24 hours. Optional, at most 64 characters."""
+    max_spectators: builtins.int
+    """Let this many watch without a seat. 0: none."""
     @property
     def attributes(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
         """Free facts about the session: at most 32, keys of 1 to 64 characters, values of at most 1,024."""
@@ -951,9 +1102,10 @@ class CreateSessionRequest(google.protobuf.message.Message):
         max_seats: builtins.int = ...,
         flush_window_ms: builtins.int | None = ...,
         request_id: builtins.str = ...,
+        max_spectators: builtins.int = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_flush_window_ms", b"_flush_window_ms", "flush_window_ms", b"flush_window_ms"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_flush_window_ms", b"_flush_window_ms", "attributes", b"attributes", "flush_window_ms", b"flush_window_ms", "game_id", b"game_id", "label", b"label", "max_seats", b"max_seats", "min_seats", b"min_seats", "request_id", b"request_id"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_flush_window_ms", b"_flush_window_ms", "attributes", b"attributes", "flush_window_ms", b"flush_window_ms", "game_id", b"game_id", "label", b"label", "max_seats", b"max_seats", "max_spectators", b"max_spectators", "min_seats", b"min_seats", "request_id", b"request_id"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["_flush_window_ms", b"_flush_window_ms"]) -> typing.Literal["flush_window_ms"] | None: ...
 
 Global___CreateSessionRequest: typing_extensions.TypeAlias = CreateSessionRequest
@@ -1089,6 +1241,137 @@ class ListSessionsResponse(google.protobuf.message.Message):
 Global___ListSessionsResponse: typing_extensions.TypeAlias = ListSessionsResponse
 
 @typing.final
+class UpdateSessionRequest(google.protobuf.message.Message):
+    """Request of UpdateSession. What is absent stays as it is."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    @typing.final
+    class SetAttributesEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.str
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.str = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
+    SESSION_ID_FIELD_NUMBER: builtins.int
+    LABEL_FIELD_NUMBER: builtins.int
+    SET_ATTRIBUTES_FIELD_NUMBER: builtins.int
+    REMOVE_ATTRIBUTES_FIELD_NUMBER: builtins.int
+    EXPECTED_VERSION_FIELD_NUMBER: builtins.int
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    session_id: builtins.str
+    """The session."""
+    label: builtins.str
+    """Its new label, at most 64 characters."""
+    expected_version: builtins.int
+    """Change only if the session's `version` is still this one; ABORTED with CONFLICT otherwise."""
+    request_id: builtins.str
+    """Same id, same reply, for 24 hours. Optional, at most 64 characters."""
+    @property
+    def set_attributes(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
+        """Attributes to add or replace: keys of 1 to 64 characters, values of at most 1,024. A session has at most 32."""
+
+    @property
+    def remove_attributes(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Keys of attributes to remove; one that is not there is passed over."""
+
+    def __init__(
+        self,
+        *,
+        session_id: builtins.str = ...,
+        label: builtins.str | None = ...,
+        set_attributes: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
+        remove_attributes: collections.abc.Iterable[builtins.str] | None = ...,
+        expected_version: builtins.int | None = ...,
+        request_id: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["_expected_version", b"_expected_version", "_label", b"_label", "expected_version", b"expected_version", "label", b"label"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_expected_version", b"_expected_version", "_label", b"_label", "expected_version", b"expected_version", "label", b"label", "remove_attributes", b"remove_attributes", "request_id", b"request_id", "session_id", b"session_id", "set_attributes", b"set_attributes"]) -> None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_expected_version", b"_expected_version"]) -> typing.Literal["expected_version"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_label", b"_label"]) -> typing.Literal["label"] | None: ...
+
+Global___UpdateSessionRequest: typing_extensions.TypeAlias = UpdateSessionRequest
+
+@typing.final
+class UpdateSessionResponse(google.protobuf.message.Message):
+    """Response of UpdateSession."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    SESSION_FIELD_NUMBER: builtins.int
+    @property
+    def session(self) -> Global___Session:
+        """The session as it is after the change."""
+
+    def __init__(
+        self,
+        *,
+        session: Global___Session | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["session", b"session"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["session", b"session"]) -> None: ...
+
+Global___UpdateSessionResponse: typing_extensions.TypeAlias = UpdateSessionResponse
+
+@typing.final
+class ChangeStateRequest(google.protobuf.message.Message):
+    """Request of ChangeState."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    SESSION_ID_FIELD_NUMBER: builtins.int
+    STATE_FIELD_NUMBER: builtins.int
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    session_id: builtins.str
+    """The session."""
+    state: Global___SessionState.ValueType
+    """STARTED (from WAITING or PAUSED) or PAUSED (from STARTED). Nothing happens when it is in that state already."""
+    request_id: builtins.str
+    """Same id, same reply, for 24 hours. Optional, at most 64 characters."""
+    def __init__(
+        self,
+        *,
+        session_id: builtins.str = ...,
+        state: Global___SessionState.ValueType = ...,
+        request_id: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["request_id", b"request_id", "session_id", b"session_id", "state", b"state"]) -> None: ...
+
+Global___ChangeStateRequest: typing_extensions.TypeAlias = ChangeStateRequest
+
+@typing.final
+class ChangeStateResponse(google.protobuf.message.Message):
+    """Response of ChangeState."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    SESSION_FIELD_NUMBER: builtins.int
+    @property
+    def session(self) -> Global___Session:
+        """The session as it is now."""
+
+    def __init__(
+        self,
+        *,
+        session: Global___Session | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["session", b"session"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["session", b"session"]) -> None: ...
+
+Global___ChangeStateResponse: typing_extensions.TypeAlias = ChangeStateResponse
+
+@typing.final
 class JoinRequest(google.protobuf.message.Message):
     """Request of Join."""
 
@@ -1180,6 +1463,52 @@ class LeaveResponse(google.protobuf.message.Message):
     ) -> None: ...
 
 Global___LeaveResponse: typing_extensions.TypeAlias = LeaveResponse
+
+@typing.final
+class KickRequest(google.protobuf.message.Message):
+    """Request of Kick."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    SESSION_ID_FIELD_NUMBER: builtins.int
+    SEAT_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    MAY_RETURN_FIELD_NUMBER: builtins.int
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    session_id: builtins.str
+    """The session."""
+    seat: builtins.int
+    """Number of the seat."""
+    reason: builtins.str
+    """What to say about it, at most 200 characters; all participants see it."""
+    may_return: builtins.bool
+    """Whether that account may join again. Otherwise it may not, neither for a seat nor to watch."""
+    request_id: builtins.str
+    """Same id, same reply, for 24 hours. Optional, at most 64 characters."""
+    def __init__(
+        self,
+        *,
+        session_id: builtins.str = ...,
+        seat: builtins.int = ...,
+        reason: builtins.str = ...,
+        may_return: builtins.bool = ...,
+        request_id: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["may_return", b"may_return", "reason", b"reason", "request_id", b"request_id", "seat", b"seat", "session_id", b"session_id"]) -> None: ...
+
+Global___KickRequest: typing_extensions.TypeAlias = KickRequest
+
+@typing.final
+class KickResponse(google.protobuf.message.Message):
+    """Response of Kick."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+
+Global___KickResponse: typing_extensions.TypeAlias = KickResponse
 
 @typing.final
 class CloseRequest(google.protobuf.message.Message):

@@ -51,6 +51,16 @@ class SessionServiceStub(object):
                 request_serializer=oofgg_dot_v1_dot_session__pb2.ListSessionsRequest.SerializeToString,
                 response_deserializer=oofgg_dot_v1_dot_session__pb2.ListSessionsResponse.FromString,
                 _registered_method=True)
+        self.UpdateSession = channel.unary_unary(
+                '/oofgg.v1.SessionService/UpdateSession',
+                request_serializer=oofgg_dot_v1_dot_session__pb2.UpdateSessionRequest.SerializeToString,
+                response_deserializer=oofgg_dot_v1_dot_session__pb2.UpdateSessionResponse.FromString,
+                _registered_method=True)
+        self.ChangeState = channel.unary_unary(
+                '/oofgg.v1.SessionService/ChangeState',
+                request_serializer=oofgg_dot_v1_dot_session__pb2.ChangeStateRequest.SerializeToString,
+                response_deserializer=oofgg_dot_v1_dot_session__pb2.ChangeStateResponse.FromString,
+                _registered_method=True)
         self.Join = channel.unary_unary(
                 '/oofgg.v1.SessionService/Join',
                 request_serializer=oofgg_dot_v1_dot_session__pb2.JoinRequest.SerializeToString,
@@ -60,6 +70,11 @@ class SessionServiceStub(object):
                 '/oofgg.v1.SessionService/Leave',
                 request_serializer=oofgg_dot_v1_dot_session__pb2.LeaveRequest.SerializeToString,
                 response_deserializer=oofgg_dot_v1_dot_session__pb2.LeaveResponse.FromString,
+                _registered_method=True)
+        self.Kick = channel.unary_unary(
+                '/oofgg.v1.SessionService/Kick',
+                request_serializer=oofgg_dot_v1_dot_session__pb2.KickRequest.SerializeToString,
+                response_deserializer=oofgg_dot_v1_dot_session__pb2.KickResponse.FromString,
                 _registered_method=True)
         self.Close = channel.unary_unary(
                 '/oofgg.v1.SessionService/Close',
@@ -114,6 +129,20 @@ class SessionServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def UpdateSession(self, request, context):
+        """Changes a session's label and attributes, at once and for all to see. For its creator and the game's developer.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ChangeState(self, request, context):
+        """Starts a session before its seats are taken, pauses it, or goes on. For its creator and the game's developer.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Join(self, request, context):
         """Takes a seat. Joining again answers with the seat the caller has.
         """
@@ -123,6 +152,14 @@ class SessionServiceServicer(object):
 
     def Leave(self, request, context):
         """Gives the seat up. Others see LEFT; the stream of the seat ends.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Kick(self, request, context):
+        """Removes a participant. Others see KICKED; the stream of the seat ends. For the session's creator and the game's
+        developer.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -183,6 +220,16 @@ def add_SessionServiceServicer_to_server(servicer, server):
                     request_deserializer=oofgg_dot_v1_dot_session__pb2.ListSessionsRequest.FromString,
                     response_serializer=oofgg_dot_v1_dot_session__pb2.ListSessionsResponse.SerializeToString,
             ),
+            'UpdateSession': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateSession,
+                    request_deserializer=oofgg_dot_v1_dot_session__pb2.UpdateSessionRequest.FromString,
+                    response_serializer=oofgg_dot_v1_dot_session__pb2.UpdateSessionResponse.SerializeToString,
+            ),
+            'ChangeState': grpc.unary_unary_rpc_method_handler(
+                    servicer.ChangeState,
+                    request_deserializer=oofgg_dot_v1_dot_session__pb2.ChangeStateRequest.FromString,
+                    response_serializer=oofgg_dot_v1_dot_session__pb2.ChangeStateResponse.SerializeToString,
+            ),
             'Join': grpc.unary_unary_rpc_method_handler(
                     servicer.Join,
                     request_deserializer=oofgg_dot_v1_dot_session__pb2.JoinRequest.FromString,
@@ -192,6 +239,11 @@ def add_SessionServiceServicer_to_server(servicer, server):
                     servicer.Leave,
                     request_deserializer=oofgg_dot_v1_dot_session__pb2.LeaveRequest.FromString,
                     response_serializer=oofgg_dot_v1_dot_session__pb2.LeaveResponse.SerializeToString,
+            ),
+            'Kick': grpc.unary_unary_rpc_method_handler(
+                    servicer.Kick,
+                    request_deserializer=oofgg_dot_v1_dot_session__pb2.KickRequest.FromString,
+                    response_serializer=oofgg_dot_v1_dot_session__pb2.KickResponse.SerializeToString,
             ),
             'Close': grpc.unary_unary_rpc_method_handler(
                     servicer.Close,
@@ -313,6 +365,60 @@ class SessionService(object):
             _registered_method=True)
 
     @staticmethod
+    def UpdateSession(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/oofgg.v1.SessionService/UpdateSession',
+            oofgg_dot_v1_dot_session__pb2.UpdateSessionRequest.SerializeToString,
+            oofgg_dot_v1_dot_session__pb2.UpdateSessionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ChangeState(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/oofgg.v1.SessionService/ChangeState',
+            oofgg_dot_v1_dot_session__pb2.ChangeStateRequest.SerializeToString,
+            oofgg_dot_v1_dot_session__pb2.ChangeStateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def Join(request,
             target,
             options=(),
@@ -356,6 +462,33 @@ class SessionService(object):
             '/oofgg.v1.SessionService/Leave',
             oofgg_dot_v1_dot_session__pb2.LeaveRequest.SerializeToString,
             oofgg_dot_v1_dot_session__pb2.LeaveResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Kick(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/oofgg.v1.SessionService/Kick',
+            oofgg_dot_v1_dot_session__pb2.KickRequest.SerializeToString,
+            oofgg_dot_v1_dot_session__pb2.KickResponse.FromString,
             options,
             channel_credentials,
             insecure,

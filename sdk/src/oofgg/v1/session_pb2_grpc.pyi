@@ -73,6 +73,38 @@ _SessionServiceListSessionsType = typing_extensions.TypeVar(
     ],
 )
 
+_SessionServiceUpdateSessionType = typing_extensions.TypeVar(
+    '_SessionServiceUpdateSessionType',
+    grpc.UnaryUnaryMultiCallable[
+        oofgg.v1.session_pb2.UpdateSessionRequest,
+        oofgg.v1.session_pb2.UpdateSessionResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        oofgg.v1.session_pb2.UpdateSessionRequest,
+        oofgg.v1.session_pb2.UpdateSessionResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        oofgg.v1.session_pb2.UpdateSessionRequest,
+        oofgg.v1.session_pb2.UpdateSessionResponse,
+    ],
+)
+
+_SessionServiceChangeStateType = typing_extensions.TypeVar(
+    '_SessionServiceChangeStateType',
+    grpc.UnaryUnaryMultiCallable[
+        oofgg.v1.session_pb2.ChangeStateRequest,
+        oofgg.v1.session_pb2.ChangeStateResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        oofgg.v1.session_pb2.ChangeStateRequest,
+        oofgg.v1.session_pb2.ChangeStateResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        oofgg.v1.session_pb2.ChangeStateRequest,
+        oofgg.v1.session_pb2.ChangeStateResponse,
+    ],
+)
+
 _SessionServiceJoinType = typing_extensions.TypeVar(
     '_SessionServiceJoinType',
     grpc.UnaryUnaryMultiCallable[
@@ -102,6 +134,22 @@ _SessionServiceLeaveType = typing_extensions.TypeVar(
     default=grpc.UnaryUnaryMultiCallable[
         oofgg.v1.session_pb2.LeaveRequest,
         oofgg.v1.session_pb2.LeaveResponse,
+    ],
+)
+
+_SessionServiceKickType = typing_extensions.TypeVar(
+    '_SessionServiceKickType',
+    grpc.UnaryUnaryMultiCallable[
+        oofgg.v1.session_pb2.KickRequest,
+        oofgg.v1.session_pb2.KickResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        oofgg.v1.session_pb2.KickRequest,
+        oofgg.v1.session_pb2.KickResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        oofgg.v1.session_pb2.KickRequest,
+        oofgg.v1.session_pb2.KickResponse,
     ],
 )
 
@@ -185,7 +233,7 @@ _SessionServiceFinishType = typing_extensions.TypeVar(
     ],
 )
 
-class SessionServiceStub(typing.Generic[_SessionServiceCreateSessionType, _SessionServiceGetSessionType, _SessionServiceListSessionsType, _SessionServiceJoinType, _SessionServiceLeaveType, _SessionServiceCloseType, _SessionServicePlayType, _SessionServiceWatchType, _SessionServiceSendType, _SessionServiceFinishType]):
+class SessionServiceStub(typing.Generic[_SessionServiceCreateSessionType, _SessionServiceGetSessionType, _SessionServiceListSessionsType, _SessionServiceUpdateSessionType, _SessionServiceChangeStateType, _SessionServiceJoinType, _SessionServiceLeaveType, _SessionServiceKickType, _SessionServiceCloseType, _SessionServicePlayType, _SessionServiceWatchType, _SessionServiceSendType, _SessionServiceFinishType]):
     """A session runs on one node at a time. Its participants hold seats and exchange commands and events over `Play`, or,
     where only unary calls and server streams are to be had (browsers), over `Send` and `Watch`.
     """
@@ -205,12 +253,24 @@ class SessionServiceStub(typing.Generic[_SessionServiceCreateSessionType, _Sessi
             oofgg.v1.session_pb2.ListSessionsResponse,
         ],
         grpc.UnaryUnaryMultiCallable[
+            oofgg.v1.session_pb2.UpdateSessionRequest,
+            oofgg.v1.session_pb2.UpdateSessionResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            oofgg.v1.session_pb2.ChangeStateRequest,
+            oofgg.v1.session_pb2.ChangeStateResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
             oofgg.v1.session_pb2.JoinRequest,
             oofgg.v1.session_pb2.JoinResponse,
         ],
         grpc.UnaryUnaryMultiCallable[
             oofgg.v1.session_pb2.LeaveRequest,
             oofgg.v1.session_pb2.LeaveResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            oofgg.v1.session_pb2.KickRequest,
+            oofgg.v1.session_pb2.KickResponse,
         ],
         grpc.UnaryUnaryMultiCallable[
             oofgg.v1.session_pb2.CloseRequest,
@@ -249,12 +309,24 @@ class SessionServiceStub(typing.Generic[_SessionServiceCreateSessionType, _Sessi
             oofgg.v1.session_pb2.ListSessionsResponse,
         ],
         grpc.aio.UnaryUnaryMultiCallable[
+            oofgg.v1.session_pb2.UpdateSessionRequest,
+            oofgg.v1.session_pb2.UpdateSessionResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            oofgg.v1.session_pb2.ChangeStateRequest,
+            oofgg.v1.session_pb2.ChangeStateResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
             oofgg.v1.session_pb2.JoinRequest,
             oofgg.v1.session_pb2.JoinResponse,
         ],
         grpc.aio.UnaryUnaryMultiCallable[
             oofgg.v1.session_pb2.LeaveRequest,
             oofgg.v1.session_pb2.LeaveResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            oofgg.v1.session_pb2.KickRequest,
+            oofgg.v1.session_pb2.KickResponse,
         ],
         grpc.aio.UnaryUnaryMultiCallable[
             oofgg.v1.session_pb2.CloseRequest,
@@ -287,11 +359,22 @@ class SessionServiceStub(typing.Generic[_SessionServiceCreateSessionType, _Sessi
     ListSessions: _SessionServiceListSessionsType
     """Lists the sessions of a game that are not over, newest first."""
 
+    UpdateSession: _SessionServiceUpdateSessionType
+    """Changes a session's label and attributes, at once and for all to see. For its creator and the game's developer."""
+
+    ChangeState: _SessionServiceChangeStateType
+    """Starts a session before its seats are taken, pauses it, or goes on. For its creator and the game's developer."""
+
     Join: _SessionServiceJoinType
     """Takes a seat. Joining again answers with the seat the caller has."""
 
     Leave: _SessionServiceLeaveType
     """Gives the seat up. Others see LEFT; the stream of the seat ends."""
+
+    Kick: _SessionServiceKickType
+    """Removes a participant. Others see KICKED; the stream of the seat ends. For the session's creator and the game's
+    developer.
+    """
 
     Close: _SessionServiceCloseType
     """Ends a session without a result. For its creator and the game's developer."""
@@ -326,12 +409,24 @@ SessionServiceAsyncStub: typing_extensions.TypeAlias = SessionServiceStub[
         oofgg.v1.session_pb2.ListSessionsResponse,
     ],
     grpc.aio.UnaryUnaryMultiCallable[
+        oofgg.v1.session_pb2.UpdateSessionRequest,
+        oofgg.v1.session_pb2.UpdateSessionResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        oofgg.v1.session_pb2.ChangeStateRequest,
+        oofgg.v1.session_pb2.ChangeStateResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
         oofgg.v1.session_pb2.JoinRequest,
         oofgg.v1.session_pb2.JoinResponse,
     ],
     grpc.aio.UnaryUnaryMultiCallable[
         oofgg.v1.session_pb2.LeaveRequest,
         oofgg.v1.session_pb2.LeaveResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        oofgg.v1.session_pb2.KickRequest,
+        oofgg.v1.session_pb2.KickResponse,
     ],
     grpc.aio.UnaryUnaryMultiCallable[
         oofgg.v1.session_pb2.CloseRequest,
@@ -385,6 +480,22 @@ class SessionServiceServicer(metaclass=abc.ABCMeta):
         """Lists the sessions of a game that are not over, newest first."""
 
     @abc.abstractmethod
+    def UpdateSession(
+        self,
+        request: oofgg.v1.session_pb2.UpdateSessionRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[oofgg.v1.session_pb2.UpdateSessionResponse, collections.abc.Awaitable[oofgg.v1.session_pb2.UpdateSessionResponse]]:
+        """Changes a session's label and attributes, at once and for all to see. For its creator and the game's developer."""
+
+    @abc.abstractmethod
+    def ChangeState(
+        self,
+        request: oofgg.v1.session_pb2.ChangeStateRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[oofgg.v1.session_pb2.ChangeStateResponse, collections.abc.Awaitable[oofgg.v1.session_pb2.ChangeStateResponse]]:
+        """Starts a session before its seats are taken, pauses it, or goes on. For its creator and the game's developer."""
+
+    @abc.abstractmethod
     def Join(
         self,
         request: oofgg.v1.session_pb2.JoinRequest,
@@ -399,6 +510,16 @@ class SessionServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[oofgg.v1.session_pb2.LeaveResponse, collections.abc.Awaitable[oofgg.v1.session_pb2.LeaveResponse]]:
         """Gives the seat up. Others see LEFT; the stream of the seat ends."""
+
+    @abc.abstractmethod
+    def Kick(
+        self,
+        request: oofgg.v1.session_pb2.KickRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[oofgg.v1.session_pb2.KickResponse, collections.abc.Awaitable[oofgg.v1.session_pb2.KickResponse]]:
+        """Removes a participant. Others see KICKED; the stream of the seat ends. For the session's creator and the game's
+        developer.
+        """
 
     @abc.abstractmethod
     def Close(

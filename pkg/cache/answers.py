@@ -1,0 +1,26 @@
+"""The deadline of commands to Redis, and what their failures become."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from redis.exceptions import NoScriptError, RedisError
+
+from pkg.errors import backend_unavailable
+
+
+@asynccontextmanager
+async def answers(within: float = 2.0) -> AsyncIterator[None]:
+    """Raises Unavailable(BACKEND_UNAVAILABLE) unless Redis answers well within so many seconds.
+
+    NoScriptError passes: whoever sends a script by its hash sends the script then.
+    """
+    try:
+        async with asyncio.timeout(within):
+            yield
+    except NoScriptError:
+        raise
+    except (RedisError, OSError, TimeoutError) as error:
+        raise backend_unavailable("Redis") from error
