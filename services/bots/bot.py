@@ -62,7 +62,6 @@ class Bot:
         self._volatile = 0
         self._latest = {f"key-{n}": 0 for n in range(plan.keys)}
         self._away: deque[tuple[int, float]] = deque()
-        self._present = 0
 
     @property
     def connected(self) -> bool:
@@ -186,10 +185,9 @@ class Bot:
             self._check.volatile(self.seat, event.seat, mark.number)
 
     def _see_presence(self, event: oofgg.Presence) -> None:
-        again = event.change in (oofgg.PresenceChange.CONNECTED, oofgg.PresenceChange.REPLACED)
+        again = event.change in (oofgg.PresenceChange.RECONNECTED, oofgg.PresenceChange.REPLACED)
         if again and event.participant.seat == self.seat:
-            self._present += 1
-            self._figures.resumes += self._present > 1
+            self._figures.resumes += 1
 
     def _came_back(self, mark: Mark, now: float) -> None:
         while self._away and self._away[0][0] <= mark.number:

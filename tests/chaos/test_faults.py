@@ -51,6 +51,7 @@ async def test_promises_hold_whatever_happens(cluster: Cluster, fault: Fault, tm
     assert outcome.exit_code == 0, outcome.output
     assert outcome.outage <= fault.outage, f"{did}; players waited {outcome.outage:.2f} s\n{outcome.output}"
     assert outcome.report["sent"]["RELIABLE"] > PLAYERS
+    assert outcome.report["resumes"] >= outcome.report["drops"] > 0, "the bots that drop are there, and come back"
 
 
 async def test_sessions_are_spread_over_the_nodes_and_a_quiet_run_disturbs_nobody(
