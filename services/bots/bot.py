@@ -26,6 +26,9 @@ _BEHAVES: Final = (2.0, 5.0)
 _STAYS_AWAY: Final = (0.0, 1.0)
 _DOES_NOT_READ: Final = (1.0, 3.0)
 
+# What a player who comes back tries again after; the SDK does that by itself while a stream is to be kept.
+_NOT_REACHED: Final = (oofgg.errors.Unavailable, oofgg.errors.DeadlineExceeded)
+
 
 class _Dropped(Exception):
     """The bot cuts its stream."""
@@ -56,6 +59,7 @@ class Bot:
         self._stop = asyncio.Event()
         self._began = 0.0
         self._play: oofgg.PlaySession | None = None
+        self._back_by = 0.0
         self._seq = 0
         self._reliable = 0
         self._safe = 0
@@ -93,7 +97,6 @@ class Bot:
         """Plays until the session is over. Failures of the platform are breaches, everything else is raised."""
         try:
             while await self._stream():
-                self._figures.drops += 1
                 await asyncio.sleep(self._chance.uniform(*_STAYS_AWAY))
         except oofgg.OofggError as error:
             self.failed = error
@@ -115,10 +118,11 @@ class Bot:
     async def _stream(self) -> bool:
         """Plays as long as it keeps its stream; whether it comes back for another."""
         play = self.client.play(self.session, after_seq=self._seq, reconnect_for=self._plan.reconnect_for)
-        dropped, failures = False, list[Exception]()
+        loop = asyncio.get_running_loop()
+        opened, again, failures = False, False, list[Exception]()
         try:
             async with play, asyncio.TaskGroup() as tasks:
-                self._play = play
+                self._play, opened = play, True
                 if not self.seat:
                     self.seat = play.seat
                     self._check.joined(self.seat)
@@ -129,15 +133,17 @@ class Bot:
                 for each in beside:
                     each.cancel()
         except* _Dropped:
-            dropped = True
+            again = True
+            self._figures.drops += 1
+            self._back_by = loop.time() + self._plan.reconnect_for
         except* (oofgg.OofggError, TimeoutError) as group:
             failures += group.exceptions
         self._check.abandoned(self.seat, self._safe + 1, self._reliable)
         if self._drops:
             self._away.clear()
-        if failures:
+        if failures and (opened or loop.time() > self._back_by or not isinstance(failures[0], _NOT_REACHED)):
             raise failures[0]
-        return dropped
+        return again or bool(failures)
 
     async def _read(self, play: oofgg.PlaySession) -> None:
         loop = asyncio.get_running_loop()

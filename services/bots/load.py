@@ -19,7 +19,7 @@ from services.bots.report import Report, say
 _PROGRESS_SECONDS: Final = 1.0
 _READY_SECONDS: Final = 60.0
 _POLL_SECONDS: Final = 0.05
-_END_SECONDS: Final = 30.0
+_END_SECONDS: Final = 20.0
 
 
 class CannotRun(Exception):
@@ -134,9 +134,17 @@ def _show(report: Report, bots: Sequence[Bot], began: float) -> Outage:
 async def _end(bots: Sequence[Bot], tasks: Sequence[asyncio.Task[None]]) -> None:
     """Ends the sessions, and sees that everybody hears of it."""
     creators = {bot.session.session_id: bot for bot in reversed(bots)}
-    async with asyncio.timeout(_END_SECONDS):
-        await asyncio.gather(*(bot.client.sessions.close(id_) for id_, bot in creators.items()), return_exceptions=True)
-        await asyncio.wait(tasks, timeout=_END_SECONDS / 2)
+    closing = {id_: asyncio.create_task(bot.client.sessions.close(id_)) for id_, bot in creators.items()}
+    await asyncio.wait(closing.values(), timeout=_END_SECONDS)
+    for close in closing.values():
+        close.cancel()
+    await asyncio.gather(*closing.values(), return_exceptions=True)
+    closed = {id_ for id_, close in closing.items() if not close.cancelled() and close.exception() is None}
+    waiting = [task for bot, task in zip(bots, tasks, strict=True) if bot.session.session_id in closed]
+    if waiting:
+        await asyncio.wait(waiting, timeout=_END_SECONDS)
     for bot, task in zip(bots, tasks, strict=True):
-        if not task.done():
+        if bot.session.session_id not in closed:
+            say(f"session {bot.session.session_id} could not be closed")
+        elif not task.done():
             bot.breach(Promise.STAYS, "the session was closed, and it was not told")

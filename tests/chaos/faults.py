@@ -127,6 +127,16 @@ async def stall_down(_: Cluster, proxy: Proxy) -> str:
     return await _stall(proxy, Direction.DOWN)
 
 
+async def swallow_up(_: Cluster, proxy: Proxy) -> str:
+    """What players send on the connections they have never arrives, as behind a router that forgot them."""
+    return f"swallowed what came {Direction.UP.value} on {proxy.stall(Direction.UP)} connections for good"
+
+
+async def swallow_down(_: Cluster, proxy: Proxy) -> str:
+    """What players are sent on the connections they have never arrives."""
+    return f"swallowed what came {Direction.DOWN.value} on {proxy.stall(Direction.DOWN)} connections for good"
+
+
 async def delay(_: Cluster, proxy: Proxy) -> str:
     """The network becomes slow for a while."""
     proxy.delay = DELAY_SECONDS
@@ -149,6 +159,8 @@ FAULTS: Final = (
     Fault("cut-connections", cut_connections, AFTER_AN_INTERRUPTION),
     Fault("stall-up", stall_up, STALL_SECONDS + AFTER_AN_INTERRUPTION, lasts=STALL_SECONDS),
     Fault("stall-down", stall_down, STALL_SECONDS + AFTER_AN_INTERRUPTION, lasts=STALL_SECONDS),
+    Fault("swallow-up", swallow_up, AFTER_AN_INTERRUPTION, lasts=6.0),
+    Fault("swallow-down", swallow_down, AFTER_AN_INTERRUPTION, lasts=6.0),
     Fault("delay", delay, 4 * DELAY_SECONDS + 1.0),
 )
 

@@ -12,7 +12,15 @@ import grpc
 import grpc.aio
 
 from oofgg._backoff import Backoff
-from oofgg.errors import Cancelled, FailedPrecondition, Reason, Unauthenticated, Unavailable, from_rpc_error
+from oofgg.errors import (
+    Cancelled,
+    DeadlineExceeded,
+    FailedPrecondition,
+    Reason,
+    Unauthenticated,
+    Unavailable,
+    from_rpc_error,
+)
 from oofgg.v1 import (
     account_pb2_grpc,
     auth_pb2_grpc,
@@ -24,6 +32,8 @@ from oofgg.v1 import (
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
+
+    from oofgg._connection import Connection
 
 logger = logging.getLogger("oofgg")
 
@@ -85,13 +95,18 @@ class Stubs:
     history: history_pb2_grpc.HistoryServiceAsyncStub
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
-        opened: Any = channel  # the generated classes say Channel and take both kinds
-        self.auth = auth_pb2_grpc.AuthServiceStub(opened)
-        self.accounts = account_pb2_grpc.AccountServiceStub(opened)
-        self.games = game_pb2_grpc.GameServiceStub(opened)
-        self.sessions = session_pb2_grpc.SessionServiceStub(opened)
-        self.leaderboards = leaderboard_pb2_grpc.LeaderboardServiceStub(opened)
-        self.history = history_pb2_grpc.HistoryServiceStub(opened)
+        bind(self, channel)
+
+
+def bind(stubs: Stubs, channel: grpc.aio.Channel) -> None:
+    """Calls go over this channel from now on."""
+    opened: Any = channel  # the generated classes say Channel and take both kinds
+    stubs.auth = auth_pb2_grpc.AuthServiceStub(opened)
+    stubs.accounts = account_pb2_grpc.AccountServiceStub(opened)
+    stubs.games = game_pb2_grpc.GameServiceStub(opened)
+    stubs.sessions = session_pb2_grpc.SessionServiceStub(opened)
+    stubs.leaderboards = leaderboard_pb2_grpc.LeaderboardServiceStub(opened)
+    stubs.history = history_pb2_grpc.HistoryServiceStub(opened)
 
 
 class Caller:
@@ -102,6 +117,7 @@ class Caller:
         self.timeout = timeout
         self.authorize: Authorize | None = None
         self.renew: Renew | None = None
+        self.connection: Connection | None = None
         self._backoff = backoff
 
     async def call(
@@ -123,6 +139,7 @@ class Caller:
         while True:
             authorization = await self._authorization() if authorized else ()
             metadata = (*authorization, (NODE_HEADER, node)) if node else authorization
+            connection = self.connection.number if self.connection is not None else 0
             try:
                 return await method(request, metadata=metadata, timeout=max(0.001, deadline - loop.time()))
             except grpc.aio.AioRpcError as failure:
@@ -150,6 +167,12 @@ class Caller:
                     logger.debug("repeating a call in %.2f s: %s", delay, error)
                     await asyncio.sleep(delay)
                     continue
+            if (
+                isinstance(error, DeadlineExceeded)
+                and error.reason is Reason.UNSPECIFIED
+                and self.connection is not None
+            ):
+                self.connection.replace(connection)  # it may be dead: the next call shall not find out again
             raise error
 
     async def _authorization(self) -> Metadata:

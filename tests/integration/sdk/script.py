@@ -89,10 +89,12 @@ class Games:
     def __init__(self) -> None:
         self.created: list[game_pb2.CreateGameRequest] = []
         self.failures: list[tuple[grpc.StatusCode, str]] = []
+        self.peers: list[str] = []
         self.sleep = 0.0
 
     async def CreateGame(self, request: Any, context: Any) -> Any:  # noqa: N802
         self.created.append(request)
+        self.peers.append(context.peer())
         await asyncio.sleep(self.sleep)
         if self.failures:
             await refuse(context, *self.failures.pop(0))
@@ -111,6 +113,7 @@ class StreamScript:
         self._requests = requests
         self.context = context
         self.headers = headers(context)
+        self.peer: str = context.peer()
         self.opening = session_pb2.StreamOpen()
 
     async def accept(
