@@ -24,7 +24,7 @@ Strike = Callable[[Cluster, Proxy], Awaitable[str]]
 LEASE_SECONDS: Final = 5.0
 PAUSE_OWNER_SECONDS: Final = LEASE_SECONDS + 3.0
 PAUSE_REDIS_SECONDS: Final = 4.0
-STALL_SECONDS: Final = 8.0
+STALL_SECONDS: Final = 6.0
 DELAY_SECONDS: Final = 0.3
 # What the design promises after a death, and what an interruption may take beyond its own length.
 AFTER_A_DEATH: Final = 5.0
@@ -55,7 +55,7 @@ async def lose_owner(cluster: Cluster, _: Proxy) -> str:
     """The node with the most sessions dies, and stays dead until the others must have taken over."""
     node, count = await _owner(cluster)
     await asyncio.to_thread(cluster.kill, node)
-    await asyncio.sleep(AFTER_A_DEATH + AFTER_AN_INTERRUPTION)
+    await asyncio.sleep(2 * AFTER_A_DEATH)
     await asyncio.to_thread(cluster.start, node)
     await asyncio.to_thread(cluster.wait_whole)
     return f"killed {node}, which ran {count} sessions, and left it dead for a while"
@@ -157,8 +157,8 @@ FAULTS: Final = (
     Fault("pause-redis", pause_redis, PAUSE_REDIS_SECONDS + AFTER_AN_INTERRUPTION, lasts=PAUSE_REDIS_SECONDS),
     Fault("restart-envoy", restart_envoy, AFTER_AN_INTERRUPTION),
     Fault("cut-connections", cut_connections, AFTER_AN_INTERRUPTION),
-    Fault("stall-up", stall_up, STALL_SECONDS + AFTER_AN_INTERRUPTION, lasts=STALL_SECONDS),
-    Fault("stall-down", stall_down, STALL_SECONDS + AFTER_AN_INTERRUPTION, lasts=STALL_SECONDS),
+    Fault("stall-up", stall_up, AFTER_AN_INTERRUPTION, lasts=STALL_SECONDS),
+    Fault("stall-down", stall_down, AFTER_AN_INTERRUPTION, lasts=STALL_SECONDS),
     Fault("swallow-up", swallow_up, AFTER_AN_INTERRUPTION, lasts=6.0),
     Fault("swallow-down", swallow_down, AFTER_AN_INTERRUPTION, lasts=6.0),
     Fault("delay", delay, 4 * DELAY_SECONDS + 1.0),
