@@ -12,7 +12,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 SDK_LOCKS := sdk-oldest sdk-middle
-.PHONY: help demo up secrets backup restore test test-unit test-matrix web explorers test-web test-explorers test-chaos soak bots bench lint types format proto proto-check proto-baseline breaking lock setup setup-dev clean
+.PHONY: help demo demo-arena up secrets backup restore test test-unit test-matrix web explorers test-web test-explorers test-chaos soak bots bench lint types format proto proto-check proto-baseline breaking lock setup setup-dev clean
 
 help: ## Show this
 	@echo "oofgg, an open, self-hosted game backend. Start with \`make demo\`."
@@ -21,6 +21,9 @@ help: ## Show this
 
 demo: setup ## Start the platform, play a real match through Envoy, show the result (ARGS=--keep leaves it running)
 	@$(BIN)/python -m services demo $(ARGS)
+
+demo-arena: $(VENV)/.arena ## Play a real-time game against bots in this terminal (ARGS=--watch lets bots play; ARGS=--help)
+	@$(BIN)/python -m services arena $(ARGS)
 
 up: setup ## Keep the embedded platform running and print where everything is (Ctrl-C stops it)
 	@$(BIN)/python -m services up $(ARGS)
@@ -95,6 +98,7 @@ proto-baseline: proto-check ## Make today's protos the released ones: only when 
 lock: ## Renew the hash-pinned lock files from pyproject.toml (needs uv)
 	@for lock in "pyproject.toml -o requirements/services.lock" \
 	             "pyproject.toml --group embedded -o requirements/platform.lock" \
+	             "--group arena -c requirements/platform.lock -o requirements/arena.lock" \
 	             "pyproject.toml --group dev -o requirements/dev.lock" \
 	             "--group codegen -o requirements/codegen.lock" \
 	             $(foreach lock,$(SDK_LOCKS),"requirements/$(lock).in -o requirements/$(lock).lock"); do \
@@ -120,6 +124,11 @@ $(VENV)/.platform: $(BIN)/python requirements/platform.lock
 	@echo "installing the platform: $$(grep -c == requirements/platform.lock) packages, about 120 MB (once)"
 	@$(BIN)/python -m pip install --disable-pip-version-check --no-input --require-hashes -r requirements/platform.lock \
 	    | awk '/^Collecting/ { print "  " $$1, $$2; fflush() } /^Installing/ { print "  Installing all of them"; fflush() }'
+	@touch $@
+
+$(VENV)/.arena: $(VENV)/.platform requirements/arena.lock
+	@echo "installing what the arena draws with: $$(grep -c == requirements/arena.lock) packages (once)"
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-input --require-hashes -r requirements/arena.lock
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.platform requirements/dev.lock

@@ -69,7 +69,7 @@ def run(arguments: list[str]) -> int:
     told = parser.parse_args(arguments)
     stage = Stage()
     platform = Platform(options(Choices(data_dir=told.data_dir, report=lambda line: stage.say(f"  {line}"))))
-    _interrupt_on_signals()
+    interrupt_on_signals()
     try:
         with stage.act("Starting the platform: PostgreSQL, Valkey, Kafka broker, services, Envoy"):
             platform.start()
@@ -193,7 +193,7 @@ async def _read_record(bootstrap: str, topic: str, match_id: str) -> match_pb2.M
     raise DemoFailed(f"{topic} ended without the match")
 
 
-def _interrupt_on_signals() -> None:
+def interrupt_on_signals() -> None:
     """Every wish to stop takes the way of Ctrl-C, which asyncio knows how to unwind."""
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:

@@ -10,20 +10,20 @@ from pkg.events.relay import Relay
 from pkg.games import GameDirectory
 from pkg.rpc.binder import Binding
 from pkg.runtime.host import App, Host
-from services.game.claims import Claims
 from services.game.codec import PieceEncoder
 from services.game.finish import Finisher, ResultStore
-from services.game.handover import Handover
 from services.game.journal import Journal
-from services.game.listing import Listing
-from services.game.memberships import Memberships
-from services.game.owner import Owner
-from services.game.peers import Peer, Peers
+from services.game.nodes.claims import Claims
+from services.game.nodes.handover import Handover
+from services.game.nodes.owner import Owner
+from services.game.nodes.peers import Peer, Peers
+from services.game.nodes.takeover import Takeover
 from services.game.servicer import SessionServicer
 from services.game.settings import GameSettings
-from services.game.store import SessionStore
+from services.game.stores.listing import Listing
+from services.game.stores.memberships import Memberships
+from services.game.stores.sessions import SessionStore
 from services.game.streams import Streams
-from services.game.takeover import Takeover
 
 
 @asynccontextmanager

@@ -13,10 +13,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from oofgg.events.v1 import match_pb2
 from oofgg.v1 import session_pb2 as pb
-from services.game.order import Audience, Private
-from services.game.results import Result, ResultState, SeatResult
-from services.game.room import Command
-from services.game.sessions import (
+from services.game.engine.facts import (
     Change,
     EndReason,
     PresenceChanged,
@@ -24,9 +21,12 @@ from services.game.sessions import (
     ProfileChanged,
     ResultChanged,
     Seat,
-    Session,
     State,
 )
+from services.game.engine.order import Audience, Private
+from services.game.engine.results import Result, ResultState, SeatResult
+from services.game.engine.room import Command
+from services.game.engine.sessions import Session
 
 _EVENTS_TAG: Final = bytes([pb.PlayResponse.EVENTS_FIELD_NUMBER << 3 | 2])
 _FLUSH_TAG: Final = bytes([pb.PlayResponse.FLUSH_FIELD_NUMBER << 3])

@@ -19,9 +19,10 @@ from pkg.events.topics import MATCH_RESULTS
 from pkg.ids import NewId
 from pkg.telemetry.logs import get_logger
 from services.game.codec import match_finished
+from services.game.engine.facts import State
+from services.game.engine.results import Decision, ResultState, SeatResult
+from services.game.engine.sessions import Session
 from services.game.live import LiveSession
-from services.game.results import Decision, ResultState, SeatResult
-from services.game.sessions import Session, State
 
 _log = get_logger(__name__)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from pkg.errors import FailedPrecondition, OofggError, PermissionDenied, Reason
-from services.game.room import FIRST_SPECTATOR, Room
+from services.game.engine.room import FIRST_SPECTATOR, Room
 
 
 class OpenStream(Protocol):

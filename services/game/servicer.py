@@ -16,7 +16,6 @@ from pkg.ids import NewId
 from pkg.pagination import decode_token, encode_token, page_size
 from pkg.rpc.call import Call, StreamCall
 from pkg.telemetry.tracing import current_trace_parent
-from services.game.claims import Claims
 from services.game.codec import (
     RESULT_STATES,
     STATES,
@@ -26,16 +25,18 @@ from services.game.codec import (
     session_message,
     timestamp,
 )
+from services.game.engine.facts import Profile, SessionFacts, SessionTimes, State
+from services.game.engine.results import ResultState, normalised
+from services.game.engine.sessions import Session
 from services.game.finish import Finisher
 from services.game.journal import Journal
-from services.game.listing import Listing
 from services.game.live import LiveSession
-from services.game.memberships import Memberships
-from services.game.owner import Owner
-from services.game.peers import Peer, Peers
-from services.game.results import ResultState, normalised
-from services.game.sessions import Profile, Session, SessionFacts, SessionTimes, State
-from services.game.store import SessionStore, reply_key
+from services.game.nodes.claims import Claims
+from services.game.nodes.owner import Owner
+from services.game.nodes.peers import Peer, Peers
+from services.game.stores.listing import Listing
+from services.game.stores.memberships import Memberships
+from services.game.stores.sessions import SessionStore, reply_key
 from services.game.streams import Stream, Streams, not_watching
 
 M = TypeVar("M", bound=Message)

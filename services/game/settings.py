@@ -6,8 +6,8 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.game.budget import BudgetLimits
-from services.game.delivery import DeliveryLimits
-from services.game.sessions import SessionTimes
+from services.game.engine.delivery import DeliveryLimits
+from services.game.engine.facts import SessionTimes
 from services.game.streams import StreamLimits
 
 

@@ -30,12 +30,12 @@ from pkg.rpc.call import StreamCall
 from pkg.rpc.status import to_details
 from services.game.budget import Budget, BudgetLimits
 from services.game.codec import session_message, timestamp, trailer
-from services.game.delivery import AckError, Receiver
+from services.game.engine.delivery import AckError, Receiver
+from services.game.engine.order import LATEST, VOLATILE
+from services.game.engine.room import FIRST_SPECTATOR, Opened
 from services.game.journal import Journal
 from services.game.live import LiveSession
-from services.game.order import LATEST, VOLATILE
-from services.game.owner import shutting_down
-from services.game.room import FIRST_SPECTATOR, Opened
+from services.game.nodes.owner import shutting_down
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

@@ -39,8 +39,9 @@ logger = logging.getLogger("oofgg")
 _OPEN_SECONDS = 10.0
 _FLUSH_SECONDS = 5.0
 _DEFAULT_HEARTBEAT = 10.0
-# Measured soon; not at once, for a write into a stream that is refused hides the reason.
+# Measured soon, and a few times; not at once, for a write into a stream that is refused hides the reason.
 _FIRST_BEAT_SECONDS = 1.0
+_FIRST_BEATS = 4
 # A server that was not heard for so many heartbeats is gone: found well within two.
 _MISSED = 1.75
 _MOST_PAYLOAD = 64 * 1024
@@ -154,12 +155,12 @@ class PlaySession:
 
     @property
     def connected(self) -> bool:
-        """Whether a stream is open at the moment."""
+        """Whether a stream is open at the moment. False while it is opened again, and when `state.over`."""
         return self._connected
 
     @property
     def latency(self) -> float | None:
-        """Seconds to the server and back, as last measured: a second after a stream opened, and with each heartbeat."""
+        """Seconds to the server and back, as last measured: often at first, then with each heartbeat."""
         return self._latency
 
     @property
@@ -215,7 +216,10 @@ class PlaySession:
     async def finish(
         self, result: Mapping[int, int] | Iterable[SeatResult], *, scores: Mapping[int, int] | None = None
     ) -> Outcome:
-        """States the result; see `client.sessions.finish`. The session ends when all agree, or their time is up."""
+        """States the result; see `client.sessions.finish`. The session ends when all agree, or their time is up.
+
+        It is about the seats that are taken when the first result is stated: those in `info.result` from then on.
+        """
         return await self._sessions.finish(self.info, result, scores=scores)
 
     async def update(
@@ -430,7 +434,9 @@ class PlaySession:
     async def _write(self, call: _Call, heartbeat: float) -> None:
         """Writes what is to be sent until cancelled, or until the stream breaks, which reading notices."""
         loop = asyncio.get_running_loop()
-        beat_at = loop.time() + min(heartbeat, _FIRST_BEAT_SECONDS)
+        first = min(heartbeat, _FIRST_BEAT_SECONDS)
+        beat_at = loop.time() + first
+        beats = 0
         self._wake.set()
         try:
             while True:
@@ -439,7 +445,8 @@ class PlaySession:
                 request = self._compose(now, beat=now >= beat_at)
                 if request is not None:
                     if self._beat_sent[1] == now:
-                        beat_at = now + heartbeat
+                        beats += 1
+                        beat_at = now + (heartbeat if beats >= _FIRST_BEATS else first)
                     await call.write(request)
                     continue
                 due = self._inbox.ack_due()

@@ -147,7 +147,9 @@ class Sessions(_Resource):
         flush_window_ms: int | None = None,
         game_id: str | None = None,
     ) -> Session:
-        """Opens a session, which starts when `min_seats` (0: two) are taken. It has no seats yet: join it, or play."""
+        """Opens a session, which starts when `min_seats` (0: two) are taken, and takes `max_seats` (0: as many as it
+        starts with). It has no seats yet: join it, or play.
+        """
         request = session_pb2.CreateSessionRequest(
             game_id=self._game(game_id),
             label=label,

@@ -29,6 +29,8 @@ export interface SessionOptions {
   /** Starts when so many seats are taken; 0 means two. */
   minSeats?: number;
   maxSeats?: number;
+  /** Most spectators at a time; none when absent. */
+  maxSpectators?: number;
   /** Longest time between two flushes under load, 0 to 1,000. */
   flushWindowMs?: number;
 }
@@ -112,7 +114,7 @@ export class Client {
     return this.call(this.stubs.sessions.join, { sessionId, team, requestId: newRequestId() });
   }
 
-  /** Takes a seat in a session and plays; see WatchedSession. */
+  /** Takes a seat in a session and plays, or with `spectate` only looks on; see WatchedSession. */
   watch(sessionId: string, options: WatchOptions = {}): Promise<WatchedSession> {
     return new WatchedSession(this, sessionId, options).opened();
   }

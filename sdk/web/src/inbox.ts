@@ -26,6 +26,8 @@ interface Arrived {
 export class Inbox {
   session: Session | undefined;
   seat = 0;
+  /** That of the stream that brought the last event; 0 before the first. */
+  epoch = 0n;
   /** The seat was given up or taken away. */
   dismissed = false;
   #waiting: Arrived[] = [];
@@ -51,6 +53,7 @@ export class Inbox {
     this.#takenSince = undefined;
     this.session = opened.session;
     this.seat = opened.seat;
+    this.epoch = opened.epoch;
     this.dismissed = false;
     this.#known = opened.headSeq;
     this.afterSeq ??= opened.headSeq;
@@ -59,7 +62,7 @@ export class Inbox {
   /** Takes what came, of this many bytes. Throws Gap. */
   receive(response: WatchResponse, bytes: number, now: number): void {
     for (const event of response.events) {
-      if (this.#accepts(event)) this.#waiting.push({ event, stream: this.#stream, flush: 0n, bytes: 0 });
+      if (this.#accepts(event) && !event.hidden) this.#waiting.push({ event, stream: this.#stream, flush: 0n, bytes: 0 });
     }
     if (!response.flush) return;
     const last = this.#waiting.at(-1);
@@ -121,6 +124,12 @@ export class Inbox {
     if (!session) return;
     if (body.case === "state") {
       session.state = body.value.state;
+      session.endReason = body.value.endReason;
+    } else if (body.case === "change") {
+      session.label = body.value.label;
+      session.attributes = body.value.attributes;
+      session.creatorUserId = body.value.creatorUserId;
+      session.version = body.value.version;
     } else if (body.case === "result") {
       session.resultState = body.value.state;
       if (body.value.result) session.result = body.value.result;

@@ -37,9 +37,16 @@ export class Outbox {
     return this.unsafe === 0 || (this.unsafe < MOST_COMMANDS && this.#bytes + bytes <= MOST_BYTES);
   }
 
-  /** Adds a command. For a reliable one, ask for room first. */
-  put(payload: Uint8Array<ArrayBuffer>, kind: string, delivery: DeliveryClass, key: string): void {
-    const command = create(CommandSchema, { payload, kind, delivery, key });
+  /** Adds a command, for everybody or for some. For a reliable one, ask for room first. */
+  put(
+    payload: Uint8Array<ArrayBuffer>,
+    kind: string,
+    delivery: DeliveryClass,
+    key: string,
+    toSeats: number[] = [],
+    toTeam = 0,
+  ): void {
+    const command = create(CommandSchema, { payload, kind, delivery, key, toSeats, toTeam });
     if (delivery === DeliveryClass.RELIABLE) {
       this.#waiting.push(command);
       this.#bytes += payload.length;

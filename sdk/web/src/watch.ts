@@ -22,8 +22,8 @@ const OPEN_MS = 10_000;
 const FLUSH_MS = 5_000;
 const LAST_WORD_MS = 2_000;
 const DEFAULT_HEARTBEAT_MS = 10_000;
-// A server that misses two heartbeats is gone; the rest is for the network.
-const MISSED = 2.5;
+// A server that was not heard for so many heartbeats is gone: found well within two.
+const MISSED = 1.75;
 const MOST_PAYLOAD = 64 * 1024;
 const MOST_NAME = 64;
 // An event without its payload, about.
@@ -36,6 +36,8 @@ export interface WatchOptions {
   after?: bigint | "now";
   /** A dropped connection is opened again, and given up after so long without one. */
   reconnectForMs?: number;
+  /** Watch without a seat, where the session allows spectators: nothing can be sent. */
+  spectate?: boolean;
 }
 
 export interface SendOptions {
@@ -45,6 +47,10 @@ export interface SendOptions {
   key?: string;
   /** The game's own name for the kind of payload. */
   kind?: string;
+  /** Only for these seats; with `team`, also for them. */
+  to?: number | number[];
+  /** Only for the members of this team. */
+  team?: number;
 }
 
 /**
@@ -59,6 +65,7 @@ export class WatchedSession implements AsyncIterableIterator<Event> {
   #inbox: Inbox;
   #outbox = new Outbox();
   #policy: ReconnectPolicy;
+  #spectate: boolean;
   #node = "";
   #authorization = "";
   #connected = false;
@@ -73,6 +80,7 @@ export class WatchedSession implements AsyncIterableIterator<Event> {
   constructor(client: Client, sessionId: string, options: WatchOptions) {
     this.#client = client;
     this.#inbox = new Inbox(options.after === "now" ? undefined : (options.after ?? 0n));
+    this.#spectate = options.spectate ?? false;
     this.#policy = new ReconnectPolicy(options.reconnectForMs ?? 60_000);
     void this.#run(sessionId, options.team ?? 0);
   }
@@ -83,7 +91,7 @@ export class WatchedSession implements AsyncIterableIterator<Event> {
     return this.#inbox.session;
   }
 
-  /** Number of the caller's seat. */
+  /** Number of the caller's seat; 0 for a spectator. */
   get seat(): number {
     return this.#inbox.seat;
   }
@@ -94,14 +102,15 @@ export class WatchedSession implements AsyncIterableIterator<Event> {
   }
 
   /**
-   * Sends bytes, text or anything JSON, of at most 64 KiB, to everybody in the session.
+   * Sends bytes, text or anything JSON, of at most 64 KiB, to everybody in the session, or only to some seats or a team.
    *
    * Resolves when it is queued. A RELIABLE command arrives once, whatever happens to the connection, unless the page is
    * closed first; when 256 of them or 1 MiB are under way, `send` waits. Throws RangeError for what is too large, and
    * the OofggError that ended the session.
    */
   async send(payload: unknown, options: SendOptions = {}): Promise<void> {
-    const { delivery = DeliveryClass.RELIABLE, key = "", kind = "" } = options;
+    const { delivery = DeliveryClass.RELIABLE, key = "", kind = "", to = [], team = 0 } = options;
+    if (this.#spectate) throw new TypeError("a spectator cannot send: watch without `spectate` to take a seat");
     const bytes = encode(payload);
     if (bytes.length > MOST_PAYLOAD) throw new RangeError(`a payload has at most ${MOST_PAYLOAD} bytes`);
     if (key.length > MOST_NAME || kind.length > MOST_NAME) {
@@ -109,7 +118,7 @@ export class WatchedSession implements AsyncIterableIterator<Event> {
     }
     this.#requireOpen();
     while (delivery === DeliveryClass.RELIABLE && !this.#outbox.hasRoom(bytes.length)) await this.#change();
-    this.#outbox.put(bytes, kind, delivery, key);
+    this.#outbox.put(bytes, kind, delivery, key, [to].flat(), team);
     this.#wake.wake();
   }
 
@@ -196,8 +205,10 @@ export class WatchedSession implements AsyncIterableIterator<Event> {
   }
 
   async #play(sessionId: string, team: number): Promise<void> {
-    const joined = await this.#client.join(sessionId, team);
-    this.#node = joined.placement?.node ?? "";
+    const found = this.#spectate
+      ? await this.#client.call(this.#client.stubs.sessions.getSession, { sessionId })
+      : await this.#client.join(sessionId, team);
+    this.#node = found.placement?.node ?? "";
     while (!this.#closing.signal.aborted) {
       const began = performance.now();
       let error = new OofggError(Code.Unavailable, "UNSPECIFIED", "The stream ended.");
@@ -235,8 +246,9 @@ export class WatchedSession implements AsyncIterableIterator<Event> {
     try {
       watchdog.expect(OPEN_MS);
       this.#authorization = await this.#client.authority.authorization();
-      const { afterSeq } = this.#inbox;
-      const open = afterSeq === undefined ? { sessionId } : { sessionId, afterSeq };
+      const { afterSeq, epoch } = this.#inbox;
+      const from = afterSeq === undefined ? {} : { afterSeq, epoch };
+      const open = { sessionId, spectate: this.#spectate, ...from };
       const headers = headersOf(this.#authorization, this.#node);
       for await (const response of this.#client.stubs.sessions.watch({ open }, { headers, signal })) {
         if (response.opened) {

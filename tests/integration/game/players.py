@@ -104,12 +104,19 @@ class Player:
     """One Play stream. Events are kept in the order they came; reliable ones are checked for gaps and repeats."""
 
     def __init__(
-        self, sessions: Any, who: Metadata, session_id: str, *, after: int | None = None, acknowledge: bool = True
+        self,
+        sessions: Any,
+        who: Metadata,
+        session_id: str,
+        *,
+        after: int | None = None,
+        acknowledge: bool = True,
+        epoch: int = 0,
+        spectate: bool = False,
     ) -> None:
         self._call = sessions.Play(metadata=who)
         self._acknowledge = acknowledge
-        self._session_id = session_id
-        self._after = after
+        self._opening = pb.StreamOpen(session_id=session_id, after_seq=after, epoch=epoch, spectate=spectate)
         self.opened = pb.StreamOpened()
         self.status = errors_pb2.Status()
         self.events: list[pb.Event] = []
@@ -124,10 +131,9 @@ class Player:
         self._acks = asyncio.Event()
 
     async def __aenter__(self) -> Self:
-        opening = pb.StreamOpen(session_id=self._session_id, after_seq=self._after)
-        await self._call.write(pb.PlayRequest(open=opening))
+        await self._call.write(pb.PlayRequest(open=self._opening))
         self._task = asyncio.create_task(self._read())
-        await self.until(lambda: self.opened.seat > 0)
+        await self.until(lambda: self.opened.HasField("session"))
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -123,7 +123,7 @@ class StreamScript:
         state: int = session_pb2.SESSION_STATE_STARTED,
         heartbeat_ms: int = 400,
     ) -> None:
-        """Answers the opening request. A script that is silent for two and a half heartbeats is left."""
+        """Answers the opening request. A script that is silent for 1.75 heartbeats is left."""
         await self.read_opening()
         session = session_pb2.Session(session_id=SESSION, seats=[session_pb2.Seat(seat=1, user_id="u1")])
         session.state = session_pb2.SessionState.ValueType(state)

@@ -267,7 +267,7 @@ class TestStreams:
         requests: list[session_pb2.PlayRequest] = []
 
         async def script(stream: StreamScript) -> None:
-            await stream.accept(heartbeat_ms=1_000)
+            await stream.accept(heartbeat_ms=4_000)
             await stream.tell(message(1), flush=1)
             requests.extend([await stream.read(), await stream.read()])
             await stream.tell(finished(2))

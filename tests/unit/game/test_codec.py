@@ -15,9 +15,9 @@ from services.game.codec import (
     timestamp,
     trailer,
 )
-from services.game.order import LATEST, RELIABLE, VOLATILE
-from services.game.results import ResultState, SeatResult
-from services.game.sessions import ResultChanged, State, StateChanged
+from services.game.engine.facts import ResultChanged, State, StateChanged
+from services.game.engine.order import LATEST, RELIABLE, VOLATILE
+from services.game.engine.results import ResultState, SeatResult
 from tests.unit.game.model import room
 
 NOW = 1_700_000_000.123456

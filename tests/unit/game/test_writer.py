@@ -12,9 +12,9 @@ import uvloop
 from oofgg.v1 import session_pb2 as pb
 from pkg.clock import SystemClock
 from services.game.budget import BudgetLimits
-from services.game.delivery import Receiver
+from services.game.engine.delivery import Receiver
+from services.game.engine.order import LATEST
 from services.game.live import LiveSession
-from services.game.order import LATEST
 from services.game.streams import StreamLimits, Streams
 from tests.unit.game.model import Said, keep, room
 

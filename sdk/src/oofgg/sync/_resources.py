@@ -87,7 +87,9 @@ class Sessions:
         flush_window_ms: int | None = None,
         game_id: str | None = None,
     ) -> Session:
-        """Opens a session, which starts when `min_seats` (0: two) are taken. It has no seats yet: join it, or play."""
+        """Opens a session, which starts when `min_seats` (0: two) are taken, and takes `max_seats` (0: as many as it
+        starts with). It has no seats yet: join it, or play.
+        """
         return self._portal.call(
             self._sessions.create(
                 label=label,

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from math import floor
 from typing import NamedTuple
 
-from services.game.order import LatestBoard, Tail, VolatileRing
+from services.game.engine.order import LatestBoard, Tail, VolatileRing
 
 
 @dataclass(frozen=True, slots=True)

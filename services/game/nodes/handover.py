@@ -7,11 +7,11 @@ from typing import Final
 
 from pkg.errors import OofggError
 from pkg.telemetry.logs import get_logger
-from services.game.claims import Claims
 from services.game.live import LiveSession
-from services.game.owner import Owner
-from services.game.peers import Peers
-from services.game.store import FENCED, KEPT, SessionStore, wrong_node
+from services.game.nodes.claims import Claims
+from services.game.nodes.owner import Owner
+from services.game.nodes.peers import Peers
+from services.game.stores.sessions import FENCED, KEPT, SessionStore, wrong_node
 from services.game.streams import Streams
 
 _log = get_logger(__name__)

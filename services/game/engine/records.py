@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from services.game.results import Ballot, Decision, Result, ResultState, SeatResult
-from services.game.sessions import EndReason, Profile, Seat, Session, SessionFacts, SessionTimes, State
+from services.game.engine.facts import EndReason, Profile, Seat, SessionFacts, SessionTimes, State
+from services.game.engine.results import Ballot, Decision, Result, ResultState, SeatResult
+from services.game.engine.sessions import Session
 
 
 def facts_field(facts: SessionFacts) -> bytes:

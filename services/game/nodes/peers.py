@@ -47,18 +47,18 @@ class Peer:
     node: str
 
 
-def life_of(incarnation: str, me: str, sightings: Iterable[Sighting], since: float) -> Life:
+def life_of(incarnation: str, me: str, sightings: Iterable[Sighting], since: float, *, silence_counts: bool) -> Life:
     """What a reading of the registry, made `since` seconds ago, says of a node."""
     by_id = {sighting.process.incarnation: sighting for sighting in sightings}
     if me not in by_id:
         return Life.UNKNOWN  # a registry that does not know us has lost others as well
     sighting = by_id.get(incarnation)
     if sighting is None:
-        return Life.DEAD
+        return Life.DEAD if silence_counts else Life.LATE
     process = sighting.process
     silent = sighting.silent_seconds + since
     served = process.services.get(SERVICE)
-    if served is None or served.state is State.GONE or silent > process.lease_seconds:
+    if served is None or served.state is State.GONE or (silent > process.lease_seconds and silence_counts):
         return Life.DEAD
     return Life.LATE if silent > process.lease_seconds * _LATE_SHARE else Life.ALIVE
 
@@ -91,6 +91,7 @@ class Peers:
         self._clock = clock
         self._sightings: list[Sighting] = []
         self._read_at = float("-inf")
+        self._silence_counts_from = float("inf")
         self._placed: dict[str, int] = {}
         self._renewed: dict[str, int] = {}
         self._probed: dict[str, float] = {}
@@ -98,7 +99,14 @@ class Peers:
     async def read(self) -> None:
         """Looks again. Raises Unavailable."""
         self._sightings = await self._registry.read()
-        self._read_at = self._clock.monotonic()
+        now, before = self._clock.monotonic(), self._read_at
+        self._read_at = now
+        longest = max((each.process.lease_seconds for each in self._sightings), default=0.0)
+        mine = self._sighting(self.me.incarnation)
+        late = mine is None or mine.silent_seconds > mine.process.lease_seconds * _LATE_SHARE
+        if late or now - before > _OLD_READING_SECONDS:
+            # The registry was away, or we were: then others could not renew either, and have a lease's time for it now.
+            self._silence_counts_from = now + longest
         renewed = {each.process.incarnation: each.renewed for each in self._sightings}
         for incarnation, when in renewed.items():
             if self._renewed.get(incarnation) != when:
@@ -184,13 +192,19 @@ class Peers:
         return least_loaded(sightings, self._placed, self.me.incarnation)
 
     def _life(self, incarnation: str) -> Life:
-        since = self._clock.monotonic() - self._read_at
+        now = self._clock.monotonic()
+        since = now - self._read_at
         if since > _OLD_READING_SECONDS:
             return Life.UNKNOWN
-        return life_of(incarnation, self.me.incarnation, self._sightings, since)
+        counts = now >= self._silence_counts_from
+        return life_of(incarnation, self.me.incarnation, self._sightings, since, silence_counts=counts)
+
+    def _sighting(self, incarnation: str) -> Sighting | None:
+        return next((each for each in self._sightings if each.process.incarnation == incarnation), None)
 
     def _process(self, incarnation: str) -> Process | None:
-        return next((each.process for each in self._sightings if each.process.incarnation == incarnation), None)
+        sighting = self._sighting(incarnation)
+        return sighting.process if sighting else None
 
     @staticmethod
     def _serves(process: Process) -> bool:

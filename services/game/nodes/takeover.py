@@ -12,9 +12,9 @@ from typing import Final
 from pkg.clock import Clock
 from pkg.errors import FailedPrecondition, NotFound, Unavailable
 from pkg.telemetry.logs import get_logger
-from services.game.claims import Claims
-from services.game.owner import Owner
-from services.game.peers import Peer, Peers
+from services.game.nodes.claims import Claims
+from services.game.nodes.owner import Owner
+from services.game.nodes.peers import Peer, Peers
 
 _log = get_logger(__name__)
 

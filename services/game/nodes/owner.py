@@ -12,16 +12,17 @@ from typing import Final
 
 from pkg.clock import Clock
 from pkg.errors import Reason, Unavailable
-from services.game.delivery import DeliveryLimits
+from services.game.engine.delivery import DeliveryLimits
+from services.game.engine.facts import State
+from services.game.engine.lineage import Lineage
+from services.game.engine.order import Tail
+from services.game.engine.room import Encoder, Room
+from services.game.engine.sessions import Session
 from services.game.journal import Journal
-from services.game.lineage import Lineage
-from services.game.listing import Listing
 from services.game.live import LiveSession
-from services.game.order import Tail
-from services.game.peers import Peers
-from services.game.room import Encoder, Room
-from services.game.sessions import Session, State
-from services.game.store import SessionStore, Taken, wrong_node
+from services.game.nodes.peers import Peers
+from services.game.stores.listing import Listing
+from services.game.stores.sessions import SessionStore, Taken, wrong_node
 
 _TICK_SECONDS: Final = 0.2
 _PAGE: Final = 256

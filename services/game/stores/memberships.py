@@ -8,7 +8,7 @@ import redis.asyncio as redis
 
 from pkg.cache.answers import answers
 from pkg.errors import Reason, ResourceExhausted
-from services.game.store import SessionStore
+from services.game.stores.sessions import SessionStore
 
 _KEPT_SECONDS: Final = 7 * 86_400
 

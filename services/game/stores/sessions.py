@@ -18,14 +18,15 @@ from redis.exceptions import NoScriptError, RedisError
 
 from pkg.cache.answers import answers
 from pkg.errors import FailedPrecondition, InvalidArgument, NotFound, Reason
-from services.game import scripts
 from services.game.codec import read_private, split_pieces
-from services.game.lineage import Lineage
-from services.game.order import Tail
-from services.game.peers import Peer
-from services.game.records import all_fields, read_session
-from services.game.room import Batch
-from services.game.sessions import OVER, Session, SessionTimes, State
+from services.game.engine.facts import OVER, SessionTimes, State
+from services.game.engine.lineage import Lineage
+from services.game.engine.order import Tail
+from services.game.engine.records import all_fields, read_session
+from services.game.engine.room import Batch
+from services.game.engine.sessions import Session
+from services.game.nodes.peers import Peer
+from services.game.stores import scripts
 
 _REPLY_MILLISECONDS: Final = 24 * 3600 * 1000
 _ENTRY_BYTES: Final = 256 * 1024

@@ -12,10 +12,11 @@ import redis.asyncio as redis
 
 from pkg.cache.answers import answers
 from pkg.clock import Clock
-from services.game.claims import owned_key
-from services.game.peers import Peer
-from services.game.sessions import OVER, Session, State
-from services.game.store import SessionStore
+from services.game.engine.facts import OVER, State
+from services.game.engine.sessions import Session
+from services.game.nodes.claims import owned_key
+from services.game.nodes.peers import Peer
+from services.game.stores.sessions import SessionStore
 
 # Most pointers one call follows, so that a filter few sessions pass does not read them all.
 _MOST_READ: Final = 500

@@ -12,12 +12,9 @@ from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 from zlib import crc32
 
-from services.game import records
-from services.game.delivery import Channels, DeliveryLimits, Pacer, Receiver
-from services.game.lineage import Lineage
-from services.game.order import LATEST, VOLATILE, Audience, LatestBoard, Private, Tail, VolatileRing
-from services.game.results import SeatResult
-from services.game.sessions import (
+from services.game.engine import records
+from services.game.engine.delivery import Channels, DeliveryLimits, Pacer, Receiver
+from services.game.engine.facts import (
     GONE,
     OVER,
     Change,
@@ -25,10 +22,13 @@ from services.game.sessions import (
     PresenceKind,
     ProfileChanged,
     ResultChanged,
-    Session,
     State,
     StateChanged,
 )
+from services.game.engine.lineage import Lineage
+from services.game.engine.order import LATEST, VOLATILE, Audience, LatestBoard, Private, Tail, VolatileRing
+from services.game.engine.results import SeatResult
+from services.game.engine.sessions import Session
 
 _LIFE: Final = "life"
 _PROFILE: Final = "profile"

@@ -11,7 +11,7 @@ from typing import Final, cast
 import redis.asyncio as redis
 
 from pkg.cache.answers import answers
-from services.game.peers import Peer
+from services.game.nodes.peers import Peer
 
 _OWNERS: Final = "game:owners"
 _GIVEN_SECONDS: Final = 3600
