@@ -148,6 +148,8 @@ class SessionCheck:
         if not self._allow_reset:
             self._break(Promise.NO_RESET, seat, seq, f"LogReset to {seq} after event {participant.seq}")
         before, told = participant.seq, seat in self._untold
+        if seq < before and not told:
+            self._excuse_what_was_seen()
         participant.seq, participant.reset = seq, True
         participant.commands.clear()
         participant.missing.clear()
@@ -159,6 +161,13 @@ class SessionCheck:
         self._untold |= {each.seat for each in self._participants.values() if each.seq > seq}
         self._events = {known: event for known, event in self._events.items() if known <= seq}
         self._recount()
+
+    def _excuse_what_was_seen(self) -> None:
+        """Commands may be among what a reset takes back: who has not seen them, and is not reset, never will."""
+        participants = self._participants.values()
+        for by in {by for each in participants for by in each.commands} | self._acknowledged.keys():
+            seen = [each.commands.get(by, 0) for each in participants]
+            self.abandoned(by, min(seen) + 1, max(*seen, self._acknowledged.get(by, 0)))
 
     def latest(self, seat: int, by: int, key: str, number: int) -> None:
         """A participant sees a LATEST value."""

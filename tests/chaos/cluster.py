@@ -116,6 +116,17 @@ class Cluster:
         os.kill(before, signal.SIGKILL)
         self._until(lambda: self.stage.valkey.pids.get("valkey", before) != before and self._redis_answers(), "Redis")
 
+    def lose_log(self, node: str, size: int) -> None:
+        """Redis comes back without the last `size` bytes it had confirmed, and a node that knew them is dead."""
+
+        def meanwhile() -> None:
+            self.kill(node)
+            (log,) = (self.stage.directory / "valkey").rglob("*.incr.aof")
+            with log.open("r+b") as file:
+                file.truncate(max(0, log.stat().st_size - size))
+
+        self.stage.restart_valkey(meanwhile=meanwhile)
+
     def wait_whole(self) -> None:
         """Returns when every node serves and Envoy sends calls to each of them, and to nobody else."""
         for name in ("base", *NODES):

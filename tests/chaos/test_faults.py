@@ -11,7 +11,7 @@ import pytest
 
 from tests.chaos.bots import Bots, Outcome
 from tests.chaos.cluster import NODES, Cluster
-from tests.chaos.faults import FAULTS, Fault, Strike
+from tests.chaos.faults import AFTER_AN_INTERRUPTION, FAULTS, Fault, Strike
 from tests.chaos.proxy import Proxy
 
 pytestmark = pytest.mark.timeout(120)
@@ -22,6 +22,8 @@ ARGUMENTS: Final = ("--players", str(PLAYERS), "--rate", "5", "--droppers", "3",
 BEFORE_SECONDS: Final = 1.5
 AFTER_SECONDS: Final = 3.0
 VERDICT_SECONDS: Final = 90.0
+# About a second of everything that all of them write.
+LOST_BYTES: Final = 48 * 1024
 
 
 async def play_through(
@@ -66,3 +68,17 @@ async def test_sessions_are_spread_over_the_nodes_and_a_quiet_run_disturbs_nobod
     assert outcome.exit_code == 0, outcome.output
     assert (outcome.report["resumes"], outcome.report["log_resets"]) == (0, 0)
     assert set(outcome.report["nodes"]) == set(NODES)
+
+
+async def test_who_has_seen_what_a_log_has_lost_is_told_so(cluster: Cluster, tmp_path: Path) -> None:
+    async def lose(_: Cluster, __: Proxy) -> str:
+        node = await asyncio.to_thread(cluster.busiest)
+        await asyncio.to_thread(cluster.lose_log, node, LOST_BYTES)
+        await asyncio.to_thread(cluster.start, node)
+        await asyncio.to_thread(cluster.wait_whole)
+        return f"lost {LOST_BYTES} bytes of the log, and {node}"
+
+    outcome, did = await play_through(cluster, tmp_path / "report.json", lose, 3.0, "--allow-reset")
+    assert outcome.exit_code == 0, outcome.output
+    assert outcome.report["log_resets"] > 0, "nothing that anybody had seen was lost"
+    assert outcome.outage <= AFTER_AN_INTERRUPTION, did

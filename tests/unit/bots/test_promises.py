@@ -254,6 +254,21 @@ def test_whoever_saw_what_a_reset_takes_back_has_to_be_told() -> None:
     assert table.broken[0] is Promise.SAME_ORDER
 
 
+def test_what_a_reset_takes_back_is_not_missed_by_who_has_never_seen_it() -> None:
+    table = Table(participants=2, allow_reset=True)
+    table.see(1, 1, 1, 1)
+    table.see(2, 1, 1, 1)
+    table.see(1, 2, 1, 2)  # lost with the log, and acknowledged
+    table.check.acknowledged(1, 2)
+    table.check.reset(1, 1)
+    for seat in (1, 2):
+        table.see(seat, 2, 1, 3)
+    table.check.acknowledged(1, 3)
+    assert table.broken == table.missing() == []
+    table.see(2, 3, 1, 5)
+    assert table.broken == [Promise.COMMAND_ORDER]
+
+
 def test_one_who_falls_far_behind_is_named_and_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(promises, "MOST_BEHIND", 100)
     table = Table()
