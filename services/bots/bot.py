@@ -39,11 +39,13 @@ class Bot:
 
     def __init__(
         self, plan: Plan, client: oofgg.Client, session: oofgg.Session, check: SessionCheck, figures: Figures,
-        chance: random.Random, *, drops: bool = False, slow: bool = False,
+        chance: random.Random, *, drops: bool = False, slow: bool = False, watches: int = 0,
     ) -> None:  # fmt: skip
+        """`watches`: it is a spectator, the one of that number in its session."""
         self.client = client
         self.session = session
         self.seat = 0
+        """Negative for a spectator: those have none."""
         self.ready = asyncio.Event()
         """It has a stream, and all seats are taken."""
         self.done = asyncio.Event()
@@ -55,6 +57,7 @@ class Bot:
         self._chance = chance
         self._drops = drops
         self._slow = slow
+        self._watches = watches
         self._go = asyncio.Event()
         self._stop = asyncio.Event()
         self._began = 0.0
@@ -117,14 +120,15 @@ class Bot:
 
     async def _stream(self) -> bool:
         """Plays as long as it keeps its stream; whether it comes back for another."""
-        play = self.client.play(self.session, after_seq=self._seq, reconnect_for=self._plan.reconnect_for)
+        join = self.client.spectate if self._watches else self.client.play
+        play = join(self.session, after_seq=self._seq, reconnect_for=self._plan.reconnect_for)
         loop = asyncio.get_running_loop()
         opened, again, failures = False, False, list[Exception]()
         try:
             async with play, asyncio.TaskGroup() as tasks:
                 self._play, opened = play, True
                 if not self.seat:
-                    self.seat = play.seat
+                    self.seat = play.seat or -self._watches
                     self._check.joined(self.seat)
                 beside = [
                     tasks.create_task(_while_open(each)) for each in (self._send(play), self._keep_flushing(play))
@@ -208,6 +212,10 @@ class Bot:
         await play.started()
         self.ready.set()
         await self._go.wait()
+        if self._watches:
+            await self._stop.wait()
+            self.done.set()
+            return
         loop = asyncio.get_running_loop()
         pause = 1 / self._plan.rate
         due = loop.time() + self._chance.uniform(0, pause)

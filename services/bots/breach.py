@@ -29,7 +29,7 @@ class Breach:
     promise: Promise
     session: str
     seat: int
-    """Who saw it."""
+    """Who saw it; negative for a spectator."""
     seq: int
     """The event's number; 0 where there is none."""
     evidence: str

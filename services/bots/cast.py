@@ -40,12 +40,12 @@ class Cast:
     async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()
 
-    async def players(self) -> list[oofgg.Client]:
-        """A guest for each player. Raises OofggError, TimeoutError."""
+    async def guests(self, count: int) -> list[oofgg.Client]:
+        """So many clients, each logged in as somebody else. Raises OofggError, TimeoutError."""
         async with asyncio.timeout(_SETUP_SECONDS):
             if not self.game:
                 self.game = await self._make_game()
-            clients = [await self._client(self.game) for _ in range(self._plan.players)]
+            clients = [await self._client(self.game) for _ in range(count)]
             await asyncio.gather(*map(self._log_in, clients))
             return clients
 
@@ -56,12 +56,16 @@ class Cast:
 
     async def sessions(self, creators: list[oofgg.Client]) -> list[oofgg.Session]:
         """A session by each of these. Raises OofggError, TimeoutError."""
-        seats = self._plan.session_size
+        plan = self._plan
 
         async def make(client: oofgg.Client) -> oofgg.Session:
             return await self._patiently(
                 lambda: client.sessions.create(
-                    label="bots", min_seats=seats, max_seats=seats, flush_window_ms=self._plan.flush_window_ms
+                    label="bots",
+                    min_seats=plan.session_size,
+                    max_seats=plan.session_size,
+                    max_spectators=plan.watched_by(0),
+                    flush_window_ms=plan.flush_window_ms,
                 )
             )
 

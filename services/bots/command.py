@@ -36,7 +36,7 @@ The password of --developer is read from {_PASSWORD}."""
 def run(arguments: list[str]) -> int:
     """Plays and judges; returns the exit code."""
     plan = parse(arguments)
-    report = Report(plan.seed, plan.players, plan.sessions)
+    report = Report(plan.seed, plan.players + plan.spectators, plan.sessions)
     try:
         asyncio.run(load.run(plan, report))
     except KeyboardInterrupt:
@@ -88,6 +88,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--target", default="localhost:8080", help="host:port of the platform's Envoy (%(default)s)")
     add("--players", type=_count(2, _MOST_PLAYERS), default=8, help="how many players (%(default)s)")
     add("--session-size", type=_count(1, 512), default=4, help="players in a session (%(default)s)")
+    add(
+        "--spectators", type=_count(0, _MOST_PLAYERS), default=0, help="how many watch, over all sessions (%(default)s)"
+    )
     add("--rate", type=_number(0.01, 1_000), default=5.0, help="commands a second and player (%(default)s)")
     add("--seconds", type=_number(0.1, 7 * 86_400), default=10.0, help="how long they play (%(default)s)")
     add("--mix", type=_mix, default=DEFAULT_MIX, metavar="SHARES", help="shares of the delivery classes (%(default)s)")

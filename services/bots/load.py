@@ -30,15 +30,24 @@ async def run(plan: Plan, report: Report) -> None:
     """Plays as planned; what was broken is in the report. Raises CannotRun, OofggError, TimeoutError."""
     say(f"{plan.players} players in {plan.sessions} sessions of {plan.session_size}, seed {plan.seed}")
     async with Cast(plan) as cast:
-        clients = await cast.players()
+        everybody = await cast.guests(plan.players + plan.spectators)
+        clients, watching = everybody[: plan.players], everybody[plan.players :]
         groups = [clients[at : at + plan.session_size] for at in range(0, len(clients), plan.session_size)]
         sessions = await cast.sessions([group[0] for group in groups])
         report.nodes.update(session.node or "unknown" for session in sessions)
         checks = [
-            SessionCheck(each.session_id, plan.session_size, report.broken, allow_reset=plan.allow_reset)
-            for each in sessions
+            SessionCheck(
+                each.session_id, plan.session_size + plan.watched_by(n), report.broken, allow_reset=plan.allow_reset
+            )
+            for n, each in enumerate(sessions)
         ]
         bots = _bots(plan, report, groups, sessions, checks)
+        for number, client in enumerate(watching):
+            at = number % plan.sessions
+            chance = random.Random(f"{plan.seed}-spectator-{number}")  # noqa: S311
+            bots.append(
+                Bot(plan, client, sessions[at], checks[at], report.figures, chance, watches=1 + number // plan.sessions)
+            )
         async with asyncio.TaskGroup() as playing:
             tasks = [playing.create_task(bot.run()) for bot in bots]
             try:

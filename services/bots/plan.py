@@ -19,6 +19,8 @@ class Plan:
     target: str
     players: int = 8
     session_size: int = 4
+    spectators: int = 0
+    """In all, spread over the sessions. They see everything and send nothing."""
     rate: float = 5.0
     """Commands a second and player."""
     seconds: float = 10.0
@@ -49,6 +51,10 @@ class Plan:
     def sessions(self) -> int:
         """How many sessions there are."""
         return self.players // self.session_size
+
+    def watched_by(self, session: int) -> int:
+        """How many spectators the session of that number, from 0, has."""
+        return len(range(session, self.spectators, self.sessions))
 
     @property
     def settle(self) -> float:

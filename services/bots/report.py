@@ -23,6 +23,7 @@ class Report:
 
     seed: int
     players: int
+    """Spectators included."""
     sessions: int
     figures: Figures = field(default_factory=Figures)
     nodes: Counter[str] = field(default_factory=Counter)

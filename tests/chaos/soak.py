@@ -30,7 +30,20 @@ _VERDICT_SECONDS: Final = 180.0
 _FIRST_FAULT_SECONDS: Final = 5.0
 # Between two faults: enough for all of it to settle, and to tell what has caused what.
 _QUIET_SECONDS: Final = (4.0, 12.0)
-_PLAYERS: Final = ("--players", "24", "--rate", "5", "--droppers", "3", "--slow", "2", "--reconnect-for", "60")
+_PLAYERS: Final = (
+    "--players",
+    "24",
+    "--rate",
+    "5",
+    "--droppers",
+    "3",
+    "--slow",
+    "2",
+    "--spectators",
+    "3",
+    "--reconnect-for",
+    "60",
+)
 
 
 def main(arguments: list[str]) -> int:

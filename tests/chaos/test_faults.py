@@ -18,7 +18,20 @@ pytestmark = pytest.mark.timeout(120)
 
 PLAYERS: Final = 24
 # Some cut their streams and some do not read now and then, as people's devices do.
-ARGUMENTS: Final = ("--players", str(PLAYERS), "--rate", "5", "--droppers", "3", "--slow", "2", "--reconnect-for", "40")
+ARGUMENTS: Final = (
+    "--players",
+    str(PLAYERS),
+    "--rate",
+    "5",
+    "--droppers",
+    "3",
+    "--slow",
+    "2",
+    "--spectators",
+    "3",
+    "--reconnect-for",
+    "40",
+)
 BEFORE_SECONDS: Final = 1.5
 AFTER_SECONDS: Final = 3.0
 VERDICT_SECONDS: Final = 90.0
