@@ -35,8 +35,8 @@ ARGUMENTS: Final = (
 BEFORE_SECONDS: Final = 1.5
 AFTER_SECONDS: Final = 3.0
 VERDICT_SECONDS: Final = 90.0
-# About a second of everything that all of them write.
-LOST_BYTES: Final = 48 * 1024
+# About half a second of what all of them write: more would take back that players had taken their seats.
+LOST_BYTES: Final = 12 * 1024
 
 
 async def play_through(
