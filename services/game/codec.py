@@ -172,6 +172,7 @@ def session_message(session: Session) -> pb.Session:
         creator_user_id=session.profile.creator_user_id,
         version=session.profile.version,
         max_spectators=facts.max_spectators,
+        queue=facts.queue,
         end_reason=_END_REASONS[session.end_reason],
         flush_window_ms=facts.flush_window_ms,
         create_time=timestamp(facts.create_time),
@@ -225,6 +226,8 @@ def match_finished(session: Session) -> match_pb2.MatchFinished:
         result_state=_PUBLISHED_STATES[decision.state],
         label=session.profile.label,
         attributes=session.profile.attributes,
+        queue=session.facts.queue,
+        match_history_topic=session.facts.history_topic,
     )
     for seat in session.roster:
         entry = by_seat.get(seat.number)

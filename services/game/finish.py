@@ -76,7 +76,7 @@ class ResultStore:
                 occur_time=finish_time,
                 trace_parent=trace_parent,
             )
-            await append(connection, event, [MATCH_RESULTS, *([facts.history_topic] if facts.history_topic else [])])
+            await append(connection, event, [MATCH_RESULTS])
         return decision
 
 

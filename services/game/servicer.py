@@ -91,6 +91,11 @@ class SessionServicer:
             key = reply_key(session_id, caller.user_id, "CreateSession", request.request_id)
             if (kept := await self._store.reply(key)) is not None:
                 return pb.CreateSessionResponse.FromString(kept)
+        if request.queue and caller.role is not CallerRole.DEVELOPER:
+            raise PermissionDenied(
+                Reason.ACCESS_DENIED,
+                "queue: only the game's developer or its server opens sessions of a queue.",
+            )
         game = await self._games.lookup(request.game_id, call)
         min_seats, max_seats = _seats(request, game.max_seats)
         session = Session(
@@ -100,6 +105,7 @@ class SessionServicer:
                 min_seats=min_seats,
                 max_seats=max_seats,
                 max_spectators=request.max_spectators,
+                queue=request.queue,
                 flush_window_ms=(
                     request.flush_window_ms if request.HasField("flush_window_ms") else _DEFAULT_WINDOW_MILLISECONDS
                 ),

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from oofgg.v1 import history_pb2, leaderboard_pb2
+from oofgg.v1 import history_pb2, leaderboard_pb2, rating_pb2
 from pkg.events.projection import Projection
+from pkg.events.relay import Relay
 from pkg.events.topics import ACCOUNTS, MATCH_RESULTS, spec_of
 from pkg.games import GameDirectory
 from pkg.rpc.binder import Binding
@@ -14,6 +15,8 @@ from pkg.runtime.host import App, Host
 from services.scoring.consumer import MatchConsumer
 from services.scoring.forget import AccountConsumer, MatchExporter
 from services.scoring.projection import MatchProjection
+from services.scoring.rating_servicer import RatingServicer
+from services.scoring.rating_store import RatingStore
 from services.scoring.servicer import HistoryServicer, LeaderboardServicer
 from services.scoring.store import MatchStore, StandingStore
 
@@ -22,13 +25,13 @@ from services.scoring.store import MatchStore, StandingStore
 async def app(host: Host) -> AsyncIterator[App]:
     """Needs PostgreSQL; without Kafka it answers from what it has."""
     database = await host.postgres("scoring")
-    matches, standings = MatchStore(database), StandingStore(database)
+    matches, standings, ratings = MatchStore(database), StandingStore(database), RatingStore(database)
     games = GameDirectory(host.channel("catalog"), host.clock)
     projection = Projection(
         database,
         host.settings.kafka_bootstrap,
         spec_of(MATCH_RESULTS),
-        MatchConsumer(MatchProjection(matches, standings, host.new_id)).apply,
+        MatchConsumer(MatchProjection(matches, standings, ratings, host.new_id)).apply,
         holder=f"{host.node}/{host.new_id()}",
         tracing=host.tracing,
     )
@@ -42,6 +45,8 @@ async def app(host: Host) -> AsyncIterator[App]:
     )
     host.spawn(projection.run(), name="results projection")
     host.spawn(accounts.run(), name="accounts projection")
+    relay = Relay(database, host.settings.kafka_bootstrap, host.clock, tracing=host.tracing)
+    host.spawn(relay.run(), name="history relay")
     yield App(
         name="scoring",
         bindings=[
@@ -49,6 +54,7 @@ async def app(host: Host) -> AsyncIterator[App]:
                 leaderboard_pb2.DESCRIPTOR.services_by_name["LeaderboardService"],
                 LeaderboardServicer(standings, games),
             ),
+            Binding(rating_pb2.DESCRIPTOR.services_by_name["RatingService"], RatingServicer(ratings, games)),
             Binding(history_pb2.DESCRIPTOR.services_by_name["HistoryService"], HistoryServicer(matches, games)),
         ],
         checks={"postgres": database.check},

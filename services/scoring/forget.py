@@ -19,6 +19,7 @@ NAMELESS: Final = "deleted player"
 _NOTE: Final = "insert into forgotten (user_id, delete_time) values ($1, $2) on conflict do nothing"
 _MATCHES: Final = "update participant set user_id = $2, username = $3 where user_id = $1"
 _STANDINGS: Final = "delete from standing where user_id = $1"
+_RATINGS: Final = "delete from rating where user_id = $1"
 _PAGE: Final = 100
 _EXPORT: Final = """
     select m.match_id, m.game_id, m.result_state, m.label, m.start_time, p.seat, p.team, p.placement, p.score,
@@ -46,6 +47,7 @@ class AccountConsumer:
         await connection.execute(_NOTE, deleted.user_id, deleted.delete_time.ToDatetime(UTC))
         await connection.execute(_MATCHES, deleted.user_id, self._new_id(), NAMELESS)
         await connection.execute(_STANDINGS, deleted.user_id)
+        await connection.execute(_RATINGS, deleted.user_id)
 
 
 async def forgotten(connection: Connection, user_ids: Sequence[str]) -> set[str]:

@@ -25,6 +25,24 @@ class ResultState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class RatingView:
+    """A rating as it is shown."""
+
+    mu: float
+    sigma: float
+    matches: int
+    provisional: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RatingShift:
+    """What a match did to a participant's rating."""
+
+    before: RatingView
+    after: RatingView
+
+
+@dataclass(frozen=True, slots=True)
 class Participant:
     """One player of a match. `placement` counts from 1, `team` is 0 where there are none."""
 
@@ -35,6 +53,7 @@ class Participant:
     placement: int
     score: int
     outcome: Outcome | None = None
+    rating: RatingShift | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +68,7 @@ class Match:
     attributes: dict[str, str]
     start_time: datetime | None
     finish_time: datetime
+    queue: str = ""
 
 
 def outcomes(participants: Sequence[Participant]) -> list[Outcome]:

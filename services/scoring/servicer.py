@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from oofgg.v1 import history_pb2, leaderboard_pb2, session_pb2
+from oofgg.v1 import history_pb2, leaderboard_pb2, rating_pb2, session_pb2
 from pkg.errors import NotFound, Reason, invalid_field
 from pkg.games import GameDirectory
 from pkg.ids import is_id
@@ -16,7 +16,7 @@ from pkg.pagination import (
 )
 from pkg.rpc.call import Call
 from services.scoring.boards import Board, Standing, board_of, places
-from services.scoring.outcomes import Match, Outcome, ResultState
+from services.scoring.outcomes import Match, Outcome, RatingView, ResultState
 from services.scoring.store import BoardPosition, MatchStore, StandingStore, position_of
 
 _OUTCOMES = {
@@ -142,6 +142,7 @@ def _match(match: Match) -> history_pb2.Match:
         result_state=_STATES[match.result_state],
         label=match.label,
         attributes=match.attributes,
+        queue=match.queue,
         participants=[
             history_pb2.MatchParticipant(
                 seat=p.seat,
@@ -151,6 +152,11 @@ def _match(match: Match) -> history_pb2.Match:
                 placement=p.placement,
                 score=p.score,
                 outcome=_OUTCOMES[p.outcome] if p.outcome else history_pb2.MATCH_OUTCOME_UNSPECIFIED,
+                rating_change=history_pb2.RatingChange(
+                    before=_rating(p.user_id, p.rating.before), after=_rating(p.user_id, p.rating.after)
+                )
+                if p.rating
+                else None,
             )
             for p in match.participants
         ],
@@ -159,3 +165,14 @@ def _match(match: Match) -> history_pb2.Match:
         message.start_time.FromDatetime(match.start_time)
     message.finish_time.FromDatetime(match.finish_time)
     return message
+
+
+def _rating(user_id: str, view: RatingView) -> rating_pb2.Rating:
+    return rating_pb2.Rating(
+        user_id=user_id,
+        mu=view.mu,
+        sigma=view.sigma,
+        ordinal=view.mu - 3 * view.sigma,
+        matches=view.matches,
+        provisional=view.provisional,
+    )

@@ -12,9 +12,9 @@ import asyncpg
 
 from pkg.db.database import Connection, Database
 from services.scoring.boards import Board, Standing
-from services.scoring.outcomes import Match, Outcome, Participant, ResultState
+from services.scoring.outcomes import Match, Outcome, Participant, RatingShift, RatingView, ResultState
 
-_MATCH = "m.match_id, m.game_id, m.result_state, m.label, m.attributes, m.start_time, m.finish_time"
+_MATCH = "m.match_id, m.game_id, m.result_state, m.label, m.attributes, m.start_time, m.finish_time, m.queue"
 _STANDING = "user_id, username, wins, losses, draws, score, update_time"
 # What comes before a row ($2, $3, $4: wins, losses, user id; or score, unused, user id) in each board's order.
 _ORDER = {Board.WINS: "wins desc, losses, user_id", Board.SCORE: "score desc, user_id"}
@@ -57,11 +57,11 @@ class MatchStore:
         """Takes a match in. False when it is there already."""
         new = await connection.fetchval(
             """
-            insert into match (match_id, game_id, result_state, label, attributes, start_time, finish_time)
-            values ($1, $2, $3, $4, $5::jsonb, $6, $7) on conflict do nothing returning true
+            insert into match (match_id, game_id, result_state, label, attributes, start_time, finish_time, queue)
+            values ($1, $2, $3, $4, $5::jsonb, $6, $7, $8) on conflict do nothing returning true
             """,
             match.match_id, match.game_id, match.result_state, match.label, json.dumps(match.attributes),
-            match.start_time, match.finish_time,
+            match.start_time, match.finish_time, match.queue,
         )  # fmt: skip
         if not new:
             return False
@@ -108,15 +108,14 @@ class MatchStore:
         found: dict[Any, list[Participant]] = {row["match_id"]: [] for row in rows}
         for p in await connection.fetch(
             """
-            select match_id, seat, user_id, username, team, placement, score, outcome from participant
+            select match_id, seat, user_id, username, team, placement, score, outcome, mu_before, sigma_before,
+                mu_after, sigma_after, matches_after, provisional_before, provisional_after
+            from participant left join rating_change using (match_id, seat)
             where match_id = any($1) order by placement, seat
             """,
             list(found),
         ):
-            outcome = Outcome(p["outcome"]) if p["outcome"] else None
-            found[p["match_id"]].append(
-                Participant(p["seat"], str(p["user_id"]), p["username"], p["team"], p["placement"], p["score"], outcome)
-            )
+            found[p["match_id"]].append(_participant(p))
         return [
             Match(
                 match_id=str(row["match_id"]),
@@ -127,9 +126,33 @@ class MatchStore:
                 attributes=json.loads(row["attributes"]),
                 start_time=row["start_time"],
                 finish_time=row["finish_time"],
+                queue=row["queue"],
             )
             for row in rows
         ]
+
+
+def _participant(row: asyncpg.Record) -> Participant:
+    return Participant(
+        seat=row["seat"],
+        user_id=str(row["user_id"]),
+        username=row["username"],
+        team=row["team"],
+        placement=row["placement"],
+        score=row["score"],
+        outcome=Outcome(row["outcome"]) if row["outcome"] else None,
+        rating=_shift(row),
+    )
+
+
+def _shift(row: asyncpg.Record) -> RatingShift | None:
+    matches = row["matches_after"]
+    if matches is None:
+        return None
+    return RatingShift(
+        RatingView(row["mu_before"], row["sigma_before"], matches - 1, row["provisional_before"]),
+        RatingView(row["mu_after"], row["sigma_after"], matches, row["provisional_after"]),
+    )
 
 
 class StandingStore:

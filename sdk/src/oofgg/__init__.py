@@ -11,7 +11,7 @@ from oofgg._channel import Stubs
 from oofgg._events import Event, LogReset, Message, Presence, ResultChange, SessionChange, StateChange
 from oofgg._own_account import OwnAccount
 from oofgg._play import PlaySession
-from oofgg._resources import Games, History, Leaderboards, Sessions
+from oofgg._resources import Games, History, Leaderboards, Ratings, Sessions
 from oofgg._types import (
     Account,
     ApiKey,
@@ -29,6 +29,9 @@ from oofgg._types import (
     Outcome,
     PresenceChange,
     Rank,
+    Rating,
+    RatingChange,
+    RatingRules,
     ResultState,
     Role,
     Seat,
@@ -70,6 +73,10 @@ __all__ = [
     "Presence",
     "PresenceChange",
     "Rank",
+    "Rating",
+    "RatingChange",
+    "RatingRules",
+    "Ratings",
     "Reason",
     "ResultChange",
     "ResultState",

@@ -27,6 +27,7 @@ from oofgg.v1 import (
     game_pb2_grpc,
     history_pb2_grpc,
     leaderboard_pb2_grpc,
+    rating_pb2_grpc,
     session_pb2_grpc,
 )
 
@@ -93,6 +94,7 @@ class Stubs:
     sessions: session_pb2_grpc.SessionServiceAsyncStub
     leaderboards: leaderboard_pb2_grpc.LeaderboardServiceAsyncStub
     history: history_pb2_grpc.HistoryServiceAsyncStub
+    ratings: rating_pb2_grpc.RatingServiceAsyncStub
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
         bind(self, channel)
@@ -107,6 +109,7 @@ def bind(stubs: Stubs, channel: grpc.aio.Channel) -> None:
     stubs.sessions = session_pb2_grpc.SessionServiceStub(opened)
     stubs.leaderboards = leaderboard_pb2_grpc.LeaderboardServiceStub(opened)
     stubs.history = history_pb2_grpc.HistoryServiceStub(opened)
+    stubs.ratings = rating_pb2_grpc.RatingServiceStub(opened)
 
 
 class Caller:

@@ -13,7 +13,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from oofgg import _events as events
 from oofgg import _types as types
-from oofgg.v1 import auth_pb2, game_pb2, history_pb2, leaderboard_pb2, session_pb2
+from oofgg.v1 import auth_pb2, game_pb2, history_pb2, leaderboard_pb2, rating_pb2, session_pb2
 
 _E = TypeVar("_E", bound=StrEnum)
 
@@ -164,6 +164,7 @@ def session(wire: session_pb2.Session, node: str = "") -> types.Session:
         node=node,
         version=wire.version,
         max_spectators=wire.max_spectators,
+        queue=wire.queue,
         end_reason=end_reason(wire.end_reason),
     )
 
@@ -199,6 +200,11 @@ def match(wire: history_pb2.Match) -> types.Match:
                 placement=player.placement,
                 score=player.score,
                 outcome=short(types.MatchOutcome, history_pb2.MatchOutcome, player.outcome, "MATCH_OUTCOME_"),
+                rating_change=types.RatingChange(
+                    rating(player.rating_change.before), rating(player.rating_change.after)
+                )
+                if player.HasField("rating_change")
+                else None,
             )
             for player in wire.participants
         ),
@@ -206,6 +212,33 @@ def match(wire: history_pb2.Match) -> types.Match:
         attributes=dict(wire.attributes),
         start_time=time(wire, "start_time"),
         finish_time=time(wire, "finish_time"),
+        queue=wire.queue,
+    )
+
+
+def rating(wire: rating_pb2.Rating) -> types.Rating:
+    return types.Rating(
+        user_id=wire.user_id,
+        mu=wire.mu,
+        sigma=wire.sigma,
+        ordinal=wire.ordinal,
+        matches=wire.matches,
+        provisional=wire.provisional,
+        update_time=time(wire, "update_time"),
+    )
+
+
+def rating_rules(wire: rating_pb2.RatingRules) -> types.RatingRules:
+    return types.RatingRules(wire.mu, wire.sigma, wire.beta, wire.tau, wire.provisional_matches)
+
+
+def wire_rating_rules(rules: types.RatingRules) -> rating_pb2.RatingRules:
+    return rating_pb2.RatingRules(
+        mu=rules.mu,
+        sigma=rules.sigma,
+        beta=rules.beta,
+        tau=rules.tau,
+        provisional_matches=rules.provisional_matches,
     )
 
 

@@ -19,11 +19,13 @@ from oofgg._types import (
     Match,
     Outcome,
     Rank,
+    Rating,
+    RatingRules,
     SeatResult,
     Session,
     SessionState,
 )
-from oofgg.v1 import auth_pb2, game_pb2, history_pb2, leaderboard_pb2, session_pb2
+from oofgg.v1 import auth_pb2, game_pb2, history_pb2, leaderboard_pb2, rating_pb2, session_pb2
 
 _T = TypeVar("_T")
 _PAGE = 100
@@ -145,10 +147,12 @@ class Sessions(_Resource):
         max_seats: int = 0,
         max_spectators: int = 0,
         flush_window_ms: int | None = None,
+        queue: str = "",
         game_id: str | None = None,
     ) -> Session:
         """Opens a session, which starts when `min_seats` (0: two) are taken, and takes `max_seats` (0: as many as it
-        starts with). It has no seats yet: join it, or play.
+        starts with). It has no seats yet: join it, or play. A `queue`, whose ratings its result moves, is for the
+        game's developer or server.
         """
         request = session_pb2.CreateSessionRequest(
             game_id=self._game(game_id),
@@ -158,6 +162,7 @@ class Sessions(_Resource):
             max_seats=max_seats,
             max_spectators=max_spectators,
             flush_window_ms=flush_window_ms,
+            queue=queue,
             request_id=new_request_id(),
         )
         response = await self._caller.call(self._stubs.sessions.CreateSession, request)
@@ -295,6 +300,28 @@ class Leaderboards(_Resource):
         request = leaderboard_pb2.GetRankRequest(game_id=self._game(game_id), leaderboard=leaderboard, user_id=user_id)
         response = await self._caller.call(self._stubs.leaderboards.GetRank, request)
         return Rank(_convert.leaderboard_entry(response.entry), response.total)
+
+
+class Ratings(_Resource):
+    """How good players are, per queue; `queue` is empty for sessions that players opened themselves."""
+
+    async def get(self, user_ids: Iterable[str], *, queue: str = "", game_id: str | None = None) -> list[Rating]:
+        """The ratings of 1 to 100 players, in their order. Who has not played has the one everybody begins with."""
+        request = rating_pb2.GetRatingsRequest(game_id=self._game(game_id), queue=queue, user_ids=user_ids)
+        response = await self._caller.call(self._stubs.ratings.GetRatings, request)
+        return [_convert.rating(rating) for rating in response.ratings]
+
+    async def rules(self, *, queue: str = "", game_id: str | None = None) -> RatingRules:
+        """How a queue rates. For the game's developer."""
+        request = rating_pb2.GetRatingRulesRequest(game_id=self._game(game_id), queue=queue)
+        return _convert.rating_rules((await self._caller.call(self._stubs.ratings.GetRatingRules, request)).rules)
+
+    async def set_rules(self, rules: RatingRules, *, queue: str = "", game_id: str | None = None) -> RatingRules:
+        """Decides how a queue rates, from its next result on. For the game's developer."""
+        request = rating_pb2.SetRatingRulesRequest(
+            game_id=self._game(game_id), queue=queue, rules=_convert.wire_rating_rules(rules)
+        )
+        return _convert.rating_rules((await self._caller.call(self._stubs.ratings.SetRatingRules, request)).rules)
 
 
 class History(_Resource):

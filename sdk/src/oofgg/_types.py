@@ -240,6 +240,8 @@ class Session:
     version: int = 0
     """Grows with every change of label, attributes and creator."""
     max_spectators: int = 0
+    queue: str = ""
+    """The queue whose ratings its result moves."""
     end_reason: EndReason = EndReason.UNSPECIFIED
 
 
@@ -275,6 +277,47 @@ class Rank:
 
 
 @dataclass(frozen=True, slots=True)
+class Rating:
+    """How good a player is in a queue, by what is known from matches."""
+
+    user_id: str
+    mu: float
+    """Estimated skill."""
+    sigma: float
+    """Standard deviation of that estimate."""
+    ordinal: float
+    """mu - 3 sigma: the skill that the player very probably has at least. What to show and to order by."""
+    matches: int
+    provisional: bool
+    """Whether it rests on too few matches to be believed."""
+    update_time: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RatingChange:
+    """What a match did to a rating."""
+
+    before: Rating
+    after: Rating
+
+
+@dataclass(frozen=True, slots=True)
+class RatingRules:
+    """How a queue rates; 0 stands for the default of each."""
+
+    mu: float = 0.0
+    """Skill that everybody begins with."""
+    sigma: float = 0.0
+    """Standard deviation that everybody begins with."""
+    beta: float = 0.0
+    """How much chance there is in the game, as a difference in skill."""
+    tau: float = 0.0
+    """How much skill may drift from match to match."""
+    provisional_matches: int = 0
+    """Matches before a rating is believed."""
+
+
+@dataclass(frozen=True, slots=True)
 class MatchParticipant:
     """One player of a match."""
 
@@ -285,6 +328,8 @@ class MatchParticipant:
     placement: int
     score: int
     outcome: MatchOutcome
+    rating_change: RatingChange | None = None
+    """None where it did nothing to the player's rating."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,3 +344,5 @@ class Match:
     attributes: Mapping[str, str]
     start_time: datetime | None
     finish_time: datetime | None
+    queue: str = ""
+    """The queue whose ratings it moved."""

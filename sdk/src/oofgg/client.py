@@ -13,7 +13,7 @@ from oofgg._connection import Connection
 from oofgg._login import LoginKeeper
 from oofgg._own_account import OwnAccount
 from oofgg._play import PlaySession
-from oofgg._resources import Games, History, Leaderboards, Sessions
+from oofgg._resources import Games, History, Leaderboards, Ratings, Sessions
 from oofgg._types import Account, Login, Session, TokenInfo
 from oofgg.v1 import auth_pb2
 
@@ -64,6 +64,7 @@ class Client:
         self.sessions = Sessions(*parts)
         self.leaderboards = Leaderboards(*parts)
         self.history = History(*parts)
+        self.ratings = Ratings(*parts)
         if self._api_key:
             try:
                 await self._login.renew()

@@ -93,6 +93,7 @@ class SessionFacts:
     create_time: float
     history_topic: str
     max_spectators: int = 0
+    queue: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,11 @@ import pytest
 
 from oofgg.events.v1 import match_pb2
 from pkg.db.database import Database, open_database
+from pkg.events.outbox import Event
 from pkg.ids import new_id
 from services.scoring.boards import Board
 from services.scoring.projection import MatchProjection
+from services.scoring.rating_store import RatingStore
 from services.scoring.store import MatchStore, StandingStore, position_of
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -30,14 +32,15 @@ class Scoring:
 
     async def apply(self, event: match_pb2.MatchFinished) -> None:
         async with self.database.transaction() as connection:
-            await self.projection.apply(connection, event)
+            told = Event(event.match_id, event.DESCRIPTOR.full_name, event.match_id, event.SerializeToString(), NOW)
+            await self.projection.apply(connection, told)
 
 
 @pytest.fixture
 async def scoring(postgres_url: str) -> AsyncIterator[Scoring]:
     async with open_database(postgres_url, "scoring", size=8) as database:
         matches, standings = MatchStore(database), StandingStore(database)
-        yield Scoring(database, matches, standings, MatchProjection(matches, standings, new_id))
+        yield Scoring(database, matches, standings, MatchProjection(matches, standings, RatingStore(database), new_id))
 
 
 def finished(

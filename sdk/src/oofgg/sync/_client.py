@@ -14,7 +14,7 @@ from oofgg.client import DEFAULT_TIMEOUT
 from oofgg.sync._loop import Portal
 from oofgg.sync._own_account import OwnAccount
 from oofgg.sync._play import PlaySession
-from oofgg.sync._resources import Games, History, Leaderboards, Sessions
+from oofgg.sync._resources import Games, History, Leaderboards, Ratings, Sessions
 
 
 class Client:
@@ -33,6 +33,7 @@ class Client:
     sessions: Sessions
     leaderboards: Leaderboards
     history: History
+    ratings: Ratings
 
     def __init__(
         self,
@@ -59,6 +60,7 @@ class Client:
         self.sessions = Sessions(self._portal, self._client.sessions)
         self.leaderboards = Leaderboards(self._portal, self._client.leaderboards)
         self.history = History(self._portal, self._client.history)
+        self.ratings = Ratings(self._portal, self._client.ratings)
         return self
 
     def __exit__(

@@ -15,6 +15,8 @@ from oofgg._types import (
     Match,
     Outcome,
     Rank,
+    Rating,
+    RatingRules,
     SeatResult,
     Session,
     SessionState,
@@ -85,10 +87,12 @@ class Sessions:
         max_seats: int = 0,
         max_spectators: int = 0,
         flush_window_ms: int | None = None,
+        queue: str = "",
         game_id: str | None = None,
     ) -> Session:
         """Opens a session, which starts when `min_seats` (0: two) are taken, and takes `max_seats` (0: as many as it
-        starts with). It has no seats yet: join it, or play.
+        starts with). It has no seats yet: join it, or play. A `queue`, whose ratings its result moves, is for the
+        game's developer or server.
         """
         return self._portal.call(
             self._sessions.create(
@@ -98,6 +102,7 @@ class Sessions:
                 max_seats=max_seats,
                 max_spectators=max_spectators,
                 flush_window_ms=flush_window_ms,
+                queue=queue,
                 game_id=game_id,
             )
         )
@@ -191,6 +196,26 @@ class Leaderboards:
     def rank(self, user_id: str = "", *, leaderboard: str = "wins", game_id: str | None = None) -> Rank:
         """A player's entry, the caller's by default. Raises NotFound(ENTRY_NOT_FOUND) before the first match."""
         return self._portal.call(self._leaderboards.rank(user_id, leaderboard=leaderboard, game_id=game_id))
+
+
+class Ratings:
+    """How good players are, per queue; `queue` is empty for sessions that players opened themselves."""
+
+    def __init__(self, portal: Portal, ratings: _resources.Ratings) -> None:
+        self._portal = portal
+        self._ratings = ratings
+
+    def get(self, user_ids: Iterable[str], *, queue: str = "", game_id: str | None = None) -> list[Rating]:
+        """The ratings of 1 to 100 players, in their order. Who has not played has the one everybody begins with."""
+        return self._portal.call(self._ratings.get(user_ids, queue=queue, game_id=game_id))
+
+    def rules(self, *, queue: str = "", game_id: str | None = None) -> RatingRules:
+        """How a queue rates. For the game's developer."""
+        return self._portal.call(self._ratings.rules(queue=queue, game_id=game_id))
+
+    def set_rules(self, rules: RatingRules, *, queue: str = "", game_id: str | None = None) -> RatingRules:
+        """Decides how a queue rates, from its next result on. For the game's developer."""
+        return self._portal.call(self._ratings.set_rules(rules, queue=queue, game_id=game_id))
 
 
 class History:

@@ -24,10 +24,11 @@ _sym_db = _symbol_database.Default()
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from oofgg.v1 import access_pb2 as oofgg_dot_v1_dot_access__pb2
+from oofgg.v1 import rating_pb2 as oofgg_dot_v1_dot_rating__pb2
 from oofgg.v1 import session_pb2 as oofgg_dot_v1_dot_session__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16oofgg/v1/history.proto\x12\x08oofgg.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15oofgg/v1/access.proto\x1a\x16oofgg/v1/session.proto\"\xd5\x01\n\x10MatchParticipant\x12\x12\n\x04seat\x18\x01 \x01(\rR\x04seat\x12\x17\n\x07user_id\x18\x02 \x01(\tR\x06userId\x12\x1a\n\x08username\x18\x03 \x01(\tR\x08username\x12\x12\n\x04team\x18\x04 \x01(\rR\x04team\x12\x1c\n\tplacement\x18\x05 \x01(\rR\tplacement\x12\x14\n\x05score\x18\x06 \x01(\x03R\x05score\x12\x30\n\x07outcome\x18\x07 \x01(\x0e\x32\x16.oofgg.v1.MatchOutcomeR\x07outcome\"\xc3\x03\n\x05Match\x12\x19\n\x08match_id\x18\x01 \x01(\tR\x07matchId\x12\x17\n\x07game_id\x18\x02 \x01(\tR\x06gameId\x12\x38\n\x0cresult_state\x18\x03 \x01(\x0e\x32\x15.oofgg.v1.ResultStateR\x0bresultState\x12>\n\x0cparticipants\x18\x04 \x03(\x0b\x32\x1a.oofgg.v1.MatchParticipantR\x0cparticipants\x12\x14\n\x05label\x18\x05 \x01(\tR\x05label\x12?\n\nattributes\x18\x06 \x03(\x0b\x32\x1f.oofgg.v1.Match.AttributesEntryR\nattributes\x12\x39\n\nstart_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tstartTime\x12;\n\x0b\x66inish_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nfinishTime\x1a=\n\x0f\x41ttributesEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01\"\xa9\x01\n\x12ListMatchesRequest\x12\"\n\x07game_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x06gameId\x12 \n\x07user_id\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18@R\x06userId\x12$\n\tpage_size\x18\x03 \x01(\rB\x07\xbaH\x04*\x02\x18\x64R\x08pageSize\x12\'\n\npage_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04R\tpageToken\"h\n\x13ListMatchesResponse\x12)\n\x07matches\x18\x01 \x03(\x0b\x32\x0f.oofgg.v1.MatchR\x07matches\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"7\n\x0fGetMatchRequest\x12$\n\x08match_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x07matchId\"9\n\x10GetMatchResponse\x12%\n\x05match\x18\x01 \x01(\x0b\x32\x0f.oofgg.v1.MatchR\x05match*t\n\x0cMatchOutcome\x12\x1d\n\x19MATCH_OUTCOME_UNSPECIFIED\x10\x00\x12\x15\n\x11MATCH_OUTCOME_WIN\x10\x01\x12\x16\n\x12MATCH_OUTCOME_LOSS\x10\x02\x12\x16\n\x12MATCH_OUTCOME_DRAW\x10\x03\x32\xb7\x01\n\x0eHistoryService\x12V\n\x0bListMatches\x12\x1c.oofgg.v1.ListMatchesRequest\x1a\x1d.oofgg.v1.ListMatchesResponse\"\n\x8a\xe7\x18\x02\x02\x03\x90\xe7\x18\x02\x12M\n\x08GetMatch\x12\x19.oofgg.v1.GetMatchRequest\x1a\x1a.oofgg.v1.GetMatchResponse\"\n\x8a\xe7\x18\x02\x02\x03\x90\xe7\x18\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16oofgg/v1/history.proto\x12\x08oofgg.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15oofgg/v1/access.proto\x1a\x15oofgg/v1/rating.proto\x1a\x16oofgg/v1/session.proto\"\x92\x02\n\x10MatchParticipant\x12\x12\n\x04seat\x18\x01 \x01(\rR\x04seat\x12\x17\n\x07user_id\x18\x02 \x01(\tR\x06userId\x12\x1a\n\x08username\x18\x03 \x01(\tR\x08username\x12\x12\n\x04team\x18\x04 \x01(\rR\x04team\x12\x1c\n\tplacement\x18\x05 \x01(\rR\tplacement\x12\x14\n\x05score\x18\x06 \x01(\x03R\x05score\x12\x30\n\x07outcome\x18\x07 \x01(\x0e\x32\x16.oofgg.v1.MatchOutcomeR\x07outcome\x12;\n\rrating_change\x18\x08 \x01(\x0b\x32\x16.oofgg.v1.RatingChangeR\x0cratingChange\"`\n\x0cRatingChange\x12(\n\x06\x62\x65\x66ore\x18\x01 \x01(\x0b\x32\x10.oofgg.v1.RatingR\x06\x62\x65\x66ore\x12&\n\x05\x61\x66ter\x18\x02 \x01(\x0b\x32\x10.oofgg.v1.RatingR\x05\x61\x66ter\"\xd9\x03\n\x05Match\x12\x19\n\x08match_id\x18\x01 \x01(\tR\x07matchId\x12\x17\n\x07game_id\x18\x02 \x01(\tR\x06gameId\x12\x38\n\x0cresult_state\x18\x03 \x01(\x0e\x32\x15.oofgg.v1.ResultStateR\x0bresultState\x12>\n\x0cparticipants\x18\x04 \x03(\x0b\x32\x1a.oofgg.v1.MatchParticipantR\x0cparticipants\x12\x14\n\x05label\x18\x05 \x01(\tR\x05label\x12?\n\nattributes\x18\x06 \x03(\x0b\x32\x1f.oofgg.v1.Match.AttributesEntryR\nattributes\x12\x39\n\nstart_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tstartTime\x12;\n\x0b\x66inish_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nfinishTime\x12\x14\n\x05queue\x18\t \x01(\tR\x05queue\x1a=\n\x0f\x41ttributesEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01\"\xa9\x01\n\x12ListMatchesRequest\x12\"\n\x07game_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x06gameId\x12 \n\x07user_id\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18@R\x06userId\x12$\n\tpage_size\x18\x03 \x01(\rB\x07\xbaH\x04*\x02\x18\x64R\x08pageSize\x12\'\n\npage_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04R\tpageToken\"h\n\x13ListMatchesResponse\x12)\n\x07matches\x18\x01 \x03(\x0b\x32\x0f.oofgg.v1.MatchR\x07matches\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"7\n\x0fGetMatchRequest\x12$\n\x08match_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x07matchId\"9\n\x10GetMatchResponse\x12%\n\x05match\x18\x01 \x01(\x0b\x32\x0f.oofgg.v1.MatchR\x05match*t\n\x0cMatchOutcome\x12\x1d\n\x19MATCH_OUTCOME_UNSPECIFIED\x10\x00\x12\x15\n\x11MATCH_OUTCOME_WIN\x10\x01\x12\x16\n\x12MATCH_OUTCOME_LOSS\x10\x02\x12\x16\n\x12MATCH_OUTCOME_DRAW\x10\x03\x32\xb7\x01\n\x0eHistoryService\x12V\n\x0bListMatches\x12\x1c.oofgg.v1.ListMatchesRequest\x1a\x1d.oofgg.v1.ListMatchesResponse\"\n\x8a\xe7\x18\x02\x02\x03\x90\xe7\x18\x02\x12M\n\x08GetMatch\x12\x19.oofgg.v1.GetMatchRequest\x1a\x1a.oofgg.v1.GetMatchResponse\"\n\x8a\xe7\x18\x02\x02\x03\x90\xe7\x18\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -50,22 +51,24 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_HISTORYSERVICE'].methods_by_name['ListMatches']._serialized_options = b'\212\347\030\002\002\003\220\347\030\002'
   _globals['_HISTORYSERVICE'].methods_by_name['GetMatch']._loaded_options = None
   _globals['_HISTORYSERVICE'].methods_by_name['GetMatch']._serialized_options = b'\212\347\030\002\002\003\220\347\030\002'
-  _globals['_MATCHOUTCOME']._serialized_start=1180
-  _globals['_MATCHOUTCOME']._serialized_end=1296
-  _globals['_MATCHPARTICIPANT']._serialized_start=117
-  _globals['_MATCHPARTICIPANT']._serialized_end=330
-  _globals['_MATCH']._serialized_start=333
-  _globals['_MATCH']._serialized_end=784
-  _globals['_MATCH_ATTRIBUTESENTRY']._serialized_start=723
-  _globals['_MATCH_ATTRIBUTESENTRY']._serialized_end=784
-  _globals['_LISTMATCHESREQUEST']._serialized_start=787
-  _globals['_LISTMATCHESREQUEST']._serialized_end=956
-  _globals['_LISTMATCHESRESPONSE']._serialized_start=958
-  _globals['_LISTMATCHESRESPONSE']._serialized_end=1062
-  _globals['_GETMATCHREQUEST']._serialized_start=1064
-  _globals['_GETMATCHREQUEST']._serialized_end=1119
-  _globals['_GETMATCHRESPONSE']._serialized_start=1121
-  _globals['_GETMATCHRESPONSE']._serialized_end=1178
-  _globals['_HISTORYSERVICE']._serialized_start=1299
-  _globals['_HISTORYSERVICE']._serialized_end=1482
+  _globals['_MATCHOUTCOME']._serialized_start=1384
+  _globals['_MATCHOUTCOME']._serialized_end=1500
+  _globals['_MATCHPARTICIPANT']._serialized_start=140
+  _globals['_MATCHPARTICIPANT']._serialized_end=414
+  _globals['_RATINGCHANGE']._serialized_start=416
+  _globals['_RATINGCHANGE']._serialized_end=512
+  _globals['_MATCH']._serialized_start=515
+  _globals['_MATCH']._serialized_end=988
+  _globals['_MATCH_ATTRIBUTESENTRY']._serialized_start=927
+  _globals['_MATCH_ATTRIBUTESENTRY']._serialized_end=988
+  _globals['_LISTMATCHESREQUEST']._serialized_start=991
+  _globals['_LISTMATCHESREQUEST']._serialized_end=1160
+  _globals['_LISTMATCHESRESPONSE']._serialized_start=1162
+  _globals['_LISTMATCHESRESPONSE']._serialized_end=1266
+  _globals['_GETMATCHREQUEST']._serialized_start=1268
+  _globals['_GETMATCHREQUEST']._serialized_end=1323
+  _globals['_GETMATCHRESPONSE']._serialized_start=1325
+  _globals['_GETMATCHRESPONSE']._serialized_end=1382
+  _globals['_HISTORYSERVICE']._serialized_start=1503
+  _globals['_HISTORYSERVICE']._serialized_end=1686
 # @@protoc_insertion_point(module_scope)

@@ -10,6 +10,7 @@ import google.protobuf.internal.containers
 import google.protobuf.internal.enum_type_wrapper
 import google.protobuf.message
 import google.protobuf.timestamp_pb2
+import oofgg.v1.rating_pb2
 import oofgg.v1.session_pb2
 import sys
 import typing
@@ -62,6 +63,7 @@ class MatchParticipant(google.protobuf.message.Message):
     PLACEMENT_FIELD_NUMBER: builtins.int
     SCORE_FIELD_NUMBER: builtins.int
     OUTCOME_FIELD_NUMBER: builtins.int
+    RATING_CHANGE_FIELD_NUMBER: builtins.int
     seat: builtins.int
     """Number of the seat."""
     user_id: builtins.str
@@ -76,6 +78,10 @@ class MatchParticipant(google.protobuf.message.Message):
     """Points made."""
     outcome: Global___MatchOutcome.ValueType
     """How it went."""
+    @property
+    def rating_change(self) -> Global___RatingChange:
+        """What it did to the player's rating in the match's queue; absent where it did nothing."""
+
     def __init__(
         self,
         *,
@@ -86,10 +92,39 @@ class MatchParticipant(google.protobuf.message.Message):
         placement: builtins.int = ...,
         score: builtins.int = ...,
         outcome: Global___MatchOutcome.ValueType = ...,
+        rating_change: Global___RatingChange | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["outcome", b"outcome", "placement", b"placement", "score", b"score", "seat", b"seat", "team", b"team", "user_id", b"user_id", "username", b"username"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["rating_change", b"rating_change"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["outcome", b"outcome", "placement", b"placement", "rating_change", b"rating_change", "score", b"score", "seat", b"seat", "team", b"team", "user_id", b"user_id", "username", b"username"]) -> None: ...
 
 Global___MatchParticipant: typing_extensions.TypeAlias = MatchParticipant
+
+@typing.final
+class RatingChange(google.protobuf.message.Message):
+    """What a match did to a rating."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    BEFORE_FIELD_NUMBER: builtins.int
+    AFTER_FIELD_NUMBER: builtins.int
+    @property
+    def before(self) -> oofgg.v1.rating_pb2.Rating:
+        """The rating before."""
+
+    @property
+    def after(self) -> oofgg.v1.rating_pb2.Rating:
+        """The rating after."""
+
+    def __init__(
+        self,
+        *,
+        before: oofgg.v1.rating_pb2.Rating | None = ...,
+        after: oofgg.v1.rating_pb2.Rating | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["after", b"after", "before", b"before"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["after", b"after", "before", b"before"]) -> None: ...
+
+Global___RatingChange: typing_extensions.TypeAlias = RatingChange
 
 @typing.final
 class Match(google.protobuf.message.Message):
@@ -121,6 +156,7 @@ class Match(google.protobuf.message.Message):
     ATTRIBUTES_FIELD_NUMBER: builtins.int
     START_TIME_FIELD_NUMBER: builtins.int
     FINISH_TIME_FIELD_NUMBER: builtins.int
+    QUEUE_FIELD_NUMBER: builtins.int
     match_id: builtins.str
     """Id of the match: that of its session."""
     game_id: builtins.str
@@ -129,6 +165,8 @@ class Match(google.protobuf.message.Message):
     """How the result came about."""
     label: builtins.str
     """Label of the session."""
+    queue: builtins.str
+    """The queue whose ratings it moved."""
     @property
     def participants(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___MatchParticipant]:
         """The participants, by placement."""
@@ -156,9 +194,10 @@ class Match(google.protobuf.message.Message):
         attributes: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
         start_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         finish_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        queue: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["finish_time", b"finish_time", "start_time", b"start_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["attributes", b"attributes", "finish_time", b"finish_time", "game_id", b"game_id", "label", b"label", "match_id", b"match_id", "participants", b"participants", "result_state", b"result_state", "start_time", b"start_time"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["attributes", b"attributes", "finish_time", b"finish_time", "game_id", b"game_id", "label", b"label", "match_id", b"match_id", "participants", b"participants", "queue", b"queue", "result_state", b"result_state", "start_time", b"start_time"]) -> None: ...
 
 Global___Match: typing_extensions.TypeAlias = Match
 

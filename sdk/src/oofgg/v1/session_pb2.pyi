@@ -282,6 +282,7 @@ class Session(google.protobuf.message.Message):
     VERSION_FIELD_NUMBER: builtins.int
     MAX_SPECTATORS_FIELD_NUMBER: builtins.int
     END_REASON_FIELD_NUMBER: builtins.int
+    QUEUE_FIELD_NUMBER: builtins.int
     session_id: builtins.str
     """Id of the session, and of the match in the history."""
     game_id: builtins.str
@@ -308,6 +309,8 @@ class Session(google.protobuf.message.Message):
     """Most spectators at a time; 0: none."""
     end_reason: Global___EndReason.ValueType
     """Why it is over, where it is without a result."""
+    queue: builtins.str
+    """The queue whose ratings its result moves."""
     @property
     def attributes(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
         """Free facts about the session."""
@@ -353,9 +356,10 @@ class Session(google.protobuf.message.Message):
         version: builtins.int = ...,
         max_spectators: builtins.int = ...,
         end_reason: Global___EndReason.ValueType = ...,
+        queue: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["create_time", b"create_time", "finish_time", b"finish_time", "result", b"result", "start_time", b"start_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["attributes", b"attributes", "create_time", b"create_time", "creator_user_id", b"creator_user_id", "end_reason", b"end_reason", "finish_time", b"finish_time", "flush_window_ms", b"flush_window_ms", "game_id", b"game_id", "label", b"label", "max_seats", b"max_seats", "max_spectators", b"max_spectators", "min_seats", b"min_seats", "result", b"result", "result_state", b"result_state", "seats", b"seats", "session_id", b"session_id", "start_time", b"start_time", "state", b"state", "version", b"version"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["attributes", b"attributes", "create_time", b"create_time", "creator_user_id", b"creator_user_id", "end_reason", b"end_reason", "finish_time", b"finish_time", "flush_window_ms", b"flush_window_ms", "game_id", b"game_id", "label", b"label", "max_seats", b"max_seats", "max_spectators", b"max_spectators", "min_seats", b"min_seats", "queue", b"queue", "result", b"result", "result_state", b"result_state", "seats", b"seats", "session_id", b"session_id", "start_time", b"start_time", "state", b"state", "version", b"version"]) -> None: ...
 
 Global___Session: typing_extensions.TypeAlias = Session
 
@@ -1074,6 +1078,7 @@ class CreateSessionRequest(google.protobuf.message.Message):
     FLUSH_WINDOW_MS_FIELD_NUMBER: builtins.int
     REQUEST_ID_FIELD_NUMBER: builtins.int
     MAX_SPECTATORS_FIELD_NUMBER: builtins.int
+    QUEUE_FIELD_NUMBER: builtins.int
     game_id: builtins.str
     """The game."""
     label: builtins.str
@@ -1088,6 +1093,10 @@ class CreateSessionRequest(google.protobuf.message.Message):
     """Same id, same reply, for 24 hours. Optional, at most 64 characters."""
     max_spectators: builtins.int
     """Let this many watch without a seat. 0: none."""
+    queue: builtins.str
+    """The queue whose ratings the result moves, at most 64 characters: for the game's developer, such as a server of the
+    game. Sessions that players open have none, and ratings of their own.
+    """
     @property
     def attributes(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
         """Free facts about the session: at most 32, keys of 1 to 64 characters, values of at most 1,024."""
@@ -1103,9 +1112,10 @@ class CreateSessionRequest(google.protobuf.message.Message):
         flush_window_ms: builtins.int | None = ...,
         request_id: builtins.str = ...,
         max_spectators: builtins.int = ...,
+        queue: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_flush_window_ms", b"_flush_window_ms", "flush_window_ms", b"flush_window_ms"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_flush_window_ms", b"_flush_window_ms", "attributes", b"attributes", "flush_window_ms", b"flush_window_ms", "game_id", b"game_id", "label", b"label", "max_seats", b"max_seats", "max_spectators", b"max_spectators", "min_seats", b"min_seats", "request_id", b"request_id"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_flush_window_ms", b"_flush_window_ms", "attributes", b"attributes", "flush_window_ms", b"flush_window_ms", "game_id", b"game_id", "label", b"label", "max_seats", b"max_seats", "max_spectators", b"max_spectators", "min_seats", b"min_seats", "queue", b"queue", "request_id", b"request_id"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["_flush_window_ms", b"_flush_window_ms"]) -> typing.Literal["flush_window_ms"] | None: ...
 
 Global___CreateSessionRequest: typing_extensions.TypeAlias = CreateSessionRequest
