@@ -26,10 +26,18 @@ class GameSettings(BaseSettings):
     ended_seconds: float = Field(default=600.0, gt=0, description="How long a session that is over can still be read.")
     heartbeat_seconds: float = Field(default=5.0, gt=0, description="Silence after which a stream sends a heartbeat.")
     commands_per_second: float = Field(
-        default=2_000.0, gt=0, description="Commands a stream may send; twice as many in a burst."
+        default=500.0, gt=0, description="Commands a participant may send; twice as many in a burst."
     )
     bytes_per_second: float = Field(
-        default=1024 * 1024.0, gt=0, description="Bytes one stream may send; four times in a burst."
+        default=256 * 1024.0, gt=0, description="Bytes a participant may send; four times in a burst."
+    )
+    session_commands_per_second: float = Field(
+        default=20_000.0, gt=0, description="Commands all participants of a session may send together."
+    )
+    session_bytes_per_second: float = Field(
+        default=1024 * 1024.0,
+        gt=0,
+        description="Bytes all participants of a session may send together. What each receiver has to keep up with.",
     )
     unacknowledged_bytes: int = Field(default=64 * 1024, gt=0, description="Bytes on the way to one receiver.")
     behind_events: int = Field(
@@ -66,10 +74,15 @@ class GameSettings(BaseSettings):
         )
 
     def budget(self) -> BudgetLimits:
-        """For each stream."""
+        """For each participant."""
         return BudgetLimits(
             self.commands_per_second, 2 * self.commands_per_second, self.bytes_per_second, 4 * self.bytes_per_second
         )
+
+    def session_budget(self) -> BudgetLimits:
+        """For all participants of a session together: one second's worth in a burst, well below `behind_bytes`."""
+        commands, size = self.session_commands_per_second, self.session_bytes_per_second
+        return BudgetLimits(commands, commands, size, size)
 
     def streams(self) -> StreamLimits:
         """For the streams of a node."""

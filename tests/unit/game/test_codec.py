@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from oofgg.v1 import session_pb2 as pb
-from services.game.budget import Budget, BudgetLimits
+from services.game.budget import Budget, BudgetLimits, Budgets
 from services.game.codec import (
     RESULT_STATES,
     STATES,
@@ -79,9 +79,22 @@ def test_times_are_exact_to_the_microsecond(seconds: float) -> None:
 
 def test_a_budget_fills_with_time_up_to_its_burst() -> None:
     budget = Budget(BudgetLimits(10, 20, 1000, 4000), 0.0)
-    assert budget.spend(20, 0, 0.0)
-    assert not budget.spend(1, 0, 0.0)
-    assert budget.spend(9, 0, 1.0)
-    assert budget.spend(20, 4000, 100.0)
-    assert not budget.spend(0, 1, 100.0)
-    assert budget.spend(0, 900, 101.0)
+    assert budget.spend(20, 0, 0.0) == 0
+    assert budget.spend(1, 0, 0.0) == pytest.approx(0.1)
+    assert budget.spend(9, 0, 1.0) == 0
+    assert budget.spend(20, 4000, 100.0) == 0
+    assert budget.spend(0, 500, 100.0) == pytest.approx(0.5)
+    assert budget.spend(0, 400, 101.0) == 0
+    assert not budget.is_full(101.0)
+    assert budget.is_full(200.0)
+
+
+def test_budgets_outlive_streams_and_bound_all_together() -> None:
+    each, together = BudgetLimits(10, 20, 1000, 4000), BudgetLimits(15, 30, 10_000, 10_000)
+    budgets = Budgets(each, together, 0.0)
+    assert budgets.spend("ada", 20, 0, 0.0) == 0
+    assert budgets.spend("ada", 5, 0, 0.0) == pytest.approx(0.5), "coming back does not fill it"
+    assert budgets.spend("bob", 20, 0, 0.0) == pytest.approx(1.0), "what all may send is spent"
+    for number in range(1_000):
+        budgets.spend(f"passer-by {number}", 0, 0, float(number * 100))
+    assert len(budgets._own) <= 64

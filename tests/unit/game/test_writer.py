@@ -54,6 +54,7 @@ def test_a_busy_writer_flushes_once_per_window_and_sleeps_in_between(monkeypatch
             cast("Any", None),
             SystemClock(),
             budget=budget,
+            session_budget=budget,
             heartbeat_seconds=10.0,
             unconfirmed_bytes=1,
             limits=StreamLimits(1, 1, 1),
