@@ -1,4 +1,4 @@
-"""Projects finished matches into history and standings: each once."""
+"""Projects finished matches into history, standings and leaderboards: each once."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from oofgg.events.v1 import match_pb2
 from pkg.db.database import Connection
 from pkg.ids import NewId
 from services.scoring.forget import NAMELESS, forgotten
+from services.scoring.leaderboards.feed import ResultFeed, Scored
 from services.scoring.outcomes import Match, Participant, ResultState, outcomes
 from services.scoring.store import MatchStore, StandingStore
 
@@ -24,10 +25,11 @@ _STATES = {
 class MatchProjection:
     """Applies `oofgg.events.v1.MatchFinished`."""
 
-    def __init__(self, matches: MatchStore, standings: StandingStore, new_id: NewId) -> None:
+    def __init__(self, matches: MatchStore, standings: StandingStore, feed: ResultFeed, new_id: NewId) -> None:
         """`new_id` makes the ids that stand for accounts which were deleted meanwhile."""
         self._matches = matches
         self._standings = standings
+        self._feed = feed
         self._new_id = new_id
 
     async def apply(self, connection: Connection, event: match_pb2.MatchFinished) -> None:
@@ -46,6 +48,8 @@ class MatchProjection:
         if match.result_state is not ResultState.DISPUTED:
             counted = tuple(participant for participant in match.participants if participant.user_id not in gone)
             await self._standings.count(connection, replace(match, participants=counted))
+            scored = [Scored(one.user_id, one.username, one.score) for one in counted]
+            await self._feed.count(connection, match.game_id, match.finish_time, scored)
 
 
 def read_match(event: match_pb2.MatchFinished) -> Match:

@@ -99,7 +99,7 @@ class Archive:
 
     async def _clear(self, windows: Sequence[tuple[str, datetime]]) -> None:
         for leaderboard_id, start in windows:
-            # Before the entries, so that nobody reads ranks of what is going; and after, for whoever built them meanwhile.
+            # Before the entries, so that nobody reads ranks of what is going, and after, for who built them meanwhile.
             await self._ranks.drop((leaderboard_id, start))
             while await self._execute(_CLEAR, leaderboard_id, start, _ENTRIES) == f"DELETE {_ENTRIES}":
                 pass

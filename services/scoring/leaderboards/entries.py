@@ -1,4 +1,7 @@
-"""The entries of leaderboards in PostgreSQL: the truth. Methods that take a connection run in the caller's transaction."""
+"""The entries of leaderboards in PostgreSQL: the truth.
+
+Methods that take a connection run in the caller's transaction.
+"""
 
 from __future__ import annotations
 
@@ -67,7 +70,7 @@ class EntryStore:
             return (board.operator, board.ascending, board.max_attempts,
                     one.user_id, board.leaderboard_id, one.window.start)  # fmt: skip
 
-        for (operator, ascending, attempts), indices in groupby(sorted(chosen.values(), key=order), lambda i: order(i)[:3]):
+        for (_, ascending, attempts), indices in groupby(sorted(chosen.values(), key=order), lambda i: order(i)[:3]):
             rows = [submissions[index] for index in indices]
             for row in await connection.fetch(
                 upsert(rows[0].board.operator, ascending=ascending),
@@ -135,7 +138,7 @@ class EntryStore:
         values = [] if after is None else [after]
         async with self._database.acquire() as connection:
             rows = await connection.fetch(
-                f"select {COLUMNS} {_OF} {condition} order by place {order} limit $3",  # noqa: S608
+                f"select {COLUMNS} {_OF} {condition} order by place {order} limit $3",
                 leaderboard_id, start, limit, *values,
             )  # fmt: skip
         return [entry_of(row) for row in rows]

@@ -1,4 +1,7 @@
-"""Ranks in Redis: places come in, who is where comes out. What does not answer or is not ready is None, never an error."""
+"""Ranks in Redis: places come in, who is where comes out.
+
+What does not answer or is not ready is None, not an error, except where a method says so.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +58,7 @@ class Moves:
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """The state that a window was found in, and the ranks (from 1; 0 for none) that were asked for, where it is ready."""
+    """The state a window was found in, and, where it is ready, the ranks (from 1; 0 for none) that were asked for."""
 
     state: bytes
     ranks: Mapping[str, int]
@@ -145,23 +148,23 @@ class Ranks:
         ranks, index, _ = _keys(spot)
         async with answers(_WRITE_SECONDS):
             users = list(map(user_bytes, user_ids))
-            places: list[bytes | None] = await self._redis.hmget(index, users)  # type: ignore[misc,arg-type]
+            places: list[bytes | None] = await self._command("HMGET", index, *users)
             members = [(place or b"") + user for place, user in zip(places, users, strict=True)]
-            scores = await self._redis.zmscore(ranks, members)  # type: ignore[arg-type]
+            scores = await self._command("ZMSCORE", ranks, *members)
         return [place if score is not None else None for place, score in zip(places, scores, strict=True)]
 
     async def members(self, spot: Spot) -> tuple[bool, int]:
         """Whether a window is ready, and how many there are in it. Raises Unavailable(BACKEND_UNAVAILABLE)."""
         ranks, index, _ = _keys(spot)
         async with answers(_WRITE_SECONDS):
-            state = await self._redis.hget(index, "state")  # type: ignore[misc]
-            count = await self._redis.zcard(ranks)
+            state = await self._command("HGET", index, "state")
+            count = await self._command("ZCARD", ranks)
         return state == READY and count > 0, count - 1
 
     async def scan(self, spot: Spot, first: int, size: int) -> list[str]:
         """Players from this position on (from 0). Raises Unavailable(BACKEND_UNAVAILABLE)."""
         async with answers(_WRITE_SECONDS):
-            found = await self._redis.zrange(_keys(spot)[0], first, first + size - 1)
+            found = await self._command("ZRANGE", _keys(spot)[0], first, first + size - 1)
         return [user_of(member) for member in found if len(member) == 40]
 
     async def run_id(self) -> str | None:
@@ -212,7 +215,7 @@ class Ranks:
         if len(calls) == 1:
             sha, keys, arguments = calls[0]
             try:
-                return [await self._redis.execute_command("EVALSHA", sha, len(keys), *keys, *arguments)]
+                return [await self._command("EVALSHA", sha, len(keys), *keys, *arguments)]
             except NoScriptError as error:
                 return [error]
         pipeline = self._redis.pipeline(transaction=False)
@@ -220,6 +223,10 @@ class Ranks:
             pipeline.execute_command("EVALSHA", sha, len(keys), *keys, *arguments)
         found: list[Any] = await pipeline.execute(raise_on_error=False)
         return found
+
+    async def _command(self, *parts: str | bytes | int) -> Any:
+        # The client's own methods are typed for clients that decode.
+        return await self._redis.execute_command(*parts)  # type: ignore[no-untyped-call]
 
     def _rest(self, error: BaseException) -> None:
         if not self.away:

@@ -125,9 +125,7 @@ def apply_update(board: Leaderboard, new: Leaderboard, paths: Sequence[str], now
             raise invalid_field("update_mask", f"`{path}` was decided when it was made; make another leaderboard")
         if path not in _CHANGEABLE:
             raise invalid_field("update_mask", f"`{path}` is not one of {', '.join(_CHANGEABLE)}")
-    changed = replace(
-        board, **{path: getattr(new, path) for path in paths}, version=board.version + 1, update_time=now
-    )
+    changed = replace(board, **{path: getattr(new, path) for path in paths}, version=board.version + 1, update_time=now)
     _check_caps(changed)
     return changed
 

@@ -1,7 +1,7 @@
 """Lua, run by Redis in one step, on the two keys of a window: `ranks` and `index`.
 
-`ranks` is a sorted set of members (see `places`), all with score 0, and one more that sorts behind them all. `index` is a
-hash from user id (16 bytes) to place (24 bytes), or to the turn (8 bytes) of an entry's removal; its field `state` is
+`ranks` is a sorted set of members (see `places`), all with score 0, and one more that sorts behind them all. `index` is
+a hash from user id (16 bytes) to place (24 bytes), or to the turn (8 bytes) of an entry's removal; its field `state` is
 `ready`, or the name of whoever builds. Either key alone is as good as none. Everything is safe to repeat.
 
 Bytes are never compared as strings in Lua, which follows the locale.

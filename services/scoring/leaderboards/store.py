@@ -15,8 +15,8 @@ from services.scoring.leaderboards.rules import MOST_BOARDS, Leaderboard, Operat
 from services.scoring.leaderboards.windows import Schedule, Window, WindowKind
 
 _COLUMNS: Final = """
-    leaderboard_id, game_id, name, description, ascending, operator, window_kind, time_zone, cron, submitters, min_score,
-    max_score, max_attempts, kept_windows, version, create_time, update_time
+    leaderboard_id, game_id, name, description, ascending, operator, window_kind, time_zone, cron, submitters,
+    min_score, max_score, max_attempts, kept_windows, version, create_time, update_time
 """
 _INSERT: Final = (
     f"insert into leaderboard ({_COLUMNS}) "  # noqa: S608
@@ -28,10 +28,14 @@ _UPDATE: Final = """
     where leaderboard_id = $1
 """
 _LIVE: Final = f"select {_COLUMNS} from leaderboard where game_id = $1 and delete_time is null"  # noqa: S608
-# A window that was archived and is played in again, by a late result, has to be counted again.
+# A window that was archived and is played in again, by a late result, has to be counted again. The usual one is not
+# touched, for everybody would wait for its row.
 _PLAYED: Final = """
     insert into leaderboard_window as w (leaderboard_id, window_start, window_end)
     select * from unnest($1::uuid[], $2::timestamptz[], $3::timestamptz[])
+        as i (leaderboard_id, window_start, window_end)
+    where not exists (select from leaderboard_window known where known.leaderboard_id = i.leaderboard_id
+        and known.window_start = i.window_start and known.archive_time is null)
     on conflict (leaderboard_id, window_start) do update set archive_time = null where w.archive_time is not null
 """
 
@@ -83,7 +87,9 @@ class LeaderboardStore:
 
     async def delete(self, connection: Connection, leaderboard_id: str, now: datetime) -> None:
         """Marks a leaderboard as deleted; its entries are swept later (`archive`)."""
-        await connection.execute("update leaderboard set delete_time = $2 where leaderboard_id = $1", leaderboard_id, now)
+        await connection.execute(
+            "update leaderboard set delete_time = $2 where leaderboard_id = $1", leaderboard_id, now
+        )
 
     async def by_name(self, game_id: str, name: str) -> Leaderboard | None:
         """The leaderboard, unless it was deleted."""

@@ -18,7 +18,7 @@ from cachetools import TTLCache
 from pkg.clock import Clock
 from pkg.db.database import Connection, Database
 from pkg.deadline import within
-from pkg.errors import InvalidArgument, OofggError, Reason, Unavailable, backend_unavailable
+from pkg.errors import InvalidArgument, OofggError, Reason, ResourceExhausted, Unavailable, backend_unavailable
 from pkg.telemetry.logs import get_logger
 from services.scoring.leaderboards.changes import Changes
 from services.scoring.leaderboards.entries import EntryStore, key_of
@@ -26,6 +26,7 @@ from services.scoring.leaderboards.places import member_of
 from services.scoring.leaderboards.ranks import Moves, Ranks, Spot
 from services.scoring.leaderboards.rules import Outcome, Submission
 from services.scoring.leaderboards.store import SeasonStore
+from services.scoring.leaderboards.windows import Window
 
 _log = get_logger(__name__)
 
@@ -112,7 +113,9 @@ class Submitting:
     async def submit(self, job: Job) -> Written:
         """Raises InvalidArgument(REQUEST_ID_REUSED), Unavailable. A call that gives up may have been written."""
         if len(self._waiting) >= _MOST_WAITING:
-            raise Unavailable(Reason.OVERLOADED, "More scores come in than can be written. Try again shortly.")
+            raise ResourceExhausted(
+                Reason.OVERLOADED, "More scores come in than can be written. Try again shortly.", retry_after=1.0
+            )
         self._waiting.append(job)
         self._wake.set()
         try:
@@ -207,8 +210,10 @@ class Submitting:
             kept = await self._kept(connection, [job.repeat for job in group if job.repeat])
             fresh = [job for job in group if job.repeat is None or job.repeat.key not in kept]
             submissions = [one for job in fresh for one in job.submissions]
+            new = self._new_windows(submissions)
+            if new:
+                await self._seasons.played(connection, new)
             if submissions:
-                await self._note_windows(connection, submissions)
                 found = iter(await self._entries.submit(connection, submissions))
                 outcomes = {job: [next(found) for _ in job.submissions] for job in fresh}
                 moved = {
@@ -220,6 +225,8 @@ class Submitting:
                 if moved:
                     change_id = await self._entries.note(connection, moved, _DUE_SECONDS)
                 await self._keep(connection, outcomes)
+        for leaderboard_id, window in new:
+            self._known[leaderboard_id, window.start] = True
         ranks = await self._tell_redis(outcomes, change_id)
         return [self._result(job, outcomes, ranks, kept) for job in group]
 
@@ -262,16 +269,13 @@ class Submitting:
         if replies:
             await connection.execute(_KEEP, *(list(column) for column in zip(*replies, strict=True)))
 
-    async def _note_windows(self, connection: Connection, submissions: Sequence[Submission]) -> None:
-        new = {
+    def _new_windows(self, submissions: Sequence[Submission]) -> set[tuple[str, Window]]:
+        """Windows of which it is not known that they are noted."""
+        return {
             (one.board.leaderboard_id, one.window)
             for one in submissions
             if (one.board.leaderboard_id, one.window.start) not in self._known
         }
-        if new:
-            await self._seasons.played(connection, new)
-            for leaderboard_id, window in new:
-                self._known[leaderboard_id, window.start] = True
 
     async def _tell_redis(
         self, outcomes: Mapping[Job, Sequence[Outcome]], change_id: int | None

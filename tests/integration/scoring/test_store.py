@@ -14,6 +14,9 @@ from oofgg.events.v1 import match_pb2
 from pkg.db.database import Database, open_database
 from pkg.ids import new_id
 from services.scoring.boards import Board
+from services.scoring.leaderboards.entries import EntryStore
+from services.scoring.leaderboards.feed import ResultFeed
+from services.scoring.leaderboards.store import LeaderboardStore, SeasonStore
 from services.scoring.projection import MatchProjection
 from services.scoring.store import MatchStore, StandingStore, position_of
 
@@ -37,7 +40,8 @@ class Scoring:
 async def scoring(postgres_url: str) -> AsyncIterator[Scoring]:
     async with open_database(postgres_url, "scoring", size=8) as database:
         matches, standings = MatchStore(database), StandingStore(database)
-        yield Scoring(database, matches, standings, MatchProjection(matches, standings, new_id))
+        feed = ResultFeed(LeaderboardStore(database), SeasonStore(database), EntryStore(database))
+        yield Scoring(database, matches, standings, MatchProjection(matches, standings, feed, new_id))
 
 
 def finished(
