@@ -25,8 +25,9 @@ LEAST_SEASON: Final = timedelta(hours=1)
 _ZONE_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*")
 # Clocks were set back by up to a day.
 _SET_BACK: Final = timedelta(hours=25)
-# How many seasons of an expression are looked at, to see that none is too short.
+# How many seasons of an expression are looked at, and up to which year, to see that none is too short.
 _SAMPLE: Final = 200
+_SAMPLE_UNTIL: Final = 2060
 _SAMPLE_FROM: Final = datetime(2024, 1, 1)  # noqa: DTZ001 - plain local time
 
 
@@ -142,7 +143,7 @@ def _checked_cron(expression: str, field: str) -> str:
         for count, shown in enumerate(_times(expression, _SAMPLE_FROM)):
             if last is not None and shown - last < LEAST_SEASON:
                 raise invalid_field(field, "makes seasons of less than an hour")
-            if count == _SAMPLE:
+            if count == _SAMPLE or shown.year > _SAMPLE_UNTIL:
                 break
             last = shown
     except CronSimError as error:
