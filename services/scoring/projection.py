@@ -1,4 +1,4 @@
-"""Projects finished matches into history, standings and ratings, each once, and publishes them for their developers."""
+"""Projects finished matches, each once: into history, standings, leaderboards and ratings, and on their game's topic."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pkg.db.database import Connection
 from pkg.events.outbox import Event, append
 from pkg.ids import NewId
 from services.scoring.forget import NAMELESS, forgotten
+from services.scoring.leaderboards.feed import ResultFeed, Scored
 from services.scoring.outcomes import Match, Participant, RatingView, ResultState, outcomes
 from services.scoring.rating_store import RatingStore
 from services.scoring.ratings import beginning, rate
@@ -27,11 +28,14 @@ _STATES = {
 class MatchProjection:
     """Applies `oofgg.events.v1.MatchFinished`."""
 
-    def __init__(self, matches: MatchStore, standings: StandingStore, ratings: RatingStore, new_id: NewId) -> None:
+    def __init__(
+        self, matches: MatchStore, standings: StandingStore, ratings: RatingStore, feed: ResultFeed, new_id: NewId
+    ) -> None:
         """`new_id` makes the ids that stand for accounts which were deleted meanwhile."""
         self._matches = matches
         self._standings = standings
         self._ratings = ratings
+        self._feed = feed
         self._new_id = new_id
 
     async def apply(self, connection: Connection, told: Event) -> None:
@@ -52,6 +56,8 @@ class MatchProjection:
         if match.result_state is not ResultState.DISPUTED:
             counted = tuple(participant for participant in played if participant.username != NAMELESS)
             await self._standings.count(connection, replace(match, participants=counted))
+            scored = [Scored(one.user_id, one.username, one.score) for one in counted]
+            await self._feed.count(connection, match.game_id, match.finish_time, scored)
             match = await self._rate(connection, match)
         if event.match_history_topic:
             # The same id as the event it follows from: should it ever be taken in again, it is not published again.

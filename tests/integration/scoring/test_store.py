@@ -15,6 +15,9 @@ from pkg.db.database import Database, open_database
 from pkg.events.outbox import Event
 from pkg.ids import new_id
 from services.scoring.boards import Board
+from services.scoring.leaderboards.entries import EntryStore
+from services.scoring.leaderboards.feed import ResultFeed
+from services.scoring.leaderboards.store import LeaderboardStore, SeasonStore
 from services.scoring.projection import MatchProjection
 from services.scoring.rating_store import RatingStore
 from services.scoring.store import MatchStore, StandingStore, position_of
@@ -40,7 +43,9 @@ class Scoring:
 async def scoring(postgres_url: str) -> AsyncIterator[Scoring]:
     async with open_database(postgres_url, "scoring", size=8) as database:
         matches, standings = MatchStore(database), StandingStore(database)
-        yield Scoring(database, matches, standings, MatchProjection(matches, standings, RatingStore(database), new_id))
+        feed = ResultFeed(LeaderboardStore(database), SeasonStore(database), EntryStore(database))
+        projection = MatchProjection(matches, standings, RatingStore(database), feed, new_id)
+        yield Scoring(database, matches, standings, projection)
 
 
 def finished(
