@@ -17,6 +17,7 @@ from services.scoring.consumer import MatchConsumer
 from services.scoring.forget import AccountConsumer, match_exporter, score_exporter
 from services.scoring.leaderboards.app import open_leaderboards
 from services.scoring.leaderboards.entries import EntryStore
+from services.scoring.match_feed import MatchFeed
 from services.scoring.projection import MatchProjection
 from services.scoring.rating_servicer import RatingServicer
 from services.scoring.rating_store import RatingStore
@@ -47,16 +48,19 @@ async def app(host: Host) -> AsyncIterator[App]:
         holder=f"{host.node}/{host.new_id()}",
         tracing=host.tracing,
     )
+    feed = MatchFeed(database)
+    host.spawn(feed.run(host.draining), name="match feed")
     host.spawn(projection.run(), name="results projection")
     host.spawn(accounts.run(), name="accounts projection")
     relay = Relay(database, host.settings.kafka_bootstrap, host.clock, tracing=host.tracing)
     host.spawn(relay.run(), name="history relay")
+    history = HistoryServicer(matches, feed, games, host.revocations, host.draining)
     yield App(
         name="scoring",
         bindings=[
             Binding(leaderboard_pb2.DESCRIPTOR.services_by_name["LeaderboardService"], leaderboards.servicer),
             Binding(rating_pb2.DESCRIPTOR.services_by_name["RatingService"], RatingServicer(ratings, games)),
-            Binding(history_pb2.DESCRIPTOR.services_by_name["HistoryService"], HistoryServicer(matches, games)),
+            Binding(history_pb2.DESCRIPTOR.services_by_name["HistoryService"], history),
         ],
         checks={"postgres": database.check},
         export_user=match_exporter(database),

@@ -1,4 +1,4 @@
-"""Projects finished matches, each once: into history, standings, leaderboards and ratings, and on their game's topic."""
+"""Projects finished matches, each once: into history, standings, leaderboards, ratings, and onto their game's topic."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pkg.events.outbox import Event, append
 from pkg.ids import NewId
 from services.scoring.forget import NAMELESS, forgotten
 from services.scoring.leaderboards.feed import ResultFeed, Scored
+from services.scoring.match_feed import announce
 from services.scoring.outcomes import Match, Participant, RatingView, ResultState, outcomes
 from services.scoring.rating_store import RatingStore
 from services.scoring.ratings import beginning, rate
@@ -59,6 +60,7 @@ class MatchProjection:
             scored = [Scored(one.user_id, one.username, one.score) for one in counted]
             await self._feed.count(connection, match.game_id, match.finish_time, scored)
             match = await self._rate(connection, match)
+        await announce(connection, match.game_id)
         if event.match_history_topic:
             # The same id as the event it follows from: should it ever be taken in again, it is not published again.
             history = replace(told, payload=_published(event, match).SerializeToString())
@@ -112,7 +114,8 @@ def read_match(event: match_pb2.MatchFinished) -> Match:
     if not event.match_id or not event.game_id or not event.HasField("finish_time"):
         raise ValueError("a match needs an id, a game and the time it finished")
     participants = [
-        Participant(p.seat, p.user_id, p.username, p.team, p.placement, p.score) for p in event.participants
+        Participant(p.seat, p.user_id, p.username, p.team, p.placement, p.score, stats=dict(p.stats))
+        for p in event.participants
     ]
     if state is not ResultState.DISPUTED:
         participants = [

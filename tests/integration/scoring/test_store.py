@@ -18,6 +18,7 @@ from services.scoring.boards import Board
 from services.scoring.leaderboards.entries import EntryStore
 from services.scoring.leaderboards.feed import ResultFeed
 from services.scoring.leaderboards.store import LeaderboardStore, SeasonStore
+from services.scoring.outcomes import MatchFilter
 from services.scoring.projection import MatchProjection
 from services.scoring.rating_store import RatingStore
 from services.scoring.store import MatchStore, StandingStore, position_of
@@ -144,7 +145,7 @@ async def test_history_pages_latest_first(scoring: Scoring) -> None:
         (new_id(), []),
     ):
         listed, after = [], None
-        while page := await scoring.matches.page(GAME, user_id, after, 2):
+        while page := await scoring.matches.page(GAME, MatchFilter(user_id=user_id), after, 2):
             listed += page
             after = (page[-1].finish_time, page[-1].match_id)
         assert [match.match_id for match in listed] == [event.match_id for event in wanted]
