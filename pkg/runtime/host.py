@@ -49,6 +49,8 @@ class App:
     documents: Mapping[str, OpsHandler] = field(default_factory=dict)
     export_user: ExportUser | None = None
     """Tells what the service keeps about a person, where it keeps something."""
+    export_more: Mapping[str, ExportUser] = field(default_factory=dict)
+    """The same for parts that are shown apart, by a name that no service has."""
     sessions: Callable[[], int] = lambda: 0
 
 

@@ -78,6 +78,7 @@ async def serve(
         await stack.enter_async_context(ops_server(settings.ops_address, host.metrics, monitor, documents))
 
         exporters = {app.name: app.export_user for app in apps if app.export_user is not None}
+        exporters |= {name: exporter for app in apps for name, exporter in app.export_more.items()}
         server, port = build_server(
             settings.grpc_address,
             [*(binding for app in apps for binding in app.bindings), user_data_binding(exporters)],

@@ -86,7 +86,9 @@ async def app(host: Host) -> AsyncIterator[App]:
             new_id=host.new_id,
         )
         holders = [
-            (shown, service, host.channel(service)) for shown, service in (("games", "catalog"), ("matches", "scoring"))
+            ("games", "catalog", host.channel("catalog")),
+            ("matches", "scoring", host.channel("scoring")),
+            ("scores", "leaderboards", host.channel("scoring")),
         ]
         self_service = SelfService(identity, host.channel("catalog"), holders)
         servicers = {

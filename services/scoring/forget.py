@@ -1,4 +1,7 @@
-"""What becomes of a deleted account: its matches stay for those who played them, and lead to nobody any more."""
+"""What becomes of a deleted account: its matches stay for those who played them, and lead to nobody any more.
+
+Its standings and its entries on leaderboards go.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,8 @@ from pkg.db.database import Connection, Database
 from pkg.events.outbox import Event
 from pkg.ids import NewId, is_id
 from pkg.pagination import decode_time_token, encode_time_token
+from services.scoring.leaderboards.changes import announce
+from services.scoring.leaderboards.entries import EntryStore
 
 ACCOUNT_DELETED: Final = identity_pb2.AccountDeleted.DESCRIPTOR.full_name
 NAMELESS: Final = "deleted player"
@@ -20,7 +25,15 @@ _NOTE: Final = "insert into forgotten (user_id, delete_time) values ($1, $2) on 
 _MATCHES: Final = "update participant set user_id = $2, username = $3 where user_id = $1"
 _STANDINGS: Final = "delete from standing where user_id = $1"
 _RATINGS: Final = "delete from rating where user_id = $1"
+_ENTRIES: Final = "delete from leaderboard_entry where user_id = $1 returning leaderboard_id, window_start"
 _PAGE: Final = 100
+_EXPORT_ENTRIES: Final = """
+    select l.game_id, l.name as leaderboard, e.window_start, e.score, e.subscore, e.attempts, e.metadata, e.username,
+        e.update_time, e.leaderboard_id
+    from leaderboard_entry e join leaderboard l using (leaderboard_id)
+    where e.user_id = $1 and ($2::timestamptz is null or (e.window_start, e.leaderboard_id) < ($2, $3::uuid))
+    order by e.window_start desc, e.leaderboard_id desc limit $4
+"""
 _EXPORT: Final = """
     select m.match_id, m.game_id, m.result_state, m.label, m.start_time, p.seat, p.team, p.placement, p.score,
         p.outcome, p.username, p.finish_time
@@ -33,8 +46,9 @@ _EXPORT: Final = """
 class AccountConsumer:
     """Takes deletions of accounts in."""
 
-    def __init__(self, new_id: NewId) -> None:
+    def __init__(self, entries: EntryStore, new_id: NewId) -> None:
         """`new_id` makes the ids that stand for accounts which are gone; nothing leads from one to the other."""
+        self._entries = entries
         self._new_id = new_id
 
     async def apply(self, connection: Connection, event: Event) -> None:
@@ -48,6 +62,11 @@ class AccountConsumer:
         await connection.execute(_MATCHES, deleted.user_id, self._new_id(), NAMELESS)
         await connection.execute(_STANDINGS, deleted.user_id)
         await connection.execute(_RATINGS, deleted.user_id)
+        entries = await connection.fetch(_ENTRIES, deleted.user_id)
+        if entries:
+            keys = [(str(row["leaderboard_id"]), row["window_start"], deleted.user_id) for row in entries]
+            await self._entries.note(connection, keys, 0.0)
+            await announce(connection)
 
 
 async def forgotten(connection: Connection, user_ids: Sequence[str]) -> set[str]:
@@ -56,19 +75,33 @@ async def forgotten(connection: Connection, user_ids: Sequence[str]) -> set[str]
     return {str(row["user_id"]) for row in rows}
 
 
-class MatchExporter:
-    """The matches of a person."""
+class Exporter:
+    """What a statement finds of a person, newest first."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, statement: str, time: str, key: str) -> None:
+        """`time` and `key` are the columns by which it sorts."""
         self._database = database
+        self._statement = statement
+        self._time = time
+        self._key = key
 
     async def __call__(self, user_id: str, page_token: str) -> tuple[Sequence[str], str]:
-        """A page of them (pkg.runtime.user_data.ExportUser)."""
+        """A page of it (pkg.runtime.user_data.ExportUser)."""
         if not is_id(user_id):
             return [], ""
         after: tuple[datetime | None, str | None] = decode_time_token(page_token) or (None, None)
         async with self._database.acquire() as connection:
-            rows = await connection.fetch(_EXPORT, user_id, *after, _PAGE + 1)
+            rows = await connection.fetch(self._statement, user_id, *after, _PAGE + 1)
         last = rows[_PAGE - 1] if rows[_PAGE:] else None
-        more = encode_time_token(last["finish_time"], str(last["match_id"])) if last else ""
+        more = encode_time_token(last[self._time], str(last[self._key])) if last else ""
         return [json.dumps(dict(row), default=str) for row in rows[:_PAGE]], more
+
+
+def match_exporter(database: Database) -> Exporter:
+    """The matches of a person."""
+    return Exporter(database, _EXPORT, "finish_time", "match_id")
+
+
+def score_exporter(database: Database) -> Exporter:
+    """The entries of a person on leaderboards."""
+    return Exporter(database, _EXPORT_ENTRIES, "window_start", "leaderboard_id")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
@@ -54,6 +54,7 @@ class Participant:
     score: int
     outcome: Outcome | None = None
     rating: RatingShift | None = None
+    stats: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,20 @@ class Match:
     start_time: datetime | None
     finish_time: datetime
     queue: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MatchFilter:
+    """Which matches. None filters nothing; `opponent_id` and `outcome` belong to `user_id`."""
+
+    user_id: str | None = None
+    opponent_id: str | None = None
+    outcome: Outcome | None = None
+    result_state: ResultState | None = None
+    queue: str | None = None
+    label: str | None = None
+    from_time: datetime | None = None
+    until_time: datetime | None = None
 
 
 def outcomes(participants: Sequence[Participant]) -> list[Outcome]:

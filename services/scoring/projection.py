@@ -1,4 +1,4 @@
-"""Projects finished matches into history, standings and ratings, each once, and publishes them for their developers."""
+"""Projects finished matches, each once: into history, standings, leaderboards, ratings, and onto their game's topic."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from pkg.db.database import Connection
 from pkg.events.outbox import Event, append
 from pkg.ids import NewId
 from services.scoring.forget import NAMELESS, forgotten
+from services.scoring.leaderboards.feed import ResultFeed, Scored
+from services.scoring.match_feed import announce
 from services.scoring.outcomes import Match, Participant, RatingView, ResultState, outcomes
 from services.scoring.rating_store import RatingStore
 from services.scoring.ratings import beginning, rate
@@ -27,11 +29,14 @@ _STATES = {
 class MatchProjection:
     """Applies `oofgg.events.v1.MatchFinished`."""
 
-    def __init__(self, matches: MatchStore, standings: StandingStore, ratings: RatingStore, new_id: NewId) -> None:
+    def __init__(
+        self, matches: MatchStore, standings: StandingStore, ratings: RatingStore, feed: ResultFeed, new_id: NewId
+    ) -> None:
         """`new_id` makes the ids that stand for accounts which were deleted meanwhile."""
         self._matches = matches
         self._standings = standings
         self._ratings = ratings
+        self._feed = feed
         self._new_id = new_id
 
     async def apply(self, connection: Connection, told: Event) -> None:
@@ -52,7 +57,10 @@ class MatchProjection:
         if match.result_state is not ResultState.DISPUTED:
             counted = tuple(participant for participant in played if participant.username != NAMELESS)
             await self._standings.count(connection, replace(match, participants=counted))
+            scored = [Scored(one.user_id, one.username, one.score) for one in counted]
+            await self._feed.count(connection, match.game_id, match.finish_time, scored)
             match = await self._rate(connection, match)
+        await announce(connection, match.game_id)
         if event.match_history_topic:
             # The same id as the event it follows from: should it ever be taken in again, it is not published again.
             history = replace(told, payload=_published(event, match).SerializeToString())
@@ -106,7 +114,8 @@ def read_match(event: match_pb2.MatchFinished) -> Match:
     if not event.match_id or not event.game_id or not event.HasField("finish_time"):
         raise ValueError("a match needs an id, a game and the time it finished")
     participants = [
-        Participant(p.seat, p.user_id, p.username, p.team, p.placement, p.score) for p in event.participants
+        Participant(p.seat, p.user_id, p.username, p.team, p.placement, p.score, stats=dict(p.stats))
+        for p in event.participants
     ]
     if state is not ResultState.DISPUTED:
         participants = [

@@ -55,7 +55,7 @@ async def test_identity_how_tos(envoy: str, channel: grpc.aio.Channel, capsys: p
     assert "guest-" in capsys.readouterr().out
 
     parts = await python_of("docs/how-to/what-is-stored.md")["main"](envoy, cast.game_id, name, PASSWORD)
-    assert parts == ["account", "games", "logins", "matches"]
+    assert parts == ["account", "games", "logins", "matches", "scores"]
 
 
 async def test_api_keys_how_to(envoy: str, capsys: pytest.CaptureFixture[str]) -> None:

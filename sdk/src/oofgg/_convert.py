@@ -222,6 +222,30 @@ def match(wire: history_pb2.Match) -> types.Match:
     )
 
 
+def match_filter(
+    user_id: str,
+    opponent: str,
+    outcome: types.MatchOutcome | None,
+    result_state: types.ResultState | None,
+    queue: str | None,
+    label: str,
+    since: datetime | None,
+    until: datetime | None,
+) -> history_pb2.MatchFilter:
+    """Which matches. Raises ValueError for a time that is not aware."""
+    wanted = history_pb2.MatchFilter(user_id=user_id, opponent_user_id=opponent, label=label, queue=queue)
+    if outcome is not None:
+        wanted.outcome = history_pb2.MatchOutcome.Value(f"MATCH_OUTCOME_{outcome}")
+    if result_state is not None:
+        wanted.result_state = session_pb2.ResultState.Value(f"RESULT_STATE_{result_state}")
+    for name, moment in (("from_time", since), ("until_time", until)):
+        if moment is not None:
+            if moment.tzinfo is None:
+                raise ValueError("times have to be aware")
+            getattr(wanted, name).FromDatetime(moment.astimezone(UTC).replace(tzinfo=None))
+    return wanted
+
+
 def rating(wire: rating_pb2.Rating) -> types.Rating:
     return types.Rating(
         user_id=wire.user_id,

@@ -11,6 +11,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from oofgg import _convert
 from oofgg._channel import Caller, Stubs, new_request_id
 from oofgg._events import Event
+from oofgg._follow import follow, stream
 from oofgg._types import (
     ApiKey,
     ApiKeyInfo,
@@ -18,10 +19,13 @@ from oofgg._types import (
     GameSettings,
     LeaderboardEntry,
     Match,
+    MatchNews,
+    MatchOutcome,
     Outcome,
     Rank,
     Rating,
     RatingRules,
+    ResultState,
     SeatResult,
     Session,
     SessionState,
@@ -343,16 +347,52 @@ class Ratings(_Resource):
 class History(_Resource):
     """Finished matches, a moment after they finish."""
 
-    def list(self, *, user_id: str = "", game_id: str | None = None) -> AsyncIterator[Match]:
-        """Matches of the game, or of one player in it, latest first."""
+    def list(
+        self,
+        *,
+        user_id: str = "",
+        opponent: str = "",
+        outcome: MatchOutcome | None = None,
+        result_state: ResultState | None = None,
+        queue: str | None = None,
+        label: str = "",
+        since: datetime | None = None,
+        until: datetime | None = None,
+        game_id: str | None = None,
+    ) -> AsyncIterator[Match]:
+        """Matches of the game, latest first: all, or those of one player, against an opponent, with an outcome.
+
+        `queue` "" are matches without one; `since` is included, `until` is not, and both are aware.
+        """
         game = self._game(game_id)
+        wanted = _convert.match_filter(user_id, opponent, outcome, result_state, queue, label, since, until)
 
         async def page(token: str) -> tuple[Iterable[Match], str]:
-            request = history_pb2.ListMatchesRequest(game_id=game, user_id=user_id, page_size=_PAGE, page_token=token)
+            request = history_pb2.ListMatchesRequest(game_id=game, filter=wanted, page_size=_PAGE, page_token=token)
             response = await self._caller.call(self._stubs.history.ListMatches, request)
             return map(_convert.match, response.matches), response.next_page_token
 
         return paged(page)
+
+    def watch(
+        self, *, position: str = "", from_start: bool = False, game_id: str | None = None
+    ) -> AsyncIterator[MatchNews]:
+        """Matches as they finish, each once and in one order; for the game's developer or server. Never ends by itself.
+
+        Begins after `position` (of the last MatchNews dealt with: keep it), with the first match kept, or with what
+        finishes from now on. A dropped connection is opened again.
+        """
+        return follow(self._stubs, self._caller, self._game(game_id), position, from_start)
+
+    async def export(self, *, since: datetime | None = None, game_id: str | None = None) -> AsyncIterator[str]:
+        """Matches as newline-delimited JSON, latest first, in pieces of whole lines; for the game's developer.
+
+        Raises OofggError when it breaks: begin again then.
+        """
+        wanted = _convert.match_filter("", "", None, None, None, "", since, None)
+        request = history_pb2.ExportMatchesRequest(game_id=self._game(game_id), filter=wanted)
+        async for response in stream(self._caller, self._stubs.history.ExportMatches, request):
+            yield response.ndjson
 
     async def get(self, match_id: str) -> Match:
         """Reads a match; its id is that of its session. Raises NotFound."""

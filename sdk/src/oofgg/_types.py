@@ -337,6 +337,15 @@ class MatchParticipant:
 
 
 @dataclass(frozen=True, slots=True)
+class MatchNews:
+    """A match that has finished, and where its watcher stands."""
+
+    match: Match
+    position: str
+    """Go on from here: `client.history.watch(position=…)`."""
+
+
+@dataclass(frozen=True, slots=True)
 class Match:
     """A finished match; its id is that of its session."""
 

@@ -19,9 +19,10 @@ SDK = Path(__file__).parents[3] / "sdk" / "src" / "oofgg"
 
 NAMES = """
 Account ApiKey ApiKeyInfo Client Delivery EndReason Event Game GameSettings Games History LeaderboardEntry
-Leaderboards LogReset Login LoginInfo Match MatchOutcome MatchParticipant Message OofggError Outcome OwnAccount
-PlaySession Presence PresenceChange Rank Rating RatingChange RatingRules Ratings Reason ResultChange ResultState Role
-Seat SeatResult Session SessionChange SessionState Sessions StateChange Stubs TokenInfo errors __version__
+Leaderboards LogReset Login LoginInfo Match MatchNews MatchOutcome MatchParticipant Message OofggError Outcome
+OwnAccount PlaySession Presence PresenceChange Rank Rating RatingChange RatingRules Ratings Reason ResultChange
+ResultState Role Seat SeatResult Session SessionChange SessionState Sessions StateChange Stubs TokenInfo errors
+__version__
 """
 MEMBERS = {
     "Client": (
@@ -35,7 +36,7 @@ MEMBERS = {
     "Sessions": "close create finish get join kick leave list pause replay start take_seat update",
     "Leaderboards": "get rank",
     "Ratings": "get rules set_rules",
-    "History": "get list",
+    "History": "export get list watch",
     "PlaySession": (
         "clock_offset connected finish flush info kick latency leave seat seats send session_id started state update"
     ),

@@ -14,10 +14,13 @@ from oofgg._types import (
     GameSettings,
     LeaderboardEntry,
     Match,
+    MatchNews,
+    MatchOutcome,
     Outcome,
     Rank,
     Rating,
     RatingRules,
+    ResultState,
     SeatResult,
     Session,
     SessionState,
@@ -233,9 +236,51 @@ class History:
         self._portal = portal
         self._history = history
 
-    def list(self, *, user_id: str = "", game_id: str | None = None) -> Iterator[Match]:
-        """Matches of the game, or of one player in it, latest first."""
-        return self._portal.iterate(self._history.list(user_id=user_id, game_id=game_id))
+    def list(
+        self,
+        *,
+        user_id: str = "",
+        opponent: str = "",
+        outcome: MatchOutcome | None = None,
+        result_state: ResultState | None = None,
+        queue: str | None = None,
+        label: str = "",
+        since: datetime | None = None,
+        until: datetime | None = None,
+        game_id: str | None = None,
+    ) -> Iterator[Match]:
+        """Matches of the game, latest first: all, or those of one player, against an opponent, with an outcome.
+
+        `queue` "" are matches without one; `since` is included, `until` is not, and both are aware.
+        """
+        return self._portal.iterate(
+            self._history.list(
+                user_id=user_id,
+                opponent=opponent,
+                outcome=outcome,
+                result_state=result_state,
+                queue=queue,
+                label=label,
+                since=since,
+                until=until,
+                game_id=game_id,
+            )
+        )
+
+    def watch(self, *, position: str = "", from_start: bool = False, game_id: str | None = None) -> Iterator[MatchNews]:
+        """Matches as they finish, each once and in one order; for the game's developer or server. Never ends by itself.
+
+        Begins after `position` (of the last MatchNews dealt with: keep it), with the first match kept, or with what
+        finishes from now on. A dropped connection is opened again.
+        """
+        return self._portal.iterate(self._history.watch(position=position, from_start=from_start, game_id=game_id))
+
+    def export(self, *, since: datetime | None = None, game_id: str | None = None) -> Iterator[str]:
+        """Matches as newline-delimited JSON, latest first, in pieces of whole lines; for the game's developer.
+
+        Raises OofggError when it breaks: begin again then.
+        """
+        return self._portal.iterate(self._history.export(since=since, game_id=game_id))
 
     def get(self, match_id: str) -> Match:
         """Reads a match; its id is that of its session. Raises NotFound."""

@@ -96,6 +96,8 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """ALREADY_EXISTS: the developer has a game of this name."""
     ERROR_REASON_DEVICE_TAKEN: _ErrorReason.ValueType  # 43
     """ALREADY_EXISTS: the device logs in to another account."""
+    ERROR_REASON_LEADERBOARD_NAME_TAKEN: _ErrorReason.ValueType  # 44
+    """ALREADY_EXISTS: the game has a leaderboard of this name."""
     ERROR_REASON_SESSION_FULL: _ErrorReason.ValueType  # 50
     """FAILED_PRECONDITION: every seat of the session is taken."""
     ERROR_REASON_SESSION_STATE: _ErrorReason.ValueType  # 51
@@ -122,8 +124,12 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """RESOURCE_EXHAUSTED: an agreed limit of this game or player is reached."""
     ERROR_REASON_LOCKED_OUT: _ErrorReason.ValueType  # 64
     """RESOURCE_EXHAUSTED: too many failed logins for this account or from this address; see RetryInfo."""
+    ERROR_REASON_ATTEMPTS_EXHAUSTED: _ErrorReason.ValueType  # 65
+    """RESOURCE_EXHAUSTED: this player has submitted to the leaderboard as often as its window allows; see RetryInfo."""
     ERROR_REASON_RESUME_TOO_OLD: _ErrorReason.ValueType  # 70
     """OUT_OF_RANGE: the session no longer keeps events back to this number; start from its current state."""
+    ERROR_REASON_SCORE_OUT_OF_RANGE: _ErrorReason.ValueType  # 71
+    """OUT_OF_RANGE: the sum of the scores would not fit into 64 bits."""
     ERROR_REASON_REPLACED: _ErrorReason.ValueType  # 80
     """ABORTED: another connection took this seat."""
     ERROR_REASON_CONFLICT: _ErrorReason.ValueType  # 81
@@ -206,6 +212,8 @@ ERROR_REASON_GAME_NAME_TAKEN: ErrorReason.ValueType  # 42
 """ALREADY_EXISTS: the developer has a game of this name."""
 ERROR_REASON_DEVICE_TAKEN: ErrorReason.ValueType  # 43
 """ALREADY_EXISTS: the device logs in to another account."""
+ERROR_REASON_LEADERBOARD_NAME_TAKEN: ErrorReason.ValueType  # 44
+"""ALREADY_EXISTS: the game has a leaderboard of this name."""
 ERROR_REASON_SESSION_FULL: ErrorReason.ValueType  # 50
 """FAILED_PRECONDITION: every seat of the session is taken."""
 ERROR_REASON_SESSION_STATE: ErrorReason.ValueType  # 51
@@ -232,8 +240,12 @@ ERROR_REASON_QUOTA_EXCEEDED: ErrorReason.ValueType  # 63
 """RESOURCE_EXHAUSTED: an agreed limit of this game or player is reached."""
 ERROR_REASON_LOCKED_OUT: ErrorReason.ValueType  # 64
 """RESOURCE_EXHAUSTED: too many failed logins for this account or from this address; see RetryInfo."""
+ERROR_REASON_ATTEMPTS_EXHAUSTED: ErrorReason.ValueType  # 65
+"""RESOURCE_EXHAUSTED: this player has submitted to the leaderboard as often as its window allows; see RetryInfo."""
 ERROR_REASON_RESUME_TOO_OLD: ErrorReason.ValueType  # 70
 """OUT_OF_RANGE: the session no longer keeps events back to this number; start from its current state."""
+ERROR_REASON_SCORE_OUT_OF_RANGE: ErrorReason.ValueType  # 71
+"""OUT_OF_RANGE: the sum of the scores would not fit into 64 bits."""
 ERROR_REASON_REPLACED: ErrorReason.ValueType  # 80
 """ABORTED: another connection took this seat."""
 ERROR_REASON_CONFLICT: ErrorReason.ValueType  # 81

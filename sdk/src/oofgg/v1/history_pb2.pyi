@@ -224,6 +224,152 @@ class Match(google.protobuf.message.Message):
 Global___Match: typing_extensions.TypeAlias = Match
 
 @typing.final
+class MatchFilter(google.protobuf.message.Message):
+    """Which matches. What is empty or absent filters nothing."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    USER_ID_FIELD_NUMBER: builtins.int
+    OPPONENT_USER_ID_FIELD_NUMBER: builtins.int
+    OUTCOME_FIELD_NUMBER: builtins.int
+    RESULT_STATE_FIELD_NUMBER: builtins.int
+    QUEUE_FIELD_NUMBER: builtins.int
+    LABEL_FIELD_NUMBER: builtins.int
+    FROM_TIME_FIELD_NUMBER: builtins.int
+    UNTIL_TIME_FIELD_NUMBER: builtins.int
+    user_id: builtins.str
+    """Only matches of this player."""
+    opponent_user_id: builtins.str
+    """Of these, only those with this other player."""
+    outcome: Global___MatchOutcome.ValueType
+    """Of these, only those that went so for the player."""
+    result_state: oofgg.v1.session_pb2.ResultState.ValueType
+    """Only results that came about so."""
+    queue: builtins.str
+    """Only matches of this queue."""
+    label: builtins.str
+    """Only matches with this label."""
+    @property
+    def from_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """Only matches that finished at this time or later."""
+
+    @property
+    def until_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """Only matches that finished before this time."""
+
+    def __init__(
+        self,
+        *,
+        user_id: builtins.str = ...,
+        opponent_user_id: builtins.str = ...,
+        outcome: Global___MatchOutcome.ValueType = ...,
+        result_state: oofgg.v1.session_pb2.ResultState.ValueType = ...,
+        queue: builtins.str | None = ...,
+        label: builtins.str = ...,
+        from_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        until_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["_queue", b"_queue", "from_time", b"from_time", "queue", b"queue", "until_time", b"until_time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_queue", b"_queue", "from_time", b"from_time", "label", b"label", "opponent_user_id", b"opponent_user_id", "outcome", b"outcome", "queue", b"queue", "result_state", b"result_state", "until_time", b"until_time", "user_id", b"user_id"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_queue", b"_queue"]) -> typing.Literal["queue"] | None: ...
+
+Global___MatchFilter: typing_extensions.TypeAlias = MatchFilter
+
+@typing.final
+class WatchMatchesRequest(google.protobuf.message.Message):
+    """Request of WatchMatches."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    GAME_ID_FIELD_NUMBER: builtins.int
+    POSITION_FIELD_NUMBER: builtins.int
+    FROM_START_FIELD_NUMBER: builtins.int
+    game_id: builtins.str
+    """The game."""
+    position: builtins.str
+    """`position` of the last response received: goes on after it. Empty begins with what finishes from now on."""
+    from_start: builtins.bool
+    """Without a position: begin with the first match that is kept."""
+    def __init__(
+        self,
+        *,
+        game_id: builtins.str = ...,
+        position: builtins.str = ...,
+        from_start: builtins.bool = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["from_start", b"from_start", "game_id", b"game_id", "position", b"position"]) -> None: ...
+
+Global___WatchMatchesRequest: typing_extensions.TypeAlias = WatchMatchesRequest
+
+@typing.final
+class WatchMatchesResponse(google.protobuf.message.Message):
+    """A match has finished."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    MATCH_FIELD_NUMBER: builtins.int
+    POSITION_FIELD_NUMBER: builtins.int
+    position: builtins.str
+    """Where the watcher stands now."""
+    @property
+    def match(self) -> Global___Match:
+        """The match; absent when there is none to tell of."""
+
+    def __init__(
+        self,
+        *,
+        match: Global___Match | None = ...,
+        position: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["match", b"match"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["match", b"match", "position", b"position"]) -> None: ...
+
+Global___WatchMatchesResponse: typing_extensions.TypeAlias = WatchMatchesResponse
+
+@typing.final
+class ExportMatchesRequest(google.protobuf.message.Message):
+    """Request of ExportMatches."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    GAME_ID_FIELD_NUMBER: builtins.int
+    FILTER_FIELD_NUMBER: builtins.int
+    game_id: builtins.str
+    """The game."""
+    @property
+    def filter(self) -> Global___MatchFilter:
+        """Which of its matches."""
+
+    def __init__(
+        self,
+        *,
+        game_id: builtins.str = ...,
+        filter: Global___MatchFilter | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["filter", b"filter"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["filter", b"filter", "game_id", b"game_id"]) -> None: ...
+
+Global___ExportMatchesRequest: typing_extensions.TypeAlias = ExportMatchesRequest
+
+@typing.final
+class ExportMatchesResponse(google.protobuf.message.Message):
+    """A part of the export."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NDJSON_FIELD_NUMBER: builtins.int
+    ndjson: builtins.str
+    """Whole lines, each a JSON object and a newline."""
+    def __init__(
+        self,
+        *,
+        ndjson: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["ndjson", b"ndjson"]) -> None: ...
+
+Global___ExportMatchesResponse: typing_extensions.TypeAlias = ExportMatchesResponse
+
+@typing.final
 class ListMatchesRequest(google.protobuf.message.Message):
     """Request of ListMatches."""
 
@@ -233,14 +379,19 @@ class ListMatchesRequest(google.protobuf.message.Message):
     USER_ID_FIELD_NUMBER: builtins.int
     PAGE_SIZE_FIELD_NUMBER: builtins.int
     PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    FILTER_FIELD_NUMBER: builtins.int
     game_id: builtins.str
     """The game."""
     user_id: builtins.str
-    """Only matches of this player; empty for all."""
+    """Only matches of this player; empty for all. The same as `filter.user_id`."""
     page_size: builtins.int
     """Most matches to return, 1 to 100. 0 means 20."""
     page_token: builtins.str
     """`next_page_token` of the page before; empty for the first."""
+    @property
+    def filter(self) -> Global___MatchFilter:
+        """Which matches."""
+
     def __init__(
         self,
         *,
@@ -248,8 +399,10 @@ class ListMatchesRequest(google.protobuf.message.Message):
         user_id: builtins.str = ...,
         page_size: builtins.int = ...,
         page_token: builtins.str = ...,
+        filter: Global___MatchFilter | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["game_id", b"game_id", "page_size", b"page_size", "page_token", b"page_token", "user_id", b"user_id"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["filter", b"filter"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["filter", b"filter", "game_id", b"game_id", "page_size", b"page_size", "page_token", b"page_token", "user_id", b"user_id"]) -> None: ...
 
 Global___ListMatchesRequest: typing_extensions.TypeAlias = ListMatchesRequest
 

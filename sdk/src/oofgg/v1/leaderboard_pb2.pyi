@@ -6,9 +6,12 @@ Who is best."""
 import builtins
 import collections.abc
 import google.protobuf.descriptor
+import google.protobuf.field_mask_pb2
 import google.protobuf.internal.containers
+import google.protobuf.internal.enum_type_wrapper
 import google.protobuf.message
 import google.protobuf.timestamp_pb2
+import oofgg.v1.errors_pb2
 import sys
 import typing
 
@@ -18,6 +21,343 @@ else:
     import typing_extensions
 
 DESCRIPTOR: google.protobuf.descriptor.FileDescriptor
+
+class _LeaderboardOrder:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _LeaderboardOrderEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_LeaderboardOrder.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    LEADERBOARD_ORDER_UNSPECIFIED: _LeaderboardOrder.ValueType  # 0
+    """Same as LEADERBOARD_ORDER_DESCENDING."""
+    LEADERBOARD_ORDER_DESCENDING: _LeaderboardOrder.ValueType  # 1
+    """More is better."""
+    LEADERBOARD_ORDER_ASCENDING: _LeaderboardOrder.ValueType  # 2
+    """Less is better, such as the seconds of a lap."""
+
+class LeaderboardOrder(_LeaderboardOrder, metaclass=_LeaderboardOrderEnumTypeWrapper):
+    """What is better."""
+
+LEADERBOARD_ORDER_UNSPECIFIED: LeaderboardOrder.ValueType  # 0
+"""Same as LEADERBOARD_ORDER_DESCENDING."""
+LEADERBOARD_ORDER_DESCENDING: LeaderboardOrder.ValueType  # 1
+"""More is better."""
+LEADERBOARD_ORDER_ASCENDING: LeaderboardOrder.ValueType  # 2
+"""Less is better, such as the seconds of a lap."""
+Global___LeaderboardOrder: typing_extensions.TypeAlias = LeaderboardOrder
+
+class _LeaderboardOperator:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _LeaderboardOperatorEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_LeaderboardOperator.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    LEADERBOARD_OPERATOR_UNSPECIFIED: _LeaderboardOperator.ValueType  # 0
+    """Same as LEADERBOARD_OPERATOR_BEST."""
+    LEADERBOARD_OPERATOR_BEST: _LeaderboardOperator.ValueType  # 1
+    """The better pair (score, subscore) stays, with its metadata."""
+    LEADERBOARD_OPERATOR_LAST: _LeaderboardOperator.ValueType  # 2
+    """The latest submission counts."""
+    LEADERBOARD_OPERATOR_SUM: _LeaderboardOperator.ValueType  # 3
+    """Scores and subscores are added up."""
+    LEADERBOARD_OPERATOR_INCREMENT: _LeaderboardOperator.ValueType  # 4
+    """The score is how often was submitted, whatever was; subscores are added up."""
+
+class LeaderboardOperator(_LeaderboardOperator, metaclass=_LeaderboardOperatorEnumTypeWrapper):
+    """What becomes of an entry when its player submits another score."""
+
+LEADERBOARD_OPERATOR_UNSPECIFIED: LeaderboardOperator.ValueType  # 0
+"""Same as LEADERBOARD_OPERATOR_BEST."""
+LEADERBOARD_OPERATOR_BEST: LeaderboardOperator.ValueType  # 1
+"""The better pair (score, subscore) stays, with its metadata."""
+LEADERBOARD_OPERATOR_LAST: LeaderboardOperator.ValueType  # 2
+"""The latest submission counts."""
+LEADERBOARD_OPERATOR_SUM: LeaderboardOperator.ValueType  # 3
+"""Scores and subscores are added up."""
+LEADERBOARD_OPERATOR_INCREMENT: LeaderboardOperator.ValueType  # 4
+"""The score is how often was submitted, whatever was; subscores are added up."""
+Global___LeaderboardOperator: typing_extensions.TypeAlias = LeaderboardOperator
+
+class _LeaderboardSubmitters:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _LeaderboardSubmittersEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_LeaderboardSubmitters.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    LEADERBOARD_SUBMITTERS_UNSPECIFIED: _LeaderboardSubmitters.ValueType  # 0
+    """Same as LEADERBOARD_SUBMITTERS_SERVERS."""
+    LEADERBOARD_SUBMITTERS_PLAYERS: _LeaderboardSubmitters.ValueType  # 1
+    """Players for themselves; API keys and the game's developer for any player."""
+    LEADERBOARD_SUBMITTERS_SERVERS: _LeaderboardSubmitters.ValueType  # 2
+    """API keys and the game's developer."""
+    LEADERBOARD_SUBMITTERS_RESULTS: _LeaderboardSubmitters.ValueType  # 3
+    """Nobody: the scores in results that count, in the window in which the match finished."""
+
+class LeaderboardSubmitters(_LeaderboardSubmitters, metaclass=_LeaderboardSubmittersEnumTypeWrapper):
+    """Whose scores a leaderboard takes."""
+
+LEADERBOARD_SUBMITTERS_UNSPECIFIED: LeaderboardSubmitters.ValueType  # 0
+"""Same as LEADERBOARD_SUBMITTERS_SERVERS."""
+LEADERBOARD_SUBMITTERS_PLAYERS: LeaderboardSubmitters.ValueType  # 1
+"""Players for themselves; API keys and the game's developer for any player."""
+LEADERBOARD_SUBMITTERS_SERVERS: LeaderboardSubmitters.ValueType  # 2
+"""API keys and the game's developer."""
+LEADERBOARD_SUBMITTERS_RESULTS: LeaderboardSubmitters.ValueType  # 3
+"""Nobody: the scores in results that count, in the window in which the match finished."""
+Global___LeaderboardSubmitters: typing_extensions.TypeAlias = LeaderboardSubmitters
+
+class _LeaderboardWindowKind:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _LeaderboardWindowKindEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_LeaderboardWindowKind.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    LEADERBOARD_WINDOW_KIND_UNSPECIFIED: _LeaderboardWindowKind.ValueType  # 0
+    """Same as LEADERBOARD_WINDOW_KIND_ALL_TIME."""
+    LEADERBOARD_WINDOW_KIND_ALL_TIME: _LeaderboardWindowKind.ValueType  # 1
+    """Never."""
+    LEADERBOARD_WINDOW_KIND_DAILY: _LeaderboardWindowKind.ValueType  # 2
+    """Every day."""
+    LEADERBOARD_WINDOW_KIND_WEEKLY: _LeaderboardWindowKind.ValueType  # 3
+    """Every Monday."""
+    LEADERBOARD_WINDOW_KIND_MONTHLY: _LeaderboardWindowKind.ValueType  # 4
+    """On the first of every month."""
+    LEADERBOARD_WINDOW_KIND_CRON: _LeaderboardWindowKind.ValueType  # 5
+    """When a cron expression says."""
+
+class LeaderboardWindowKind(_LeaderboardWindowKind, metaclass=_LeaderboardWindowKindEnumTypeWrapper):
+    """How often a leaderboard begins anew."""
+
+LEADERBOARD_WINDOW_KIND_UNSPECIFIED: LeaderboardWindowKind.ValueType  # 0
+"""Same as LEADERBOARD_WINDOW_KIND_ALL_TIME."""
+LEADERBOARD_WINDOW_KIND_ALL_TIME: LeaderboardWindowKind.ValueType  # 1
+"""Never."""
+LEADERBOARD_WINDOW_KIND_DAILY: LeaderboardWindowKind.ValueType  # 2
+"""Every day."""
+LEADERBOARD_WINDOW_KIND_WEEKLY: LeaderboardWindowKind.ValueType  # 3
+"""Every Monday."""
+LEADERBOARD_WINDOW_KIND_MONTHLY: LeaderboardWindowKind.ValueType  # 4
+"""On the first of every month."""
+LEADERBOARD_WINDOW_KIND_CRON: LeaderboardWindowKind.ValueType  # 5
+"""When a cron expression says."""
+Global___LeaderboardWindowKind: typing_extensions.TypeAlias = LeaderboardWindowKind
+
+@typing.final
+class LeaderboardWindow(google.protobuf.message.Message):
+    """When a leaderboard begins anew. A window begins at the first instant at which the local clock shows its time or a later
+    one, so that none is lost or counted twice when summer time begins or ends.
+    """
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: builtins.int
+    TIME_ZONE_FIELD_NUMBER: builtins.int
+    CRON_FIELD_NUMBER: builtins.int
+    kind: Global___LeaderboardWindowKind.ValueType
+    """How often."""
+    time_zone: builtins.str
+    """Time zone of the local clock, such as `Europe/Berlin`. Empty means `UTC`."""
+    cron: builtins.str
+    """Five fields (minute, hour, day of the month, month, day of the week), for LEADERBOARD_WINDOW_KIND_CRON only. Seasons
+    last at least an hour.
+    """
+    def __init__(
+        self,
+        *,
+        kind: Global___LeaderboardWindowKind.ValueType = ...,
+        time_zone: builtins.str = ...,
+        cron: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["cron", b"cron", "kind", b"kind", "time_zone", b"time_zone"]) -> None: ...
+
+Global___LeaderboardWindow: typing_extensions.TypeAlias = LeaderboardWindow
+
+@typing.final
+class Leaderboard(google.protobuf.message.Message):
+    """A leaderboard as its developer defines it."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    DESCRIPTION_FIELD_NUMBER: builtins.int
+    ORDER_FIELD_NUMBER: builtins.int
+    OPERATOR_FIELD_NUMBER: builtins.int
+    WINDOW_FIELD_NUMBER: builtins.int
+    SUBMITTERS_FIELD_NUMBER: builtins.int
+    MIN_SCORE_FIELD_NUMBER: builtins.int
+    MAX_SCORE_FIELD_NUMBER: builtins.int
+    MAX_ATTEMPTS_FIELD_NUMBER: builtins.int
+    KEPT_WINDOWS_FIELD_NUMBER: builtins.int
+    VERSION_FIELD_NUMBER: builtins.int
+    CREATE_TIME_FIELD_NUMBER: builtins.int
+    UPDATE_TIME_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """Name within the game: 1 to 64 of `a`–`z`, `0`–`9`, `_`, `-` and `.`. `wins` and `score` are taken."""
+    description: builtins.str
+    """Free text, at most 1,000 characters."""
+    order: Global___LeaderboardOrder.ValueType
+    """What is better. Cannot change."""
+    operator: Global___LeaderboardOperator.ValueType
+    """What becomes of an entry when its player submits again. Cannot change."""
+    submitters: Global___LeaderboardSubmitters.ValueType
+    """Whose scores it takes."""
+    min_score: builtins.int
+    """Least score that is taken. Absent: any."""
+    max_score: builtins.int
+    """Most score that is taken. Absent: any."""
+    max_attempts: builtins.int
+    """How often a player may submit in a window. 0: any number of times."""
+    kept_windows: builtins.int
+    """How many windows that are over stay readable. 0: all."""
+    version: builtins.int
+    """Counts its changes, from 1. Set by the platform."""
+    @property
+    def window(self) -> Global___LeaderboardWindow:
+        """When it begins anew. Cannot change."""
+
+    @property
+    def create_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When it was made. Set by the platform."""
+
+    @property
+    def update_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When it last changed. Set by the platform."""
+
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        description: builtins.str = ...,
+        order: Global___LeaderboardOrder.ValueType = ...,
+        operator: Global___LeaderboardOperator.ValueType = ...,
+        window: Global___LeaderboardWindow | None = ...,
+        submitters: Global___LeaderboardSubmitters.ValueType = ...,
+        min_score: builtins.int | None = ...,
+        max_score: builtins.int | None = ...,
+        max_attempts: builtins.int = ...,
+        kept_windows: builtins.int = ...,
+        version: builtins.int = ...,
+        create_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        update_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["_max_score", b"_max_score", "_min_score", b"_min_score", "create_time", b"create_time", "max_score", b"max_score", "min_score", b"min_score", "update_time", b"update_time", "window", b"window"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_max_score", b"_max_score", "_min_score", b"_min_score", "create_time", b"create_time", "description", b"description", "kept_windows", b"kept_windows", "max_attempts", b"max_attempts", "max_score", b"max_score", "min_score", b"min_score", "name", b"name", "operator", b"operator", "order", b"order", "submitters", b"submitters", "update_time", b"update_time", "version", b"version", "window", b"window"]) -> None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_max_score", b"_max_score"]) -> typing.Literal["max_score"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_min_score", b"_min_score"]) -> typing.Literal["min_score"] | None: ...
+
+Global___Leaderboard: typing_extensions.TypeAlias = Leaderboard
+
+@typing.final
+class ScoreSubmission(google.protobuf.message.Message):
+    """A score, as it is submitted."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    LEADERBOARD_FIELD_NUMBER: builtins.int
+    USER_ID_FIELD_NUMBER: builtins.int
+    SCORE_FIELD_NUMBER: builtins.int
+    SUBSCORE_FIELD_NUMBER: builtins.int
+    METADATA_FIELD_NUMBER: builtins.int
+    USERNAME_FIELD_NUMBER: builtins.int
+    leaderboard: builtins.str
+    """Name of the leaderboard."""
+    user_id: builtins.str
+    """Whose it is. Empty for the caller, and only a game's server may name another."""
+    score: builtins.int
+    """The score."""
+    subscore: builtins.int
+    """What decides between equal scores, in the same order."""
+    metadata: builtins.str
+    """Anything about how it came about: a JSON object of at most 1,024 bytes. Empty: nothing."""
+    username: builtins.str
+    """Name to show, from a game's server; empty keeps the one that is known. A player's is that of the account."""
+    def __init__(
+        self,
+        *,
+        leaderboard: builtins.str = ...,
+        user_id: builtins.str = ...,
+        score: builtins.int = ...,
+        subscore: builtins.int = ...,
+        metadata: builtins.str = ...,
+        username: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["leaderboard", b"leaderboard", "metadata", b"metadata", "score", b"score", "subscore", b"subscore", "user_id", b"user_id", "username", b"username"]) -> None: ...
+
+Global___ScoreSubmission: typing_extensions.TypeAlias = ScoreSubmission
+
+@typing.final
+class SubmissionResult(google.protobuf.message.Message):
+    """What became of a submission."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ENTRY_FIELD_NUMBER: builtins.int
+    CHANGED_FIELD_NUMBER: builtins.int
+    REFUSAL_FIELD_NUMBER: builtins.int
+    changed: builtins.bool
+    """Whether the entry has another value for it."""
+    refusal: oofgg.v1.errors_pb2.ErrorReason.ValueType
+    """Why it was refused: ATTEMPTS_EXHAUSTED, SCORE_OUT_OF_RANGE or ACCOUNT_NOT_FOUND. Unspecified when it was not."""
+    @property
+    def entry(self) -> Global___LeaderboardEntry:
+        """The player's entry after it; absent when it was refused. Its rank is 0 in answers of SubmitScores, and while it is
+        not known.
+        """
+
+    def __init__(
+        self,
+        *,
+        entry: Global___LeaderboardEntry | None = ...,
+        changed: builtins.bool = ...,
+        refusal: oofgg.v1.errors_pb2.ErrorReason.ValueType = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["entry", b"entry"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["changed", b"changed", "entry", b"entry", "refusal", b"refusal"]) -> None: ...
+
+Global___SubmissionResult: typing_extensions.TypeAlias = SubmissionResult
+
+@typing.final
+class LeaderboardSeason(google.protobuf.message.Message):
+    """A window of a leaderboard."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    START_TIME_FIELD_NUMBER: builtins.int
+    END_TIME_FIELD_NUMBER: builtins.int
+    ENDED_FIELD_NUMBER: builtins.int
+    ARCHIVE_TIME_FIELD_NUMBER: builtins.int
+    ENTRIES_FIELD_NUMBER: builtins.int
+    ended: builtins.bool
+    """Whether it is over."""
+    entries: builtins.int
+    """How many entries it had when it was archived."""
+    @property
+    def start_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When it began."""
+
+    @property
+    def end_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When it ends, or ended. Absent for LEADERBOARD_WINDOW_KIND_ALL_TIME."""
+
+    @property
+    def archive_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When its entries were counted, after its end. Absent before."""
+
+    def __init__(
+        self,
+        *,
+        start_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        end_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        ended: builtins.bool = ...,
+        archive_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        entries: builtins.int = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["archive_time", b"archive_time", "end_time", b"end_time", "start_time", b"start_time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["archive_time", b"archive_time", "end_time", b"end_time", "ended", b"ended", "entries", b"entries", "start_time", b"start_time"]) -> None: ...
+
+Global___LeaderboardSeason: typing_extensions.TypeAlias = LeaderboardSeason
 
 @typing.final
 class LeaderboardEntry(google.protobuf.message.Message):
@@ -33,12 +373,17 @@ class LeaderboardEntry(google.protobuf.message.Message):
     DRAWS_FIELD_NUMBER: builtins.int
     SCORE_FIELD_NUMBER: builtins.int
     UPDATE_TIME_FIELD_NUMBER: builtins.int
+    SUBSCORE_FIELD_NUMBER: builtins.int
+    ATTEMPTS_FIELD_NUMBER: builtins.int
+    METADATA_FIELD_NUMBER: builtins.int
     rank: builtins.int
-    """Place, from 1. Players with equal values share a place, and the next place is skipped for each."""
+    """Place, from 1. On `wins` and `score`, players with equal values share a place, and the next place is skipped for
+    each. On others no two share one: whoever reached the value earlier is in front.
+    """
     user_id: builtins.str
     """The player."""
     username: builtins.str
-    """Name of the account at its latest match."""
+    """Name of the account at its latest match or submission."""
     wins: builtins.int
     """Matches in first place alone, or with its team alone."""
     losses: builtins.int
@@ -46,10 +391,16 @@ class LeaderboardEntry(google.protobuf.message.Message):
     draws: builtins.int
     """Matches in a shared first place."""
     score: builtins.int
-    """Sum of the scores of all matches."""
+    """Its score: on `wins` and `score` the sum over all matches."""
+    subscore: builtins.int
+    """What decides between equal scores."""
+    attempts: builtins.int
+    """How often was submitted in the window."""
+    metadata: builtins.str
+    """What was submitted beside the score: a JSON object, or empty."""
     @property
     def update_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
-        """When its latest match finished."""
+        """When its latest match finished, or when it reached its value."""
 
     def __init__(
         self,
@@ -62,9 +413,12 @@ class LeaderboardEntry(google.protobuf.message.Message):
         draws: builtins.int = ...,
         score: builtins.int = ...,
         update_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        subscore: builtins.int = ...,
+        attempts: builtins.int = ...,
+        metadata: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["update_time", b"update_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["draws", b"draws", "losses", b"losses", "rank", b"rank", "score", b"score", "update_time", b"update_time", "user_id", b"user_id", "username", b"username", "wins", b"wins"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["attempts", b"attempts", "draws", b"draws", "losses", b"losses", "metadata", b"metadata", "rank", b"rank", "score", b"score", "subscore", b"subscore", "update_time", b"update_time", "user_id", b"user_id", "username", b"username", "wins", b"wins"]) -> None: ...
 
 Global___LeaderboardEntry: typing_extensions.TypeAlias = LeaderboardEntry
 
@@ -78,14 +432,19 @@ class GetLeaderboardRequest(google.protobuf.message.Message):
     LEADERBOARD_FIELD_NUMBER: builtins.int
     PAGE_SIZE_FIELD_NUMBER: builtins.int
     PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    WINDOW_TIME_FIELD_NUMBER: builtins.int
     game_id: builtins.str
     """The game."""
     leaderboard: builtins.str
-    """`wins` (then fewer losses) or `score`. Empty means `wins`."""
+    """`wins` (then fewer losses), `score`, or the name of one that was defined. Empty means `wins`."""
     page_size: builtins.int
     """Most entries to return, 1 to 100. 0 means 20."""
     page_token: builtins.str
     """`next_page_token` of the page before; empty for the first."""
+    @property
+    def window_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """The window in which this moment lies. Absent: the current one."""
+
     def __init__(
         self,
         *,
@@ -93,8 +452,10 @@ class GetLeaderboardRequest(google.protobuf.message.Message):
         leaderboard: builtins.str = ...,
         page_size: builtins.int = ...,
         page_token: builtins.str = ...,
+        window_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["game_id", b"game_id", "leaderboard", b"leaderboard", "page_size", b"page_size", "page_token", b"page_token"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["window_time", b"window_time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["game_id", b"game_id", "leaderboard", b"leaderboard", "page_size", b"page_size", "page_token", b"page_token", "window_time", b"window_time"]) -> None: ...
 
 Global___GetLeaderboardRequest: typing_extensions.TypeAlias = GetLeaderboardRequest
 
@@ -106,19 +467,26 @@ class GetLeaderboardResponse(google.protobuf.message.Message):
 
     ENTRIES_FIELD_NUMBER: builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    SEASON_FIELD_NUMBER: builtins.int
     next_page_token: builtins.str
     """Token of the next page; empty after the last."""
     @property
     def entries(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___LeaderboardEntry]:
         """The entries, best first."""
 
+    @property
+    def season(self) -> Global___LeaderboardSeason:
+        """The window that was read. Absent for `wins` and `score`."""
+
     def __init__(
         self,
         *,
         entries: collections.abc.Iterable[Global___LeaderboardEntry] | None = ...,
         next_page_token: builtins.str = ...,
+        season: Global___LeaderboardSeason | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["entries", b"entries", "next_page_token", b"next_page_token"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["season", b"season"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["entries", b"entries", "next_page_token", b"next_page_token", "season", b"season"]) -> None: ...
 
 Global___GetLeaderboardResponse: typing_extensions.TypeAlias = GetLeaderboardResponse
 
@@ -131,20 +499,27 @@ class GetRankRequest(google.protobuf.message.Message):
     GAME_ID_FIELD_NUMBER: builtins.int
     LEADERBOARD_FIELD_NUMBER: builtins.int
     USER_ID_FIELD_NUMBER: builtins.int
+    WINDOW_TIME_FIELD_NUMBER: builtins.int
     game_id: builtins.str
     """The game."""
     leaderboard: builtins.str
-    """`wins` (then fewer losses) or `score`. Empty means `wins`."""
+    """`wins` (then fewer losses), `score`, or the name of one that was defined. Empty means `wins`."""
     user_id: builtins.str
     """The player. Empty for the caller."""
+    @property
+    def window_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """The window in which this moment lies. Absent: the current one."""
+
     def __init__(
         self,
         *,
         game_id: builtins.str = ...,
         leaderboard: builtins.str = ...,
         user_id: builtins.str = ...,
+        window_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["game_id", b"game_id", "leaderboard", b"leaderboard", "user_id", b"user_id"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["window_time", b"window_time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["game_id", b"game_id", "leaderboard", b"leaderboard", "user_id", b"user_id", "window_time", b"window_time"]) -> None: ...
 
 Global___GetRankRequest: typing_extensions.TypeAlias = GetRankRequest
 
@@ -172,3 +547,540 @@ class GetRankResponse(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["entry", b"entry", "total", b"total"]) -> None: ...
 
 Global___GetRankResponse: typing_extensions.TypeAlias = GetRankResponse
+
+@typing.final
+class CreateLeaderboardRequest(google.protobuf.message.Message):
+    """Request of CreateLeaderboard."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    GAME_ID_FIELD_NUMBER: builtins.int
+    LEADERBOARD_FIELD_NUMBER: builtins.int
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    game_id: builtins.str
+    """The game."""
+    request_id: builtins.str
+    """Same id, same reply, for 24 hours. Optional, at most 64 characters."""
+    @property
+    def leaderboard(self) -> Global___Leaderboard:
+        """What it is to be. A game has at most 100."""
+
+    def __init__(
+        self,
+        *,
+        game_id: builtins.str = ...,
+        leaderboard: Global___Leaderboard | None = ...,
+        request_id: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["leaderboard", b"leaderboard"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["game_id", b"game_id", "leaderboard", b"leaderboard", "request_id", b"request_id"]) -> None: ...
+
+Global___CreateLeaderboardRequest: typing_extensions.TypeAlias = CreateLeaderboardRequest
+
+@typing.final
+class CreateLeaderboardResponse(google.protobuf.message.Message):
+    """Response of CreateLeaderboard."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    LEADERBOARD_FIELD_NUMBER: builtins.int
+    @property
+    def leaderboard(self) -> Global___Leaderboard:
+        """The new leaderboard."""
+
+    def __init__(
+        self,
+        *,
+        leaderboard: Global___Leaderboard | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["leaderboard", b"leaderboard"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["leaderboard", b"leaderboard"]) -> None: ...
+
+Global___CreateLeaderboardResponse: typing_extensions.TypeAlias = CreateLeaderboardResponse
+
+@typing.final
+class UpdateLeaderboardRequest(google.protobuf.message.Message):
+    """Request of UpdateLeaderboard."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    GAME_ID_FIELD_NUMBER: builtins.int
+    LEADERBOARD_FIELD_NUMBER: builtins.int
+    UPDATE_MASK_FIELD_NUMBER: builtins.int
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    game_id: builtins.str
+    """The game."""
+    request_id: builtins.str
+    """Same id, same reply, for 24 hours. Optional, at most 64 characters."""
+    @property
+    def leaderboard(self) -> Global___Leaderboard:
+        """The leaderboard with its new values; `name` names it."""
+
+    @property
+    def update_mask(self) -> google.protobuf.field_mask_pb2.FieldMask:
+        """Which of `description`, `submitters`, `min_score`, `max_score`, `max_attempts`, `kept_windows` to change. At least one."""
+
+    def __init__(
+        self,
+        *,
+        game_id: builtins.str = ...,
+        leaderboard: Global___Leaderboard | None = ...,
+        update_mask: google.protobuf.field_mask_pb2.FieldMask | None = ...,
+        request_id: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["leaderboard", b"leaderboard", "update_mask", b"update_mask"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["game_id", b"game_id", "leaderboard", b"leaderboard", "request_id", b"request_id", "update_mask", b"update_mask"]) -> None: ...
+
+Global___UpdateLeaderboardRequest: typing_extensions.TypeAlias = UpdateLeaderboardRequest
+
+@typing.final
+class UpdateLeaderboardResponse(google.protobuf.message.Message):
+    """Response of UpdateLeaderboard."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    LEADERBOARD_FIELD_NUMBER: builtins.int
+    @property
+    def leaderboard(self) -> Global___Leaderboard:
+        """The leaderboard as it is now."""
+
+    def __init__(
+        self,
+        *,
+        leaderboard: Global___Leaderboard | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["leaderboard", b"leaderboard"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["leaderboard", b"leaderboard"]) -> None: ...
+
+Global___UpdateLeaderboardResponse: typing_extensions.TypeAlias = UpdateLeaderboardResponse
+
+@typing.final
+class DeleteLeaderboardRequest(google.protobuf.message.Message):
+    """Request of DeleteLeaderboard."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    GAME_ID_FIELD_NUMBER: builtins.int
+    LEADERBOARD_FIELD_NUMBER: builtins.int
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    game_id: builtins.str
+    """The game."""
+    leaderboard: builtins.str
+    """Name of the leaderboard."""
+    request_id: builtins.str
+    """Same id, same reply, for 24 hours. Optional, at most 64 characters."""
+    def __init__(
+        self,
+        *,
+        game_id: builtins.str = ...,
+        leaderboard: builtins.str = ...,
+        request_id: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["game_id", b"game_id", "leaderboard", b"leaderboard", "request_id", b"request_id"]) -> None: ...
+
+Global___DeleteLeaderboardRequest: typing_extensions.TypeAlias = DeleteLeaderboardRequest
+
+@typing.final
+class DeleteLeaderboardResponse(google.protobuf.message.Message):
+    """Response of DeleteLeaderboard."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+
+Global___DeleteLeaderboardResponse: typing_extensions.TypeAlias = DeleteLeaderboardResponse
+
+@typing.final
+class ListLeaderboardsRequest(google.protobuf.message.Message):
+    """Request of ListLeaderboards."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    GAME_ID_FIELD_NUMBER: builtins.int
+    PAGE_SIZE_FIELD_NUMBER: builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    game_id: builtins.str
+    """The game."""
+    page_size: builtins.int
+    """Most leaderboards to return, 1 to 100. 0 means 20."""
+    page_token: builtins.str
+    """`next_page_token` of the page before; empty for the first."""
+    def __init__(
+        self,
+        *,
+        game_id: builtins.str = ...,
+        page_size: builtins.int = ...,
+        page_token: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["game_id", b"game_id", "page_size", b"page_size", "page_token", b"page_token"]) -> None: ...
+
+Global___ListLeaderboardsRequest: typing_extensions.TypeAlias = ListLeaderboardsRequest
+
+@typing.final
+class ListLeaderboardsResponse(google.protobuf.message.Message):
+    """Response of ListLeaderboards."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    LEADERBOARDS_FIELD_NUMBER: builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    next_page_token: builtins.str
+    """Token of the next page; empty after the last."""
+    @property
+    def leaderboards(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Leaderboard]:
+        """The leaderboards."""
+
+    def __init__(
+        self,
+        *,
+        leaderboards: collections.abc.Iterable[Global___Leaderboard] | None = ...,
+        next_page_token: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["leaderboards", b"leaderboards", "next_page_token", b"next_page_token"]) -> None: ...
+
+Global___ListLeaderboardsResponse: typing_extensions.TypeAlias = ListLeaderboardsResponse
+
+@typing.final
+class GetLeaderboardInfoRequest(google.protobuf.message.Message):
+    """Request of GetLeaderboardInfo."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    GAME_ID_FIELD_NUMBER: builtins.int
+    LEADERBOARD_FIELD_NUMBER: builtins.int
+    game_id: builtins.str
+    """The game."""
+    leaderboard: builtins.str
+    """Name of the leaderboard."""
+    def __init__(
+        self,
+        *,
+        game_id: builtins.str = ...,
+        leaderboard: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["game_id", b"game_id", "leaderboard", b"leaderboard"]) -> None: ...
+
+Global___GetLeaderboardInfoRequest: typing_extensions.TypeAlias = GetLeaderboardInfoRequest
+
+@typing.final
+class GetLeaderboardInfoResponse(google.protobuf.message.Message):
+    """Response of GetLeaderboardInfo."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    LEADERBOARD_FIELD_NUMBER: builtins.int
+    SEASON_FIELD_NUMBER: builtins.int
+    @property
+    def leaderboard(self) -> Global___Leaderboard:
+        """How it is defined."""
+
+    @property
+    def season(self) -> Global___LeaderboardSeason:
+        """The current window."""
+
+    def __init__(
+        self,
+        *,
+        leaderboard: Global___Leaderboard | None = ...,
+        season: Global___LeaderboardSeason | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["leaderboard", b"leaderboard", "season", b"season"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["leaderboard", b"leaderboard", "season", b"season"]) -> None: ...
+
+Global___GetLeaderboardInfoResponse: typing_extensions.TypeAlias = GetLeaderboardInfoResponse
+
+@typing.final
+class SubmitScoreRequest(google.protobuf.message.Message):
+    """Request of SubmitScore."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    GAME_ID_FIELD_NUMBER: builtins.int
+    SCORE_FIELD_NUMBER: builtins.int
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    game_id: builtins.str
+    """The game."""
+    request_id: builtins.str
+    """Same id, same reply, for 24 hours. Optional, at most 64 characters."""
+    @property
+    def score(self) -> Global___ScoreSubmission:
+        """The score."""
+
+    def __init__(
+        self,
+        *,
+        game_id: builtins.str = ...,
+        score: Global___ScoreSubmission | None = ...,
+        request_id: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["score", b"score"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["game_id", b"game_id", "request_id", b"request_id", "score", b"score"]) -> None: ...
+
+Global___SubmitScoreRequest: typing_extensions.TypeAlias = SubmitScoreRequest
+
+@typing.final
+class SubmitScoreResponse(google.protobuf.message.Message):
+    """Response of SubmitScore."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ENTRY_FIELD_NUMBER: builtins.int
+    CHANGED_FIELD_NUMBER: builtins.int
+    changed: builtins.bool
+    """Whether the entry has another value for it."""
+    @property
+    def entry(self) -> Global___LeaderboardEntry:
+        """The player's entry after it. Its rank is as of the answer, and 0 while it is not known."""
+
+    def __init__(
+        self,
+        *,
+        entry: Global___LeaderboardEntry | None = ...,
+        changed: builtins.bool = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["entry", b"entry"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["changed", b"changed", "entry", b"entry"]) -> None: ...
+
+Global___SubmitScoreResponse: typing_extensions.TypeAlias = SubmitScoreResponse
+
+@typing.final
+class SubmitScoresRequest(google.protobuf.message.Message):
+    """Request of SubmitScores."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    GAME_ID_FIELD_NUMBER: builtins.int
+    SCORES_FIELD_NUMBER: builtins.int
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    game_id: builtins.str
+    """The game."""
+    request_id: builtins.str
+    """Same id, same reply, for 24 hours. Optional, at most 64 characters."""
+    @property
+    def scores(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___ScoreSubmission]:
+        """The scores, 1 to 100."""
+
+    def __init__(
+        self,
+        *,
+        game_id: builtins.str = ...,
+        scores: collections.abc.Iterable[Global___ScoreSubmission] | None = ...,
+        request_id: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["game_id", b"game_id", "request_id", b"request_id", "scores", b"scores"]) -> None: ...
+
+Global___SubmitScoresRequest: typing_extensions.TypeAlias = SubmitScoresRequest
+
+@typing.final
+class SubmitScoresResponse(google.protobuf.message.Message):
+    """Response of SubmitScores."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: builtins.int
+    @property
+    def results(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___SubmissionResult]:
+        """What became of each, in the order of the request."""
+
+    def __init__(
+        self,
+        *,
+        results: collections.abc.Iterable[Global___SubmissionResult] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["results", b"results"]) -> None: ...
+
+Global___SubmitScoresResponse: typing_extensions.TypeAlias = SubmitScoresResponse
+
+@typing.final
+class GetAroundRequest(google.protobuf.message.Message):
+    """Request of GetAround."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    GAME_ID_FIELD_NUMBER: builtins.int
+    LEADERBOARD_FIELD_NUMBER: builtins.int
+    USER_ID_FIELD_NUMBER: builtins.int
+    PAGE_SIZE_FIELD_NUMBER: builtins.int
+    WINDOW_TIME_FIELD_NUMBER: builtins.int
+    game_id: builtins.str
+    """The game."""
+    leaderboard: builtins.str
+    """Name of the leaderboard."""
+    user_id: builtins.str
+    """The player. Empty for the caller."""
+    page_size: builtins.int
+    """Most entries to return, the player's included, 1 to 100. 0 means 20."""
+    @property
+    def window_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """The window in which this moment lies. Absent: the current one."""
+
+    def __init__(
+        self,
+        *,
+        game_id: builtins.str = ...,
+        leaderboard: builtins.str = ...,
+        user_id: builtins.str = ...,
+        page_size: builtins.int = ...,
+        window_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["window_time", b"window_time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["game_id", b"game_id", "leaderboard", b"leaderboard", "page_size", b"page_size", "user_id", b"user_id", "window_time", b"window_time"]) -> None: ...
+
+Global___GetAroundRequest: typing_extensions.TypeAlias = GetAroundRequest
+
+@typing.final
+class GetAroundResponse(google.protobuf.message.Message):
+    """Response of GetAround."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ENTRIES_FIELD_NUMBER: builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    TOTAL_FIELD_NUMBER: builtins.int
+    SEASON_FIELD_NUMBER: builtins.int
+    next_page_token: builtins.str
+    """Token with which GetLeaderboard goes on after them; empty after the last."""
+    total: builtins.int
+    """Players on the leaderboard."""
+    @property
+    def entries(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___LeaderboardEntry]:
+        """The entries, best first, the player's in the middle where there are enough on both sides."""
+
+    @property
+    def season(self) -> Global___LeaderboardSeason:
+        """The window that was read."""
+
+    def __init__(
+        self,
+        *,
+        entries: collections.abc.Iterable[Global___LeaderboardEntry] | None = ...,
+        next_page_token: builtins.str = ...,
+        total: builtins.int = ...,
+        season: Global___LeaderboardSeason | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["season", b"season"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["entries", b"entries", "next_page_token", b"next_page_token", "season", b"season", "total", b"total"]) -> None: ...
+
+Global___GetAroundResponse: typing_extensions.TypeAlias = GetAroundResponse
+
+@typing.final
+class GetEntriesRequest(google.protobuf.message.Message):
+    """Request of GetEntries."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    GAME_ID_FIELD_NUMBER: builtins.int
+    LEADERBOARD_FIELD_NUMBER: builtins.int
+    USER_IDS_FIELD_NUMBER: builtins.int
+    WINDOW_TIME_FIELD_NUMBER: builtins.int
+    game_id: builtins.str
+    """The game."""
+    leaderboard: builtins.str
+    """Name of the leaderboard."""
+    @property
+    def user_ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """The players, 1 to 100. Those without an entry are left out."""
+
+    @property
+    def window_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """The window in which this moment lies. Absent: the current one."""
+
+    def __init__(
+        self,
+        *,
+        game_id: builtins.str = ...,
+        leaderboard: builtins.str = ...,
+        user_ids: collections.abc.Iterable[builtins.str] | None = ...,
+        window_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["window_time", b"window_time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["game_id", b"game_id", "leaderboard", b"leaderboard", "user_ids", b"user_ids", "window_time", b"window_time"]) -> None: ...
+
+Global___GetEntriesRequest: typing_extensions.TypeAlias = GetEntriesRequest
+
+@typing.final
+class GetEntriesResponse(google.protobuf.message.Message):
+    """Response of GetEntries."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ENTRIES_FIELD_NUMBER: builtins.int
+    TOTAL_FIELD_NUMBER: builtins.int
+    SEASON_FIELD_NUMBER: builtins.int
+    total: builtins.int
+    """Players on the leaderboard."""
+    @property
+    def entries(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___LeaderboardEntry]:
+        """Their entries, best first, with their ranks among all."""
+
+    @property
+    def season(self) -> Global___LeaderboardSeason:
+        """The window that was read."""
+
+    def __init__(
+        self,
+        *,
+        entries: collections.abc.Iterable[Global___LeaderboardEntry] | None = ...,
+        total: builtins.int = ...,
+        season: Global___LeaderboardSeason | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["season", b"season"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["entries", b"entries", "season", b"season", "total", b"total"]) -> None: ...
+
+Global___GetEntriesResponse: typing_extensions.TypeAlias = GetEntriesResponse
+
+@typing.final
+class ListSeasonsRequest(google.protobuf.message.Message):
+    """Request of ListSeasons."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    GAME_ID_FIELD_NUMBER: builtins.int
+    LEADERBOARD_FIELD_NUMBER: builtins.int
+    PAGE_SIZE_FIELD_NUMBER: builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    game_id: builtins.str
+    """The game."""
+    leaderboard: builtins.str
+    """Name of the leaderboard."""
+    page_size: builtins.int
+    """Most windows to return, 1 to 100. 0 means 20."""
+    page_token: builtins.str
+    """`next_page_token` of the page before; empty for the first."""
+    def __init__(
+        self,
+        *,
+        game_id: builtins.str = ...,
+        leaderboard: builtins.str = ...,
+        page_size: builtins.int = ...,
+        page_token: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["game_id", b"game_id", "leaderboard", b"leaderboard", "page_size", b"page_size", "page_token", b"page_token"]) -> None: ...
+
+Global___ListSeasonsRequest: typing_extensions.TypeAlias = ListSeasonsRequest
+
+@typing.final
+class ListSeasonsResponse(google.protobuf.message.Message):
+    """Response of ListSeasons."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    SEASONS_FIELD_NUMBER: builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    next_page_token: builtins.str
+    """Token of the next page; empty after the last."""
+    @property
+    def seasons(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___LeaderboardSeason]:
+        """The windows."""
+
+    def __init__(
+        self,
+        *,
+        seasons: collections.abc.Iterable[Global___LeaderboardSeason] | None = ...,
+        next_page_token: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["next_page_token", b"next_page_token", "seasons", b"seasons"]) -> None: ...
+
+Global___ListSeasonsResponse: typing_extensions.TypeAlias = ListSeasonsResponse

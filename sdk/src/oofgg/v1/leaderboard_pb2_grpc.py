@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class LeaderboardServiceStub(object):
-    """Leaderboards follow from results; disputed ones do not count.
+    """Two leaderboards of every game, `wins` and `score`, follow from its results; disputed ones do not count. A developer
+    defines more, to which scores are submitted.
     """
 
     def __init__(self, channel):
@@ -35,6 +36,41 @@ class LeaderboardServiceStub(object):
         Args:
             channel: A grpc.Channel.
         """
+        self.CreateLeaderboard = channel.unary_unary(
+                '/oofgg.v1.LeaderboardService/CreateLeaderboard',
+                request_serializer=oofgg_dot_v1_dot_leaderboard__pb2.CreateLeaderboardRequest.SerializeToString,
+                response_deserializer=oofgg_dot_v1_dot_leaderboard__pb2.CreateLeaderboardResponse.FromString,
+                _registered_method=True)
+        self.UpdateLeaderboard = channel.unary_unary(
+                '/oofgg.v1.LeaderboardService/UpdateLeaderboard',
+                request_serializer=oofgg_dot_v1_dot_leaderboard__pb2.UpdateLeaderboardRequest.SerializeToString,
+                response_deserializer=oofgg_dot_v1_dot_leaderboard__pb2.UpdateLeaderboardResponse.FromString,
+                _registered_method=True)
+        self.DeleteLeaderboard = channel.unary_unary(
+                '/oofgg.v1.LeaderboardService/DeleteLeaderboard',
+                request_serializer=oofgg_dot_v1_dot_leaderboard__pb2.DeleteLeaderboardRequest.SerializeToString,
+                response_deserializer=oofgg_dot_v1_dot_leaderboard__pb2.DeleteLeaderboardResponse.FromString,
+                _registered_method=True)
+        self.ListLeaderboards = channel.unary_unary(
+                '/oofgg.v1.LeaderboardService/ListLeaderboards',
+                request_serializer=oofgg_dot_v1_dot_leaderboard__pb2.ListLeaderboardsRequest.SerializeToString,
+                response_deserializer=oofgg_dot_v1_dot_leaderboard__pb2.ListLeaderboardsResponse.FromString,
+                _registered_method=True)
+        self.GetLeaderboardInfo = channel.unary_unary(
+                '/oofgg.v1.LeaderboardService/GetLeaderboardInfo',
+                request_serializer=oofgg_dot_v1_dot_leaderboard__pb2.GetLeaderboardInfoRequest.SerializeToString,
+                response_deserializer=oofgg_dot_v1_dot_leaderboard__pb2.GetLeaderboardInfoResponse.FromString,
+                _registered_method=True)
+        self.SubmitScore = channel.unary_unary(
+                '/oofgg.v1.LeaderboardService/SubmitScore',
+                request_serializer=oofgg_dot_v1_dot_leaderboard__pb2.SubmitScoreRequest.SerializeToString,
+                response_deserializer=oofgg_dot_v1_dot_leaderboard__pb2.SubmitScoreResponse.FromString,
+                _registered_method=True)
+        self.SubmitScores = channel.unary_unary(
+                '/oofgg.v1.LeaderboardService/SubmitScores',
+                request_serializer=oofgg_dot_v1_dot_leaderboard__pb2.SubmitScoresRequest.SerializeToString,
+                response_deserializer=oofgg_dot_v1_dot_leaderboard__pb2.SubmitScoresResponse.FromString,
+                _registered_method=True)
         self.GetLeaderboard = channel.unary_unary(
                 '/oofgg.v1.LeaderboardService/GetLeaderboard',
                 request_serializer=oofgg_dot_v1_dot_leaderboard__pb2.GetLeaderboardRequest.SerializeToString,
@@ -45,11 +81,77 @@ class LeaderboardServiceStub(object):
                 request_serializer=oofgg_dot_v1_dot_leaderboard__pb2.GetRankRequest.SerializeToString,
                 response_deserializer=oofgg_dot_v1_dot_leaderboard__pb2.GetRankResponse.FromString,
                 _registered_method=True)
+        self.GetAround = channel.unary_unary(
+                '/oofgg.v1.LeaderboardService/GetAround',
+                request_serializer=oofgg_dot_v1_dot_leaderboard__pb2.GetAroundRequest.SerializeToString,
+                response_deserializer=oofgg_dot_v1_dot_leaderboard__pb2.GetAroundResponse.FromString,
+                _registered_method=True)
+        self.GetEntries = channel.unary_unary(
+                '/oofgg.v1.LeaderboardService/GetEntries',
+                request_serializer=oofgg_dot_v1_dot_leaderboard__pb2.GetEntriesRequest.SerializeToString,
+                response_deserializer=oofgg_dot_v1_dot_leaderboard__pb2.GetEntriesResponse.FromString,
+                _registered_method=True)
+        self.ListSeasons = channel.unary_unary(
+                '/oofgg.v1.LeaderboardService/ListSeasons',
+                request_serializer=oofgg_dot_v1_dot_leaderboard__pb2.ListSeasonsRequest.SerializeToString,
+                response_deserializer=oofgg_dot_v1_dot_leaderboard__pb2.ListSeasonsResponse.FromString,
+                _registered_method=True)
 
 
 class LeaderboardServiceServicer(object):
-    """Leaderboards follow from results; disputed ones do not count.
+    """Two leaderboards of every game, `wins` and `score`, follow from its results; disputed ones do not count. A developer
+    defines more, to which scores are submitted.
     """
+
+    def CreateLeaderboard(self, request, context):
+        """Defines a leaderboard.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateLeaderboard(self, request, context):
+        """Changes the fields of a leaderboard that the mask names. In force within ten seconds.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteLeaderboard(self, request, context):
+        """Deletes a leaderboard with all of its entries.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListLeaderboards(self, request, context):
+        """Lists the leaderboards that a game has defined, by name.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetLeaderboardInfo(self, request, context):
+        """Reads how a leaderboard is defined, and its current window.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SubmitScore(self, request, context):
+        """Submits a score to a leaderboard that takes the caller's.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SubmitScores(self, request, context):
+        """Submits up to 100 scores at once. What the request alone decides is refused before anything is written; a player who
+        has no attempts left does not keep the others out.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
 
     def GetLeaderboard(self, request, context):
         """Reads a leaderboard from the top.
@@ -65,9 +167,65 @@ class LeaderboardServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetAround(self, request, context):
+        """Reads the entries around a player. Not for `wins` and `score`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetEntries(self, request, context):
+        """Reads the entries of up to 100 players, such as friends, best first. Not for `wins` and `score`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListSeasons(self, request, context):
+        """Lists the windows of a leaderboard in which somebody has played, latest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_LeaderboardServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
+            'CreateLeaderboard': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateLeaderboard,
+                    request_deserializer=oofgg_dot_v1_dot_leaderboard__pb2.CreateLeaderboardRequest.FromString,
+                    response_serializer=oofgg_dot_v1_dot_leaderboard__pb2.CreateLeaderboardResponse.SerializeToString,
+            ),
+            'UpdateLeaderboard': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateLeaderboard,
+                    request_deserializer=oofgg_dot_v1_dot_leaderboard__pb2.UpdateLeaderboardRequest.FromString,
+                    response_serializer=oofgg_dot_v1_dot_leaderboard__pb2.UpdateLeaderboardResponse.SerializeToString,
+            ),
+            'DeleteLeaderboard': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteLeaderboard,
+                    request_deserializer=oofgg_dot_v1_dot_leaderboard__pb2.DeleteLeaderboardRequest.FromString,
+                    response_serializer=oofgg_dot_v1_dot_leaderboard__pb2.DeleteLeaderboardResponse.SerializeToString,
+            ),
+            'ListLeaderboards': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListLeaderboards,
+                    request_deserializer=oofgg_dot_v1_dot_leaderboard__pb2.ListLeaderboardsRequest.FromString,
+                    response_serializer=oofgg_dot_v1_dot_leaderboard__pb2.ListLeaderboardsResponse.SerializeToString,
+            ),
+            'GetLeaderboardInfo': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetLeaderboardInfo,
+                    request_deserializer=oofgg_dot_v1_dot_leaderboard__pb2.GetLeaderboardInfoRequest.FromString,
+                    response_serializer=oofgg_dot_v1_dot_leaderboard__pb2.GetLeaderboardInfoResponse.SerializeToString,
+            ),
+            'SubmitScore': grpc.unary_unary_rpc_method_handler(
+                    servicer.SubmitScore,
+                    request_deserializer=oofgg_dot_v1_dot_leaderboard__pb2.SubmitScoreRequest.FromString,
+                    response_serializer=oofgg_dot_v1_dot_leaderboard__pb2.SubmitScoreResponse.SerializeToString,
+            ),
+            'SubmitScores': grpc.unary_unary_rpc_method_handler(
+                    servicer.SubmitScores,
+                    request_deserializer=oofgg_dot_v1_dot_leaderboard__pb2.SubmitScoresRequest.FromString,
+                    response_serializer=oofgg_dot_v1_dot_leaderboard__pb2.SubmitScoresResponse.SerializeToString,
+            ),
             'GetLeaderboard': grpc.unary_unary_rpc_method_handler(
                     servicer.GetLeaderboard,
                     request_deserializer=oofgg_dot_v1_dot_leaderboard__pb2.GetLeaderboardRequest.FromString,
@@ -78,6 +236,21 @@ def add_LeaderboardServiceServicer_to_server(servicer, server):
                     request_deserializer=oofgg_dot_v1_dot_leaderboard__pb2.GetRankRequest.FromString,
                     response_serializer=oofgg_dot_v1_dot_leaderboard__pb2.GetRankResponse.SerializeToString,
             ),
+            'GetAround': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetAround,
+                    request_deserializer=oofgg_dot_v1_dot_leaderboard__pb2.GetAroundRequest.FromString,
+                    response_serializer=oofgg_dot_v1_dot_leaderboard__pb2.GetAroundResponse.SerializeToString,
+            ),
+            'GetEntries': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetEntries,
+                    request_deserializer=oofgg_dot_v1_dot_leaderboard__pb2.GetEntriesRequest.FromString,
+                    response_serializer=oofgg_dot_v1_dot_leaderboard__pb2.GetEntriesResponse.SerializeToString,
+            ),
+            'ListSeasons': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSeasons,
+                    request_deserializer=oofgg_dot_v1_dot_leaderboard__pb2.ListSeasonsRequest.FromString,
+                    response_serializer=oofgg_dot_v1_dot_leaderboard__pb2.ListSeasonsResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'oofgg.v1.LeaderboardService', rpc_method_handlers)
@@ -87,8 +260,198 @@ def add_LeaderboardServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class LeaderboardService(object):
-    """Leaderboards follow from results; disputed ones do not count.
+    """Two leaderboards of every game, `wins` and `score`, follow from its results; disputed ones do not count. A developer
+    defines more, to which scores are submitted.
     """
+
+    @staticmethod
+    def CreateLeaderboard(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/oofgg.v1.LeaderboardService/CreateLeaderboard',
+            oofgg_dot_v1_dot_leaderboard__pb2.CreateLeaderboardRequest.SerializeToString,
+            oofgg_dot_v1_dot_leaderboard__pb2.CreateLeaderboardResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateLeaderboard(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/oofgg.v1.LeaderboardService/UpdateLeaderboard',
+            oofgg_dot_v1_dot_leaderboard__pb2.UpdateLeaderboardRequest.SerializeToString,
+            oofgg_dot_v1_dot_leaderboard__pb2.UpdateLeaderboardResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteLeaderboard(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/oofgg.v1.LeaderboardService/DeleteLeaderboard',
+            oofgg_dot_v1_dot_leaderboard__pb2.DeleteLeaderboardRequest.SerializeToString,
+            oofgg_dot_v1_dot_leaderboard__pb2.DeleteLeaderboardResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListLeaderboards(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/oofgg.v1.LeaderboardService/ListLeaderboards',
+            oofgg_dot_v1_dot_leaderboard__pb2.ListLeaderboardsRequest.SerializeToString,
+            oofgg_dot_v1_dot_leaderboard__pb2.ListLeaderboardsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetLeaderboardInfo(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/oofgg.v1.LeaderboardService/GetLeaderboardInfo',
+            oofgg_dot_v1_dot_leaderboard__pb2.GetLeaderboardInfoRequest.SerializeToString,
+            oofgg_dot_v1_dot_leaderboard__pb2.GetLeaderboardInfoResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SubmitScore(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/oofgg.v1.LeaderboardService/SubmitScore',
+            oofgg_dot_v1_dot_leaderboard__pb2.SubmitScoreRequest.SerializeToString,
+            oofgg_dot_v1_dot_leaderboard__pb2.SubmitScoreResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SubmitScores(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/oofgg.v1.LeaderboardService/SubmitScores',
+            oofgg_dot_v1_dot_leaderboard__pb2.SubmitScoresRequest.SerializeToString,
+            oofgg_dot_v1_dot_leaderboard__pb2.SubmitScoresResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
 
     @staticmethod
     def GetLeaderboard(request,
@@ -134,6 +497,87 @@ class LeaderboardService(object):
             '/oofgg.v1.LeaderboardService/GetRank',
             oofgg_dot_v1_dot_leaderboard__pb2.GetRankRequest.SerializeToString,
             oofgg_dot_v1_dot_leaderboard__pb2.GetRankResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetAround(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/oofgg.v1.LeaderboardService/GetAround',
+            oofgg_dot_v1_dot_leaderboard__pb2.GetAroundRequest.SerializeToString,
+            oofgg_dot_v1_dot_leaderboard__pb2.GetAroundResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetEntries(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/oofgg.v1.LeaderboardService/GetEntries',
+            oofgg_dot_v1_dot_leaderboard__pb2.GetEntriesRequest.SerializeToString,
+            oofgg_dot_v1_dot_leaderboard__pb2.GetEntriesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSeasons(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/oofgg.v1.LeaderboardService/ListSeasons',
+            oofgg_dot_v1_dot_leaderboard__pb2.ListSeasonsRequest.SerializeToString,
+            oofgg_dot_v1_dot_leaderboard__pb2.ListSeasonsResponse.FromString,
             options,
             channel_credentials,
             insecure,

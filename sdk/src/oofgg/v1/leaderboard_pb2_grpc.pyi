@@ -25,6 +25,118 @@ class _ServicerContext(grpc.ServicerContext, grpc.aio.ServicerContext):  # type:
 
 GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
+_LeaderboardServiceCreateLeaderboardType = typing_extensions.TypeVar(
+    '_LeaderboardServiceCreateLeaderboardType',
+    grpc.UnaryUnaryMultiCallable[
+        oofgg.v1.leaderboard_pb2.CreateLeaderboardRequest,
+        oofgg.v1.leaderboard_pb2.CreateLeaderboardResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        oofgg.v1.leaderboard_pb2.CreateLeaderboardRequest,
+        oofgg.v1.leaderboard_pb2.CreateLeaderboardResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        oofgg.v1.leaderboard_pb2.CreateLeaderboardRequest,
+        oofgg.v1.leaderboard_pb2.CreateLeaderboardResponse,
+    ],
+)
+
+_LeaderboardServiceUpdateLeaderboardType = typing_extensions.TypeVar(
+    '_LeaderboardServiceUpdateLeaderboardType',
+    grpc.UnaryUnaryMultiCallable[
+        oofgg.v1.leaderboard_pb2.UpdateLeaderboardRequest,
+        oofgg.v1.leaderboard_pb2.UpdateLeaderboardResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        oofgg.v1.leaderboard_pb2.UpdateLeaderboardRequest,
+        oofgg.v1.leaderboard_pb2.UpdateLeaderboardResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        oofgg.v1.leaderboard_pb2.UpdateLeaderboardRequest,
+        oofgg.v1.leaderboard_pb2.UpdateLeaderboardResponse,
+    ],
+)
+
+_LeaderboardServiceDeleteLeaderboardType = typing_extensions.TypeVar(
+    '_LeaderboardServiceDeleteLeaderboardType',
+    grpc.UnaryUnaryMultiCallable[
+        oofgg.v1.leaderboard_pb2.DeleteLeaderboardRequest,
+        oofgg.v1.leaderboard_pb2.DeleteLeaderboardResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        oofgg.v1.leaderboard_pb2.DeleteLeaderboardRequest,
+        oofgg.v1.leaderboard_pb2.DeleteLeaderboardResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        oofgg.v1.leaderboard_pb2.DeleteLeaderboardRequest,
+        oofgg.v1.leaderboard_pb2.DeleteLeaderboardResponse,
+    ],
+)
+
+_LeaderboardServiceListLeaderboardsType = typing_extensions.TypeVar(
+    '_LeaderboardServiceListLeaderboardsType',
+    grpc.UnaryUnaryMultiCallable[
+        oofgg.v1.leaderboard_pb2.ListLeaderboardsRequest,
+        oofgg.v1.leaderboard_pb2.ListLeaderboardsResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        oofgg.v1.leaderboard_pb2.ListLeaderboardsRequest,
+        oofgg.v1.leaderboard_pb2.ListLeaderboardsResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        oofgg.v1.leaderboard_pb2.ListLeaderboardsRequest,
+        oofgg.v1.leaderboard_pb2.ListLeaderboardsResponse,
+    ],
+)
+
+_LeaderboardServiceGetLeaderboardInfoType = typing_extensions.TypeVar(
+    '_LeaderboardServiceGetLeaderboardInfoType',
+    grpc.UnaryUnaryMultiCallable[
+        oofgg.v1.leaderboard_pb2.GetLeaderboardInfoRequest,
+        oofgg.v1.leaderboard_pb2.GetLeaderboardInfoResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        oofgg.v1.leaderboard_pb2.GetLeaderboardInfoRequest,
+        oofgg.v1.leaderboard_pb2.GetLeaderboardInfoResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        oofgg.v1.leaderboard_pb2.GetLeaderboardInfoRequest,
+        oofgg.v1.leaderboard_pb2.GetLeaderboardInfoResponse,
+    ],
+)
+
+_LeaderboardServiceSubmitScoreType = typing_extensions.TypeVar(
+    '_LeaderboardServiceSubmitScoreType',
+    grpc.UnaryUnaryMultiCallable[
+        oofgg.v1.leaderboard_pb2.SubmitScoreRequest,
+        oofgg.v1.leaderboard_pb2.SubmitScoreResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        oofgg.v1.leaderboard_pb2.SubmitScoreRequest,
+        oofgg.v1.leaderboard_pb2.SubmitScoreResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        oofgg.v1.leaderboard_pb2.SubmitScoreRequest,
+        oofgg.v1.leaderboard_pb2.SubmitScoreResponse,
+    ],
+)
+
+_LeaderboardServiceSubmitScoresType = typing_extensions.TypeVar(
+    '_LeaderboardServiceSubmitScoresType',
+    grpc.UnaryUnaryMultiCallable[
+        oofgg.v1.leaderboard_pb2.SubmitScoresRequest,
+        oofgg.v1.leaderboard_pb2.SubmitScoresResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        oofgg.v1.leaderboard_pb2.SubmitScoresRequest,
+        oofgg.v1.leaderboard_pb2.SubmitScoresResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        oofgg.v1.leaderboard_pb2.SubmitScoresRequest,
+        oofgg.v1.leaderboard_pb2.SubmitScoresResponse,
+    ],
+)
+
 _LeaderboardServiceGetLeaderboardType = typing_extensions.TypeVar(
     '_LeaderboardServiceGetLeaderboardType',
     grpc.UnaryUnaryMultiCallable[
@@ -57,11 +169,89 @@ _LeaderboardServiceGetRankType = typing_extensions.TypeVar(
     ],
 )
 
-class LeaderboardServiceStub(typing.Generic[_LeaderboardServiceGetLeaderboardType, _LeaderboardServiceGetRankType]):
-    """Leaderboards follow from results; disputed ones do not count."""
+_LeaderboardServiceGetAroundType = typing_extensions.TypeVar(
+    '_LeaderboardServiceGetAroundType',
+    grpc.UnaryUnaryMultiCallable[
+        oofgg.v1.leaderboard_pb2.GetAroundRequest,
+        oofgg.v1.leaderboard_pb2.GetAroundResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        oofgg.v1.leaderboard_pb2.GetAroundRequest,
+        oofgg.v1.leaderboard_pb2.GetAroundResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        oofgg.v1.leaderboard_pb2.GetAroundRequest,
+        oofgg.v1.leaderboard_pb2.GetAroundResponse,
+    ],
+)
+
+_LeaderboardServiceGetEntriesType = typing_extensions.TypeVar(
+    '_LeaderboardServiceGetEntriesType',
+    grpc.UnaryUnaryMultiCallable[
+        oofgg.v1.leaderboard_pb2.GetEntriesRequest,
+        oofgg.v1.leaderboard_pb2.GetEntriesResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        oofgg.v1.leaderboard_pb2.GetEntriesRequest,
+        oofgg.v1.leaderboard_pb2.GetEntriesResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        oofgg.v1.leaderboard_pb2.GetEntriesRequest,
+        oofgg.v1.leaderboard_pb2.GetEntriesResponse,
+    ],
+)
+
+_LeaderboardServiceListSeasonsType = typing_extensions.TypeVar(
+    '_LeaderboardServiceListSeasonsType',
+    grpc.UnaryUnaryMultiCallable[
+        oofgg.v1.leaderboard_pb2.ListSeasonsRequest,
+        oofgg.v1.leaderboard_pb2.ListSeasonsResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        oofgg.v1.leaderboard_pb2.ListSeasonsRequest,
+        oofgg.v1.leaderboard_pb2.ListSeasonsResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        oofgg.v1.leaderboard_pb2.ListSeasonsRequest,
+        oofgg.v1.leaderboard_pb2.ListSeasonsResponse,
+    ],
+)
+
+class LeaderboardServiceStub(typing.Generic[_LeaderboardServiceCreateLeaderboardType, _LeaderboardServiceUpdateLeaderboardType, _LeaderboardServiceDeleteLeaderboardType, _LeaderboardServiceListLeaderboardsType, _LeaderboardServiceGetLeaderboardInfoType, _LeaderboardServiceSubmitScoreType, _LeaderboardServiceSubmitScoresType, _LeaderboardServiceGetLeaderboardType, _LeaderboardServiceGetRankType, _LeaderboardServiceGetAroundType, _LeaderboardServiceGetEntriesType, _LeaderboardServiceListSeasonsType]):
+    """Two leaderboards of every game, `wins` and `score`, follow from its results; disputed ones do not count. A developer
+    defines more, to which scores are submitted.
+    """
 
     @typing.overload
     def __init__(self: LeaderboardServiceStub[
+        grpc.UnaryUnaryMultiCallable[
+            oofgg.v1.leaderboard_pb2.CreateLeaderboardRequest,
+            oofgg.v1.leaderboard_pb2.CreateLeaderboardResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            oofgg.v1.leaderboard_pb2.UpdateLeaderboardRequest,
+            oofgg.v1.leaderboard_pb2.UpdateLeaderboardResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            oofgg.v1.leaderboard_pb2.DeleteLeaderboardRequest,
+            oofgg.v1.leaderboard_pb2.DeleteLeaderboardResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            oofgg.v1.leaderboard_pb2.ListLeaderboardsRequest,
+            oofgg.v1.leaderboard_pb2.ListLeaderboardsResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            oofgg.v1.leaderboard_pb2.GetLeaderboardInfoRequest,
+            oofgg.v1.leaderboard_pb2.GetLeaderboardInfoResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            oofgg.v1.leaderboard_pb2.SubmitScoreRequest,
+            oofgg.v1.leaderboard_pb2.SubmitScoreResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            oofgg.v1.leaderboard_pb2.SubmitScoresRequest,
+            oofgg.v1.leaderboard_pb2.SubmitScoresResponse,
+        ],
         grpc.UnaryUnaryMultiCallable[
             oofgg.v1.leaderboard_pb2.GetLeaderboardRequest,
             oofgg.v1.leaderboard_pb2.GetLeaderboardResponse,
@@ -69,12 +259,52 @@ class LeaderboardServiceStub(typing.Generic[_LeaderboardServiceGetLeaderboardTyp
         grpc.UnaryUnaryMultiCallable[
             oofgg.v1.leaderboard_pb2.GetRankRequest,
             oofgg.v1.leaderboard_pb2.GetRankResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            oofgg.v1.leaderboard_pb2.GetAroundRequest,
+            oofgg.v1.leaderboard_pb2.GetAroundResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            oofgg.v1.leaderboard_pb2.GetEntriesRequest,
+            oofgg.v1.leaderboard_pb2.GetEntriesResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            oofgg.v1.leaderboard_pb2.ListSeasonsRequest,
+            oofgg.v1.leaderboard_pb2.ListSeasonsResponse,
         ],
     ], channel: grpc.Channel) -> None: ...
 
     @typing.overload
     def __init__(self: LeaderboardServiceStub[
         grpc.aio.UnaryUnaryMultiCallable[
+            oofgg.v1.leaderboard_pb2.CreateLeaderboardRequest,
+            oofgg.v1.leaderboard_pb2.CreateLeaderboardResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            oofgg.v1.leaderboard_pb2.UpdateLeaderboardRequest,
+            oofgg.v1.leaderboard_pb2.UpdateLeaderboardResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            oofgg.v1.leaderboard_pb2.DeleteLeaderboardRequest,
+            oofgg.v1.leaderboard_pb2.DeleteLeaderboardResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            oofgg.v1.leaderboard_pb2.ListLeaderboardsRequest,
+            oofgg.v1.leaderboard_pb2.ListLeaderboardsResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            oofgg.v1.leaderboard_pb2.GetLeaderboardInfoRequest,
+            oofgg.v1.leaderboard_pb2.GetLeaderboardInfoResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            oofgg.v1.leaderboard_pb2.SubmitScoreRequest,
+            oofgg.v1.leaderboard_pb2.SubmitScoreResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            oofgg.v1.leaderboard_pb2.SubmitScoresRequest,
+            oofgg.v1.leaderboard_pb2.SubmitScoresResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
             oofgg.v1.leaderboard_pb2.GetLeaderboardRequest,
             oofgg.v1.leaderboard_pb2.GetLeaderboardResponse,
         ],
@@ -82,7 +312,42 @@ class LeaderboardServiceStub(typing.Generic[_LeaderboardServiceGetLeaderboardTyp
             oofgg.v1.leaderboard_pb2.GetRankRequest,
             oofgg.v1.leaderboard_pb2.GetRankResponse,
         ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            oofgg.v1.leaderboard_pb2.GetAroundRequest,
+            oofgg.v1.leaderboard_pb2.GetAroundResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            oofgg.v1.leaderboard_pb2.GetEntriesRequest,
+            oofgg.v1.leaderboard_pb2.GetEntriesResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            oofgg.v1.leaderboard_pb2.ListSeasonsRequest,
+            oofgg.v1.leaderboard_pb2.ListSeasonsResponse,
+        ],
     ], channel: grpc.aio.Channel) -> None: ...
+
+    CreateLeaderboard: _LeaderboardServiceCreateLeaderboardType
+    """Defines a leaderboard."""
+
+    UpdateLeaderboard: _LeaderboardServiceUpdateLeaderboardType
+    """Changes the fields of a leaderboard that the mask names. In force within ten seconds."""
+
+    DeleteLeaderboard: _LeaderboardServiceDeleteLeaderboardType
+    """Deletes a leaderboard with all of its entries."""
+
+    ListLeaderboards: _LeaderboardServiceListLeaderboardsType
+    """Lists the leaderboards that a game has defined, by name."""
+
+    GetLeaderboardInfo: _LeaderboardServiceGetLeaderboardInfoType
+    """Reads how a leaderboard is defined, and its current window."""
+
+    SubmitScore: _LeaderboardServiceSubmitScoreType
+    """Submits a score to a leaderboard that takes the caller's."""
+
+    SubmitScores: _LeaderboardServiceSubmitScoresType
+    """Submits up to 100 scores at once. What the request alone decides is refused before anything is written; a player who
+    has no attempts left does not keep the others out.
+    """
 
     GetLeaderboard: _LeaderboardServiceGetLeaderboardType
     """Reads a leaderboard from the top."""
@@ -90,7 +355,44 @@ class LeaderboardServiceStub(typing.Generic[_LeaderboardServiceGetLeaderboardTyp
     GetRank: _LeaderboardServiceGetRankType
     """Reads one player's entry."""
 
+    GetAround: _LeaderboardServiceGetAroundType
+    """Reads the entries around a player. Not for `wins` and `score`."""
+
+    GetEntries: _LeaderboardServiceGetEntriesType
+    """Reads the entries of up to 100 players, such as friends, best first. Not for `wins` and `score`."""
+
+    ListSeasons: _LeaderboardServiceListSeasonsType
+    """Lists the windows of a leaderboard in which somebody has played, latest first."""
+
 LeaderboardServiceAsyncStub: typing_extensions.TypeAlias = LeaderboardServiceStub[
+    grpc.aio.UnaryUnaryMultiCallable[
+        oofgg.v1.leaderboard_pb2.CreateLeaderboardRequest,
+        oofgg.v1.leaderboard_pb2.CreateLeaderboardResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        oofgg.v1.leaderboard_pb2.UpdateLeaderboardRequest,
+        oofgg.v1.leaderboard_pb2.UpdateLeaderboardResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        oofgg.v1.leaderboard_pb2.DeleteLeaderboardRequest,
+        oofgg.v1.leaderboard_pb2.DeleteLeaderboardResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        oofgg.v1.leaderboard_pb2.ListLeaderboardsRequest,
+        oofgg.v1.leaderboard_pb2.ListLeaderboardsResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        oofgg.v1.leaderboard_pb2.GetLeaderboardInfoRequest,
+        oofgg.v1.leaderboard_pb2.GetLeaderboardInfoResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        oofgg.v1.leaderboard_pb2.SubmitScoreRequest,
+        oofgg.v1.leaderboard_pb2.SubmitScoreResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        oofgg.v1.leaderboard_pb2.SubmitScoresRequest,
+        oofgg.v1.leaderboard_pb2.SubmitScoresResponse,
+    ],
     grpc.aio.UnaryUnaryMultiCallable[
         oofgg.v1.leaderboard_pb2.GetLeaderboardRequest,
         oofgg.v1.leaderboard_pb2.GetLeaderboardResponse,
@@ -99,10 +401,82 @@ LeaderboardServiceAsyncStub: typing_extensions.TypeAlias = LeaderboardServiceStu
         oofgg.v1.leaderboard_pb2.GetRankRequest,
         oofgg.v1.leaderboard_pb2.GetRankResponse,
     ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        oofgg.v1.leaderboard_pb2.GetAroundRequest,
+        oofgg.v1.leaderboard_pb2.GetAroundResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        oofgg.v1.leaderboard_pb2.GetEntriesRequest,
+        oofgg.v1.leaderboard_pb2.GetEntriesResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        oofgg.v1.leaderboard_pb2.ListSeasonsRequest,
+        oofgg.v1.leaderboard_pb2.ListSeasonsResponse,
+    ],
 ]
 
 class LeaderboardServiceServicer(metaclass=abc.ABCMeta):
-    """Leaderboards follow from results; disputed ones do not count."""
+    """Two leaderboards of every game, `wins` and `score`, follow from its results; disputed ones do not count. A developer
+    defines more, to which scores are submitted.
+    """
+
+    @abc.abstractmethod
+    def CreateLeaderboard(
+        self,
+        request: oofgg.v1.leaderboard_pb2.CreateLeaderboardRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[oofgg.v1.leaderboard_pb2.CreateLeaderboardResponse, collections.abc.Awaitable[oofgg.v1.leaderboard_pb2.CreateLeaderboardResponse]]:
+        """Defines a leaderboard."""
+
+    @abc.abstractmethod
+    def UpdateLeaderboard(
+        self,
+        request: oofgg.v1.leaderboard_pb2.UpdateLeaderboardRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[oofgg.v1.leaderboard_pb2.UpdateLeaderboardResponse, collections.abc.Awaitable[oofgg.v1.leaderboard_pb2.UpdateLeaderboardResponse]]:
+        """Changes the fields of a leaderboard that the mask names. In force within ten seconds."""
+
+    @abc.abstractmethod
+    def DeleteLeaderboard(
+        self,
+        request: oofgg.v1.leaderboard_pb2.DeleteLeaderboardRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[oofgg.v1.leaderboard_pb2.DeleteLeaderboardResponse, collections.abc.Awaitable[oofgg.v1.leaderboard_pb2.DeleteLeaderboardResponse]]:
+        """Deletes a leaderboard with all of its entries."""
+
+    @abc.abstractmethod
+    def ListLeaderboards(
+        self,
+        request: oofgg.v1.leaderboard_pb2.ListLeaderboardsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[oofgg.v1.leaderboard_pb2.ListLeaderboardsResponse, collections.abc.Awaitable[oofgg.v1.leaderboard_pb2.ListLeaderboardsResponse]]:
+        """Lists the leaderboards that a game has defined, by name."""
+
+    @abc.abstractmethod
+    def GetLeaderboardInfo(
+        self,
+        request: oofgg.v1.leaderboard_pb2.GetLeaderboardInfoRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[oofgg.v1.leaderboard_pb2.GetLeaderboardInfoResponse, collections.abc.Awaitable[oofgg.v1.leaderboard_pb2.GetLeaderboardInfoResponse]]:
+        """Reads how a leaderboard is defined, and its current window."""
+
+    @abc.abstractmethod
+    def SubmitScore(
+        self,
+        request: oofgg.v1.leaderboard_pb2.SubmitScoreRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[oofgg.v1.leaderboard_pb2.SubmitScoreResponse, collections.abc.Awaitable[oofgg.v1.leaderboard_pb2.SubmitScoreResponse]]:
+        """Submits a score to a leaderboard that takes the caller's."""
+
+    @abc.abstractmethod
+    def SubmitScores(
+        self,
+        request: oofgg.v1.leaderboard_pb2.SubmitScoresRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[oofgg.v1.leaderboard_pb2.SubmitScoresResponse, collections.abc.Awaitable[oofgg.v1.leaderboard_pb2.SubmitScoresResponse]]:
+        """Submits up to 100 scores at once. What the request alone decides is refused before anything is written; a player who
+        has no attempts left does not keep the others out.
+        """
 
     @abc.abstractmethod
     def GetLeaderboard(
@@ -119,5 +493,29 @@ class LeaderboardServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[oofgg.v1.leaderboard_pb2.GetRankResponse, collections.abc.Awaitable[oofgg.v1.leaderboard_pb2.GetRankResponse]]:
         """Reads one player's entry."""
+
+    @abc.abstractmethod
+    def GetAround(
+        self,
+        request: oofgg.v1.leaderboard_pb2.GetAroundRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[oofgg.v1.leaderboard_pb2.GetAroundResponse, collections.abc.Awaitable[oofgg.v1.leaderboard_pb2.GetAroundResponse]]:
+        """Reads the entries around a player. Not for `wins` and `score`."""
+
+    @abc.abstractmethod
+    def GetEntries(
+        self,
+        request: oofgg.v1.leaderboard_pb2.GetEntriesRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[oofgg.v1.leaderboard_pb2.GetEntriesResponse, collections.abc.Awaitable[oofgg.v1.leaderboard_pb2.GetEntriesResponse]]:
+        """Reads the entries of up to 100 players, such as friends, best first. Not for `wins` and `score`."""
+
+    @abc.abstractmethod
+    def ListSeasons(
+        self,
+        request: oofgg.v1.leaderboard_pb2.ListSeasonsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[oofgg.v1.leaderboard_pb2.ListSeasonsResponse, collections.abc.Awaitable[oofgg.v1.leaderboard_pb2.ListSeasonsResponse]]:
+        """Lists the windows of a leaderboard in which somebody has played, latest first."""
 
 def add_LeaderboardServiceServicer_to_server(servicer: LeaderboardServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

@@ -1,0 +1,1 @@
+"""Leaderboards that a game's developer defines: see docs/architecture/leaderboards.md."""

@@ -1,0 +1,148 @@
+"""Between the messages of LeaderboardService and its rules."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Final
+
+from oofgg.v1 import errors_pb2
+from oofgg.v1 import leaderboard_pb2 as pb
+from pkg.errors import Reason
+from pkg.pagination import decode_token, encode_token, foreign_token
+from services.scoring.leaderboards.places import PLACE_BYTES
+from services.scoring.leaderboards.ranks import Spot
+from services.scoring.leaderboards.rules import Entry, Leaderboard, Operator, Outcome, Submitters
+from services.scoring.leaderboards.store import Season
+from services.scoring.leaderboards.windows import EPOCH, Window, WindowKind, checked_schedule
+
+_OPERATORS: Final = {
+    pb.LEADERBOARD_OPERATOR_BEST: Operator.BEST,
+    pb.LEADERBOARD_OPERATOR_LAST: Operator.LAST,
+    pb.LEADERBOARD_OPERATOR_SUM: Operator.SUM,
+    pb.LEADERBOARD_OPERATOR_INCREMENT: Operator.INCREMENT,
+}
+_SUBMITTERS: Final = {
+    pb.LEADERBOARD_SUBMITTERS_PLAYERS: Submitters.PLAYERS,
+    pb.LEADERBOARD_SUBMITTERS_SERVERS: Submitters.SERVERS,
+    pb.LEADERBOARD_SUBMITTERS_RESULTS: Submitters.RESULTS,
+}
+_KINDS: Final = {
+    pb.LEADERBOARD_WINDOW_KIND_ALL_TIME: WindowKind.ALL_TIME,
+    pb.LEADERBOARD_WINDOW_KIND_DAILY: WindowKind.DAILY,
+    pb.LEADERBOARD_WINDOW_KIND_WEEKLY: WindowKind.WEEKLY,
+    pb.LEADERBOARD_WINDOW_KIND_MONTHLY: WindowKind.MONTHLY,
+    pb.LEADERBOARD_WINDOW_KIND_CRON: WindowKind.CRON,
+}
+_OPERATOR_NUMBERS: Final = {operator: number for number, operator in _OPERATORS.items()}
+_SUBMITTER_NUMBERS: Final = {submitters: number for number, submitters in _SUBMITTERS.items()}
+_KIND_NUMBERS: Final = {kind: number for number, kind in _KINDS.items()}
+
+
+def parse_board(message: pb.Leaderboard, game_id: str, leaderboard_id: str, now: datetime) -> Leaderboard:
+    """A leaderboard as a message says it, new at this moment. Raises InvalidArgument for its window."""
+    window = message.window
+    kind = _KINDS.get(window.kind, WindowKind.ALL_TIME)
+    return Leaderboard(
+        leaderboard_id=leaderboard_id,
+        game_id=game_id,
+        name=message.name,
+        description=message.description,
+        ascending=message.order == pb.LEADERBOARD_ORDER_ASCENDING,
+        operator=_OPERATORS.get(message.operator, Operator.BEST),
+        schedule=checked_schedule(kind, window.time_zone, window.cron, "leaderboard.window"),
+        submitters=_SUBMITTERS.get(message.submitters, Submitters.SERVERS),
+        min_score=message.min_score if message.HasField("min_score") else None,
+        max_score=message.max_score if message.HasField("max_score") else None,
+        max_attempts=message.max_attempts,
+        kept_windows=message.kept_windows,
+        version=1,
+        create_time=now,
+        update_time=now,
+    )
+
+
+def board_message(board: Leaderboard) -> pb.Leaderboard:
+    """A leaderboard for the wire."""
+    schedule = board.schedule
+    message = pb.Leaderboard(
+        name=board.name,
+        description=board.description,
+        order=pb.LEADERBOARD_ORDER_ASCENDING if board.ascending else pb.LEADERBOARD_ORDER_DESCENDING,
+        operator=_OPERATOR_NUMBERS[board.operator],
+        window=pb.LeaderboardWindow(
+            kind=_KIND_NUMBERS[schedule.kind], time_zone=schedule.time_zone, cron=schedule.cron
+        ),
+        submitters=_SUBMITTER_NUMBERS[board.submitters],
+        min_score=board.min_score,
+        max_score=board.max_score,
+        max_attempts=board.max_attempts,
+        kept_windows=board.kept_windows,
+        version=board.version,
+    )
+    message.create_time.FromDatetime(board.create_time)
+    message.update_time.FromDatetime(board.update_time)
+    return message
+
+
+def entry_message(rank: int, entry: Entry) -> pb.LeaderboardEntry:
+    """An entry for the wire."""
+    message = pb.LeaderboardEntry(
+        rank=rank,
+        user_id=entry.user_id,
+        username=entry.username,
+        score=entry.score,
+        subscore=entry.subscore,
+        attempts=entry.attempts,
+        metadata=entry.metadata,
+    )
+    message.update_time.FromDatetime(entry.update_time)
+    return message
+
+
+def result_message(outcome: Outcome) -> pb.SubmissionResult:
+    """What became of a submission, for the wire."""
+    if outcome.entry is None:
+        return pb.SubmissionResult(refusal=reason_number(outcome.refusal or Reason.INTERNAL))
+    return pb.SubmissionResult(entry=entry_message(0, outcome.entry), changed=outcome.changed)
+
+
+def season_message(season: Season, now: datetime) -> pb.LeaderboardSeason:
+    """A window for the wire. That of all time begins at the epoch."""
+    window = season.window
+    message = pb.LeaderboardSeason(ended=window.over(now), entries=season.entries)
+    message.start_time.FromDatetime(window.start)
+    if window.end is not None:
+        message.end_time.FromDatetime(window.end)
+    if season.archive_time is not None:
+        message.archive_time.FromDatetime(season.archive_time)
+    return message
+
+
+def window_message(window: Window, now: datetime) -> pb.LeaderboardSeason:
+    """A window of which nothing is counted, for the wire."""
+    return season_message(Season(window), now)
+
+
+def reason_number(reason: Reason) -> errors_pb2.ErrorReason.ValueType:
+    """A reason on the wire."""
+    return errors_pb2.ErrorReason.Value(f"ERROR_REASON_{reason}")
+
+
+def encode_place(spot: Spot, place: bytes) -> str:
+    """The token of the page behind a place."""
+    return encode_token([spot[0], int(spot[1].timestamp()), place.hex()])
+
+
+def decode_place(token: str) -> tuple[Spot, bytes] | None:
+    """The window and place in a token; None for the first page. Raises InvalidArgument(INVALID_PAGE_TOKEN)."""
+    key = decode_token(token, str, int, str)
+    if key is None:
+        return None
+    try:
+        start = datetime.fromtimestamp(int(key[1]), UTC) if key[1] else EPOCH
+        place = bytes.fromhex(str(key[2]))
+    except (ValueError, OverflowError, OSError):
+        raise foreign_token() from None
+    if len(place) != PLACE_BYTES:
+        raise foreign_token()
+    return (str(key[0]), start), place

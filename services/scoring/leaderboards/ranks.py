@@ -1,0 +1,246 @@
+"""Ranks in Redis: places come in, who is where comes out.
+
+What does not answer or is not ready is None, not an error, except where a method says so.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+import redis.asyncio as redis
+from redis.exceptions import NoScriptError, ResponseError
+
+from pkg.cache.answers import answers
+from pkg.clock import Clock
+from pkg.db.lookups import Lookup
+from pkg.errors import OofggError
+from pkg.telemetry.logs import get_logger
+from services.scoring.leaderboards import scripts
+from services.scoring.leaderboards.places import user_bytes, user_of
+
+_log = get_logger(__name__)
+
+READY: Final = b"ready"
+
+_READ_SECONDS: Final = 0.5
+_WRITE_SECONDS: Final = 2.0
+# How long a Redis that did not answer is left alone.
+_REST_SECONDS: Final = 2.0
+# How long a builder may be silent before another one takes over.
+_BUILDER_SECONDS: Final = 30
+
+
+def _sha(script: str) -> str:
+    return hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
+
+
+_SCRIPTS: Final = {_sha(text): text for text in (scripts.APPLY, scripts.READ, scripts.BEGIN, scripts.BUILT)}
+_APPLY, _READ, _BEGIN, _BUILT = _SCRIPTS
+
+Spot = tuple[str, datetime]
+"""A window of a leaderboard: the leaderboard's id, and when it begins."""
+_Question = tuple[Spot, str, bytes, int]
+
+
+@dataclass(slots=True)
+class Moves:
+    """What happened in a window: members that are there now, joined; (user, turn) of removals, joined; whose rank to
+    tell."""
+
+    members: list[bytes] = field(default_factory=list)
+    removals: list[bytes] = field(default_factory=list)
+    asking: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """The state a window was found in, and, where it is ready, the ranks (from 1; 0 for none) that were asked for."""
+
+    state: bytes
+    ranks: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """A part of a ready window. `rank` and `first` (that of the first user) count from 1; rank is 0 for none."""
+
+    total: int
+    rank: int
+    first: int
+    users: Sequence[str]
+
+
+class Ranks:
+    """The sorted sets of all windows."""
+
+    def __init__(self, client: redis.Redis, clock: Clock) -> None:
+        self._redis = client
+        self._clock = clock
+        self._rest_until = 0.0
+        self._reads = Lookup[_Question, Any](self._read_many)
+
+    @property
+    def away(self) -> bool:
+        """Whether Redis did not answer a moment ago."""
+        return self._clock.monotonic() < self._rest_until
+
+    async def apply(self, moves: Mapping[Spot, Moves], builder: bytes = b"") -> dict[Spot, Applied] | None:
+        """Brings what happened to Redis, each in one step; None when it cannot be known whether it got there."""
+        calls = [
+            (_APPLY, _keys(spot)[:2],
+             (b"".join(told.members), b"".join(told.removals), b"".join(map(user_bytes, told.asking)), builder))
+            for spot, told in moves.items()
+        ]  # fmt: skip
+        found = await self._ask(calls, _WRITE_SECONDS)
+        if found is None:
+            return None
+        answered = {}
+        for (spot, told), answer in zip(moves.items(), found, strict=True):
+            ready = answer[0] == READY
+            ranks = {user: rank + 1 for user, rank in zip(told.asking, answer[2], strict=True)} if ready else {}
+            answered[spot] = Applied(answer[0], ranks)
+        return answered
+
+    async def around(self, spot: Spot, user_id: str, size: int) -> Slice | None:
+        """The players around one, who is in the middle where there are enough on both sides."""
+        return _slice(await self._read((spot, "around", user_bytes(user_id), size)))
+
+    async def page(self, spot: Spot, after: bytes, size: int) -> Slice | None:
+        """Players behind a place, `b""` for the first of all."""
+        return _slice(await self._read((spot, "page", after, size)))
+
+    async def of_users(self, spot: Spot, user_ids: Iterable[str]) -> tuple[int, list[int]] | None:
+        """How many there are, and the rank of each of these, 0 for none."""
+        answer = await self._read((spot, "users", b"".join(map(user_bytes, user_ids)), 0))
+        return (answer[0], [rank + 1 for rank in answer[1]]) if answer else None
+
+    async def begin(self, spot: Spot, builder: str, *, force: bool, keep_seconds: int) -> bytes | None:
+        """Makes a window's keys anew for a builder, unless it is ready (without `force`) or being built.
+
+        Returns its state: the builder's name if it may build; None when Redis does not answer.
+        """
+        told = (builder, int(force), _BUILDER_SECONDS, keep_seconds)
+        found = await self._ask([(_BEGIN, _keys(spot), told)], _WRITE_SECONDS)
+        return found[0] if found else None
+
+    async def built(self, spot: Spot, builder: str, *, whole: bool) -> bytes | None:
+        """Says that a builder is still at work, or that all is there. Returns the state."""
+        found = await self._ask([(_BUILT, _keys(spot), (builder, int(whole), _BUILDER_SECONDS))], _WRITE_SECONDS)
+        return found[0] if found else None
+
+    async def drop(self, spot: Spot) -> None:
+        """Forgets a window, if Redis answers."""
+        try:
+            async with answers(_WRITE_SECONDS):
+                await self._redis.unlink(*_keys(spot))
+        except OofggError as error:
+            self._rest(error)
+
+    async def index(self, spot: Spot, user_ids: Sequence[str]) -> list[bytes | None]:
+        """What the index has for players; whether the set has the same is part of it. For the verifier.
+
+        Raises Unavailable(BACKEND_UNAVAILABLE).
+        """
+        ranks, index, _ = _keys(spot)
+        async with answers(_WRITE_SECONDS):
+            users = list(map(user_bytes, user_ids))
+            places: list[bytes | None] = await self._command("HMGET", index, *users)
+            members = [(place or b"") + user for place, user in zip(places, users, strict=True)]
+            scores = await self._command("ZMSCORE", ranks, *members)
+        return [place if score is not None else None for place, score in zip(places, scores, strict=True)]
+
+    async def members(self, spot: Spot) -> tuple[bool, int]:
+        """Whether a window is ready, and how many there are in it. Raises Unavailable(BACKEND_UNAVAILABLE)."""
+        ranks, index, _ = _keys(spot)
+        async with answers(_WRITE_SECONDS):
+            state = await self._command("HGET", index, "state")
+            count = await self._command("ZCARD", ranks)
+        return state == READY and count > 0, count - 1
+
+    async def scan(self, spot: Spot, first: int, size: int) -> list[str]:
+        """Players from this position on (from 0). Raises Unavailable(BACKEND_UNAVAILABLE)."""
+        async with answers(_WRITE_SECONDS):
+            found = await self._command("ZRANGE", _keys(spot)[0], first, first + size - 1)
+        return [user_of(member) for member in found if len(member) == 40]
+
+    async def run_id(self) -> str | None:
+        """Which start of which server this is; None when it does not answer."""
+        try:
+            async with answers(_WRITE_SECONDS):
+                return str((await self._redis.info("server"))["run_id"])
+        except OofggError as error:
+            self._rest(error)
+            return None
+
+    async def _read(self, question: _Question) -> Any:
+        if self.away:
+            return None
+        try:
+            return await self._reads.get(question)
+        except OofggError as error:
+            self._rest(error)
+            return None
+
+    async def _read_many(self, questions: list[_Question]) -> dict[_Question, Any]:
+        asked = list(dict.fromkeys(questions))
+        calls = [(_READ, _keys(spot)[:2], (what, about, size)) for spot, what, about, size in asked]
+        found = await self._ask(calls, _READ_SECONDS)
+        return {} if found is None else dict(zip(asked, found, strict=True))
+
+    async def _ask(
+        self, calls: Sequence[tuple[str, Sequence[str], Sequence[str | bytes | int]]], seconds: float
+    ) -> list[Any] | None:
+        try:
+            async with answers(seconds):
+                found = await self._send(calls)
+                if any(isinstance(answer, NoScriptError) for answer in found):
+                    for text in _SCRIPTS.values():
+                        await self._redis.script_load(text)
+                    found = await self._send(calls)
+        except (OofggError, NoScriptError) as error:
+            self._rest(error)
+            return None
+        if failed := next((answer for answer in found if isinstance(answer, Exception)), None):
+            if isinstance(failed, ResponseError):
+                _log.error("redis refuses", cause=repr(failed))
+            self._rest(failed)
+            return None
+        return found
+
+    async def _send(self, calls: Sequence[tuple[str, Sequence[str], Sequence[str | bytes | int]]]) -> list[Any]:
+        if len(calls) == 1:
+            sha, keys, arguments = calls[0]
+            try:
+                return [await self._command("EVALSHA", sha, len(keys), *keys, *arguments)]
+            except NoScriptError as error:
+                return [error]
+        pipeline = self._redis.pipeline(transaction=False)
+        for sha, keys, arguments in calls:
+            pipeline.execute_command("EVALSHA", sha, len(keys), *keys, *arguments)
+        found: list[Any] = await pipeline.execute(raise_on_error=False)
+        return found
+
+    async def _command(self, *parts: str | bytes | int) -> Any:
+        # The client's own methods are typed for clients that decode.
+        return await self._redis.execute_command(*parts)  # type: ignore[no-untyped-call]
+
+    def _rest(self, error: BaseException) -> None:
+        if not self.away:
+            _log.warning("leaderboards are read from PostgreSQL for a moment", cause=repr(error.__cause__ or error))
+        self._rest_until = self._clock.monotonic() + _REST_SECONDS
+
+
+def _keys(spot: Spot) -> tuple[str, str, str]:
+    base = f"board:{{{spot[0]}:{int(spot[1].timestamp())}}}"
+    return f"{base}:ranks", f"{base}:index", f"{base}:builder"
+
+
+def _slice(answer: Any) -> Slice | None:
+    if not answer:
+        return None
+    total, rank, first, members = answer
+    return Slice(total, rank + 1, first + 1, [user_of(member) for member in members])

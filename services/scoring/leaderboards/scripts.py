@@ -1,0 +1,139 @@
+"""Lua, run by Redis in one step, on the two keys of a window: `ranks` and `index`.
+
+`ranks` is a sorted set of members (see `places`), all with score 0, and one more that sorts behind them all. `index` is
+a hash from user id (16 bytes) to place (24 bytes), or to the turn (8 bytes) of an entry's removal; its field `state` is
+`ready`, or the name of whoever builds. Either key alone is as good as none. Everything is safe to repeat.
+
+Bytes are never compared as strings in Lua, which follows the locale.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+_COMMON: Final = """
+local last = string.rep('\\255', 41)
+local function state()
+  local found = redis.call('HGET', KEYS[2], 'state')
+  if not found or not redis.call('ZSCORE', KEYS[1], last) then return '' end
+  return found
+end
+"""
+
+# ARGV: joined members of entries, joined (user, turn) of removals, joined user ids whose ranks to tell, the builder
+# ('' for a writer). Answers the state, how many there are, and the ranks from 0, -1 for none.
+APPLY: Final = (
+    _COMMON
+    + """
+local found = state()
+if found == '' or (ARGV[4] ~= '' and found ~= ARGV[4]) then return {found} end
+local function turn(bytes)
+  local high, low = 0, 0
+  local a, b, c, d, e, f, g, h = string.byte(bytes, -8, -1)
+  return (((a - 128) * 256 + b) * 256 + c) * 256 + d, ((e * 256 + f) * 256 + g) * 256 + h
+end
+local function later(one, other)
+  local high, low = turn(one)
+  local other_high, other_low = turn(other)
+  return high > other_high or (high == other_high and low > other_low)
+end
+local entries = ARGV[1]
+for at = 1, #entries, 40 do
+  local user = string.sub(entries, at + 24, at + 39)
+  local place = string.sub(entries, at, at + 23)
+  local had = redis.call('HGET', KEYS[2], user)
+  if not had or later(place, had) then
+    if had and #had == 24 then redis.call('ZREM', KEYS[1], had .. user) end
+    redis.call('ZADD', KEYS[1], 0, place .. user)
+    redis.call('HSET', KEYS[2], user, place)
+  end
+end
+local removals = ARGV[2]
+for at = 1, #removals, 24 do
+  local user = string.sub(removals, at, at + 15)
+  local gone = string.sub(removals, at + 16, at + 23)
+  local had = redis.call('HGET', KEYS[2], user)
+  if not had or later(gone, had) then
+    if had and #had == 24 then redis.call('ZREM', KEYS[1], had .. user) end
+    redis.call('HSET', KEYS[2], user, gone)
+  end
+end
+local ranks = {}
+local users = ARGV[3]
+for at = 1, #users, 16 do
+  local user = string.sub(users, at, at + 15)
+  local place = redis.call('HGET', KEYS[2], user)
+  ranks[#ranks + 1] = place and redis.call('ZRANK', KEYS[1], place .. user) or -1
+end
+return {found, redis.call('ZCARD', KEYS[1]) - 1, ranks}
+"""
+)
+
+# ARGV: the builder, 1 to begin over what is ready, seconds in which a builder must show itself, seconds to keep the
+# keys (0: for ever). Answers the state: the builder's name when it may build.
+BEGIN: Final = (
+    _COMMON
+    + """
+local found = state()
+if found == 'ready' and ARGV[2] ~= '1' then return found end
+if found ~= '' and found ~= 'ready' and found ~= ARGV[1] and redis.call('GET', KEYS[3]) == found then return found end
+redis.call('UNLINK', KEYS[1], KEYS[2])
+redis.call('ZADD', KEYS[1], 0, last)
+redis.call('HSET', KEYS[2], 'state', ARGV[1])
+redis.call('SET', KEYS[3], ARGV[1], 'EX', ARGV[3])
+if ARGV[4] ~= '0' then
+  redis.call('EXPIRE', KEYS[1], ARGV[4])
+  redis.call('EXPIRE', KEYS[2], ARGV[4])
+end
+return ARGV[1]
+"""
+)
+
+# ARGV: the builder, 1 when all is there, seconds in which it must show itself again. Answers the state.
+BUILT: Final = (
+    _COMMON
+    + """
+local found = state()
+if found ~= ARGV[1] then return found end
+if ARGV[2] ~= '1' then
+  redis.call('SET', KEYS[3], ARGV[1], 'EX', ARGV[3])
+  return found
+end
+redis.call('HSET', KEYS[2], 'state', 'ready')
+redis.call('DEL', KEYS[3])
+return 'ready'
+"""
+)
+
+# ARGV: what to read. Answers nothing unless ready; else how many there are, and
+#   around USER SIZE    the rank (from 0, -1 for none) of a player, the rank of the first member, the members
+#   page AFTER SIZE     the same from the first member behind a place ('' for the first of all)
+#   users IDS           a rank per id, -1 for none
+READ: Final = (
+    _COMMON
+    + """
+if state() ~= 'ready' then return {} end
+local total = redis.call('ZCARD', KEYS[1]) - 1
+local function rank_of(user)
+  local place = redis.call('HGET', KEYS[2], user)
+  return place and redis.call('ZRANK', KEYS[1], place .. user) or -1
+end
+if ARGV[1] == 'users' then
+  local ranks = {}
+  for at = 1, #ARGV[2], 16 do ranks[#ranks + 1] = rank_of(string.sub(ARGV[2], at, at + 15)) end
+  return {total, ranks}
+end
+local size = tonumber(ARGV[3])
+local rank, first = -1, 0
+if ARGV[1] == 'around' then
+  rank = rank_of(ARGV[2])
+  if rank < 0 then return {total, rank, 0, {}} end
+  first = math.max(0, math.min(rank - math.floor((size - 1) / 2), total - size))
+elseif ARGV[2] ~= '' then
+  first = redis.call('ZLEXCOUNT', KEYS[1], '-', '[' .. ARGV[2] .. string.rep('\\255', 17))
+end
+local stop = math.min(first + size, total) - 1
+if stop < first then return {total, rank, first, {}} end
+return {total, rank, first, redis.call('ZRANGE', KEYS[1], first, stop)}
+"""
+)

@@ -1,0 +1,134 @@
+"""Scores that are submitted, on the wire."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from oofgg.v1 import leaderboard_pb2 as pb
+from pkg.auth.caller import Caller, CallerRole
+from pkg.clock import Clock
+from pkg.db.replies import request_digest
+from pkg.errors import NotFound, OofggError, OutOfRange, Reason, ResourceExhausted, invalid_field
+from pkg.games import GameDirectory
+from pkg.ids import is_id
+from pkg.rpc.call import Call
+from services.scoring.leaderboards.directory import BoardDirectory
+from services.scoring.leaderboards.messages import entry_message, result_message
+from services.scoring.leaderboards.reading import BoardReader
+from services.scoring.leaderboards.rules import (
+    RESERVED,
+    Outcome,
+    Submission,
+    check_metadata,
+    check_score,
+    check_submitter,
+)
+from services.scoring.leaderboards.submitting import Job, Repeat, Submitting
+
+
+class SubmissionServicer:
+    """Takes scores from whom a leaderboard takes them."""
+
+    def __init__(
+        self,
+        submitting: Submitting,
+        reader: BoardReader,
+        directory: BoardDirectory,
+        games: GameDirectory,
+        clock: Clock,
+    ) -> None:
+        self._submitting = submitting
+        self._reader = reader
+        self._directory = directory
+        self._games = games
+        self._clock = clock
+
+    async def submit_score(self, request: pb.SubmitScoreRequest, call: Call) -> pb.SubmitScoreResponse:
+        await self._games.require_access(call.caller, request.game_id, call)
+        one = await self._submission(request.score, "score", request.game_id, call.caller, self._clock.now())
+
+        def reply(outcomes: Sequence[Outcome]) -> bytes | None:
+            return None if outcomes[0].entry is None else _response(outcomes[0]).SerializeToString()
+
+        job = Job([one], _repeat(request, request.request_id, call), reply, tell_ranks=True)
+        written = await self._submitting.submit(job)
+        if written.kept is not None:
+            response = pb.SubmitScoreResponse.FromString(written.kept)
+        elif refusal := written.outcomes[0].refusal:
+            raise self._refused(refusal, one)
+        else:
+            response = _response(written.outcomes[0])
+        rank = written.ranks.get(one.user_id, 0)
+        response.entry.rank = rank or await self._reader.rank_known(one.board, one.window, one.user_id)
+        return response
+
+    async def submit_scores(self, request: pb.SubmitScoresRequest, call: Call) -> pb.SubmitScoresResponse:
+        await self._games.require_access(call.caller, request.game_id, call)
+        now = self._clock.now()
+        submissions = [
+            await self._submission(score, f"scores[{number}]", request.game_id, call.caller, now)
+            for number, score in enumerate(request.scores)
+        ]
+
+        def reply(outcomes: Sequence[Outcome]) -> bytes:
+            return _results(outcomes).SerializeToString()
+
+        job = Job(submissions, _repeat(request, request.request_id, call), reply, tell_ranks=False)
+        written = await self._submitting.submit(job)
+        if written.kept is not None:
+            return pb.SubmitScoresResponse.FromString(written.kept)
+        return _results(written.outcomes)
+
+    async def _submission(
+        self, score: pb.ScoreSubmission, field: str, game_id: str, caller: Caller, now: datetime
+    ) -> Submission:
+        if score.leaderboard in RESERVED:
+            raise invalid_field(f"{field}.leaderboard", f"`{score.leaderboard}` follows from results alone")
+        board = await self._directory.get(game_id, score.leaderboard)
+        server = caller.role is CallerRole.DEVELOPER
+        user_id = score.user_id or ("" if server else caller.user_id)
+        check_submitter(board, server=server, own=user_id == caller.user_id)
+        if not is_id(user_id):
+            raise invalid_field(f"{field}.user_id", "must be the id of an account")
+        check_score(board, score.score, f"{field}.score")
+        check_metadata(score.metadata, f"{field}.metadata")
+        return Submission(
+            board=board,
+            window=self._directory.window(board),
+            user_id=user_id,
+            username=score.username if server else caller.username,
+            score=score.score,
+            subscore=score.subscore,
+            metadata=score.metadata,
+            submit_time=now,
+        )
+
+    def _refused(self, refusal: Reason, one: Submission) -> OofggError:
+        if refusal is Reason.ACCOUNT_NOT_FOUND:
+            return NotFound(refusal, "This account was deleted.", user_id=one.user_id)
+        if refusal is Reason.SCORE_OUT_OF_RANGE:
+            return OutOfRange(refusal, "The sum of the scores would not fit into 64 bits.")
+        end = one.window.end
+        return ResourceExhausted(
+            refusal,
+            f"“{one.board.name}” takes {one.board.max_attempts} scores of a player in a window.",
+            retry_after=(end - self._clock.now()).total_seconds() if end else None,
+            leaderboard=one.board.name,
+        )
+
+
+def _response(outcome: Outcome) -> pb.SubmitScoreResponse:
+    if outcome.entry is None:
+        raise AssertionError("what was refused has no response")
+    return pb.SubmitScoreResponse(entry=entry_message(0, outcome.entry), changed=outcome.changed)
+
+
+def _results(outcomes: Sequence[Outcome]) -> pb.SubmitScoresResponse:
+    return pb.SubmitScoresResponse(results=[result_message(outcome) for outcome in outcomes])
+
+
+def _repeat(request: pb.SubmitScoreRequest | pb.SubmitScoresRequest, request_id: str, call: Call) -> Repeat | None:
+    if not request_id:
+        return None
+    return Repeat(call.caller.user_id, call.method, request_id, request_digest(request))

@@ -1,0 +1,307 @@
+"""Takes scores in: calls that come together share a transaction, then Redis is told.
+
+A worker does it, not the callers: who gives up must not undo what others wait for, nor leave it open whether it was
+written. A call that is alone does not wait for company.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import asyncpg
+from cachetools import TTLCache
+
+from pkg.clock import Clock
+from pkg.db.database import Connection, Database
+from pkg.deadline import within
+from pkg.errors import InvalidArgument, OofggError, Reason, ResourceExhausted, Unavailable, backend_unavailable
+from pkg.telemetry.logs import get_logger
+from services.scoring.leaderboards.changes import Changes
+from services.scoring.leaderboards.entries import EntryStore, key_of
+from services.scoring.leaderboards.places import member_of
+from services.scoring.leaderboards.ranks import Moves, Ranks, Spot
+from services.scoring.leaderboards.rules import Outcome, Submission
+from services.scoring.leaderboards.store import SeasonStore
+from services.scoring.leaderboards.windows import Window
+
+_log = get_logger(__name__)
+
+_WORKERS: Final = 2
+_MOST_SCORES: Final = 200
+_MOST_WAITING: Final = 2_000
+_TRIES: Final = 3
+# How long a group waits for company while there is some, as in pkg.db.lookups.
+_GATHER_SECONDS: Final = 0.002
+_CALL_SECONDS: Final = 10.0
+# After so long somebody else tells Redis.
+_DUE_SECONDS: Final = 3.0
+_KNOWN_WINDOWS: Final = 10_000
+_KNOWN_SECONDS: Final = 60.0
+
+_KEPT: Final = """
+    select r.caller, r.rpc, r.request_id, r.digest, r.response
+    from unnest($1::text[], $2::text[], $3::text[]) as i (caller, rpc, request_id)
+    join reply r using (caller, rpc, request_id)
+"""
+_KEEP: Final = """
+    insert into reply (caller, rpc, request_id, digest, response)
+    select * from unnest($1::text[], $2::text[], $3::text[], $4::bytea[], $5::bytea[])
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """What makes two calls the same, and what both must then have in common."""
+
+    caller: str
+    rpc: str
+    request_id: str
+    digest: bytes
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """Its key in the table of replies."""
+        return self.caller, self.rpc, self.request_id
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What became of a call: an outcome for each of its scores, or the reply that was kept of its first time."""
+
+    outcomes: Sequence[Outcome] = ()
+    ranks: Mapping[str, int] = field(default_factory=dict)
+    kept: bytes | None = None
+
+
+@dataclass(eq=False, slots=True)
+class Job:
+    """A call. `reply` encodes what is kept for repeats; None for what must not be."""
+
+    submissions: Sequence[Submission]
+    repeat: Repeat | None
+    reply: Callable[[Sequence[Outcome]], bytes | None]
+    tell_ranks: bool
+    future: asyncio.Future[Written] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+
+class Submitting:
+    """The queue of a process, and its workers."""
+
+    def __init__(
+        self,
+        database: Database,
+        entries: EntryStore,
+        seasons: SeasonStore,
+        ranks: Ranks,
+        changes: Changes,
+        clock: Clock,
+    ) -> None:
+        self._database = database
+        self._entries = entries
+        self._seasons = seasons
+        self._ranks = ranks
+        self._changes = changes
+        self._clock = clock
+        self._waiting: deque[Job] = deque()
+        self._wake = asyncio.Event()
+        self._known: TTLCache[Spot, bool] = TTLCache(_KNOWN_WINDOWS, _KNOWN_SECONDS, timer=clock.monotonic)
+
+    async def submit(self, job: Job) -> Written:
+        """Raises InvalidArgument(REQUEST_ID_REUSED), Unavailable. A call that gives up may have been written."""
+        if len(self._waiting) >= _MOST_WAITING:
+            raise ResourceExhausted(
+                Reason.OVERLOADED, "More scores come in than can be written. Try again shortly.", retry_after=1.0
+            )
+        self._waiting.append(job)
+        self._wake.set()
+        try:
+            async with asyncio.timeout(within(_CALL_SECONDS)):
+                return await job.future
+        except TimeoutError as error:
+            raise backend_unavailable("PostgreSQL") from error
+
+    async def run(self) -> None:
+        """Works until cancelled."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for number in range(_WORKERS):
+                    tasks.create_task(self._work(), name=f"scores {number}")
+        finally:
+            for job in self._waiting:
+                _fail(job, Unavailable(Reason.SHUTTING_DOWN, "This node is shutting down. Try again."))
+
+    async def _work(self) -> None:
+        shared = False
+        while True:
+            while not self._waiting:
+                self._wake.clear()
+                await self._wake.wait()
+            await asyncio.sleep(_GATHER_SECONDS if shared else 0)
+            group = self._take()
+            shared = len(group) > 1
+            if not group:
+                continue
+            try:
+                await self._serve(group)
+            except asyncio.CancelledError:
+                for job in group:
+                    _fail(job, Unavailable(Reason.SHUTTING_DOWN, "This node is shutting down. Try again."))
+                raise
+
+    def _take(self) -> list[Job]:
+        group: list[Job] = []
+        again: list[Job] = []
+        repeats = set()
+        scores = 0
+        while self._waiting and scores < _MOST_SCORES:
+            job = self._waiting.popleft()
+            if job.future.done():  # its caller has given up
+                continue
+            if job.repeat is not None and job.repeat.key in repeats:
+                again.append(job)  # finds the reply of the other one in the next group
+                continue
+            if job.repeat is not None:
+                repeats.add(job.repeat.key)
+            group.append(job)
+            scores += len(job.submissions)
+        self._waiting.extendleft(reversed(again))
+        return group
+
+    async def _serve(self, group: Sequence[Job]) -> None:
+        try:
+            written = await self._write_again(group)
+        except Exception as error:
+            if len(group) > 1 and not isinstance(error, Unavailable):
+                # One of them brought what PostgreSQL cannot take, which is not the others' fault.
+                for job in group:
+                    await self._serve([job])
+                return
+            if not isinstance(error, OofggError):
+                _log.exception("scores were not written")
+            for job in group:
+                _fail(job, error)
+            return
+        for job, result in zip(group, written, strict=True):
+            if job.future.done():
+                continue
+            if isinstance(result, OofggError):
+                job.future.set_exception(result)
+            else:
+                job.future.set_result(result)
+
+    async def _write_again(self, group: Sequence[Job]) -> list[Written | OofggError]:
+        for left in reversed(range(_TRIES)):
+            try:
+                return await self._write(group)
+            except (asyncpg.UniqueViolationError, asyncpg.DeadlockDetectedError):
+                # A repeat of one of them was written at this moment: next time its reply is found.
+                if not left:
+                    raise
+        raise AssertionError("the last try returns or raises")
+
+    async def _write(self, group: Sequence[Job]) -> list[Written | OofggError]:
+        outcomes: dict[Job, list[Outcome]] = {}
+        change_id = None
+        async with self._database.transaction() as connection:
+            kept = await self._kept(connection, [job.repeat for job in group if job.repeat])
+            fresh = [job for job in group if job.repeat is None or job.repeat.key not in kept]
+            submissions = [one for job in fresh for one in job.submissions]
+            new = self._new_windows(submissions)
+            if new:
+                await self._seasons.played(connection, new)
+            if submissions:
+                found = iter(await self._entries.submit(connection, submissions))
+                outcomes = {job: [next(found) for _ in job.submissions] for job in fresh}
+                moved = {
+                    key_of(one)
+                    for job, told in outcomes.items()
+                    for one, outcome in zip(job.submissions, told, strict=True)
+                    if outcome.changed
+                }
+                if moved:
+                    change_id = await self._entries.note(connection, moved, _DUE_SECONDS)
+                await self._keep(connection, outcomes)
+        for leaderboard_id, window in new:
+            self._known[leaderboard_id, window.start] = True
+        ranks = await self._tell_redis(outcomes, change_id)
+        return [self._result(job, outcomes, ranks, kept) for job in group]
+
+    @staticmethod
+    def _result(
+        job: Job,
+        outcomes: Mapping[Job, list[Outcome]],
+        ranks: Mapping[Spot, Mapping[str, int]],
+        kept: Mapping[tuple[str, str, str], tuple[bytes, bytes]],
+    ) -> Written | OofggError:
+        if job in outcomes:
+            first = job.submissions[0]
+            spot = (first.board.leaderboard_id, first.window.start)
+            return Written(outcomes[job], ranks.get(spot, {}) if job.tell_ranks else {})
+        if job.repeat is None:
+            raise AssertionError("what has no request id is always fresh")
+        digest, response = kept[job.repeat.key]
+        if digest != job.repeat.digest:
+            return InvalidArgument(
+                Reason.REQUEST_ID_REUSED, "request_id: was used before with other content. Choose a new one."
+            )
+        return Written(kept=response)
+
+    async def _kept(
+        self, connection: Connection, repeats: Sequence[Repeat]
+    ) -> dict[tuple[str, str, str], tuple[bytes, bytes]]:
+        if not repeats:
+            return {}
+        rows = await connection.fetch(
+            _KEPT, [one.caller for one in repeats], [one.rpc for one in repeats], [one.request_id for one in repeats]
+        )
+        return {(row["caller"], row["rpc"], row["request_id"]): (row["digest"], row["response"]) for row in rows}
+
+    async def _keep(self, connection: Connection, outcomes: Mapping[Job, Sequence[Outcome]]) -> None:
+        replies = sorted(
+            ((*job.repeat.key, job.repeat.digest, reply))
+            for job, told in outcomes.items()
+            if job.repeat is not None and (reply := job.reply(told)) is not None
+        )
+        if replies:
+            await connection.execute(_KEEP, *(list(column) for column in zip(*replies, strict=True)))
+
+    def _new_windows(self, submissions: Sequence[Submission]) -> set[tuple[str, Window]]:
+        """Windows of which it is not known that they are noted."""
+        return {
+            (one.board.leaderboard_id, one.window)
+            for one in submissions
+            if (one.board.leaderboard_id, one.window.start) not in self._known
+        }
+
+    async def _tell_redis(
+        self, outcomes: Mapping[Job, Sequence[Outcome]], change_id: int | None
+    ) -> dict[Spot, Mapping[str, int]]:
+        moves: dict[Spot, Moves] = {}
+        for job, told in outcomes.items():
+            for one, outcome in zip(job.submissions, told, strict=True):
+                if outcome.entry is None or not (outcome.changed or job.tell_ranks):
+                    continue
+                spot = (one.board.leaderboard_id, one.window.start)
+                there = moves.setdefault(spot, Moves())
+                if outcome.changed:
+                    there.members.append(member_of(outcome.entry.place, one.user_id))
+                if job.tell_ranks:
+                    there.asking.append(one.user_id)
+        if not moves or self._ranks.away:
+            return {}
+        applied = await self._ranks.apply(moves)
+        if applied is None:
+            return {}
+        if change_id is not None:
+            self._changes.applied(change_id)
+        return {spot: told.ranks for spot, told in applied.items()}
+
+
+def _fail(job: Job, error: Exception) -> None:
+    if not job.future.done():
+        job.future.set_exception(error)
+        job.future.exception()  # its caller may have given up, and nobody else looks

@@ -1,0 +1,75 @@
+"""One statement per kind of rule that takes scores in: what the operator says happens where the row is locked."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Final
+
+from services.scoring.leaderboards.places import LEAST, MOST
+from services.scoring.leaderboards.rules import Operator
+
+COLUMNS: Final = "user_id, username, score, subscore, attempts, metadata, update_time, place"
+
+_NEW_PAIR: Final = "(excluded.score, excluded.subscore) {} (e.score, e.subscore)"
+# $8: attempts a player has in a window; 0 for any number. $9: whether less is better.
+_STATEMENT: Final = """
+    insert into leaderboard_entry as e (user_id, leaderboard_id, window_start, update_time, score, subscore, turn,
+        attempts, ascending, username, metadata)
+    select i.user_id, i.leaderboard_id, i.window_start, i.update_time, {first}, i.subscore,
+        nextval('leaderboard_turn'), 1, $9, i.username, i.metadata
+    from unnest($1::uuid[], $2::uuid[], $3::timestamptz[], $4::timestamptz[], $5::bigint[], $6::bigint[], $7::text[],
+        $10::text[]) as i (user_id, leaderboard_id, window_start, update_time, score, subscore, username, metadata)
+    where not exists (select from forgotten f where f.user_id = i.user_id)
+    on conflict (user_id, leaderboard_id, window_start) do update set
+        {values},
+        turn = case when {changes} then nextval('leaderboard_turn') else e.turn end,
+        update_time = case when {changes} then excluded.update_time else e.update_time end,
+        attempts = e.attempts + 1,
+        username = case when excluded.username = '' then e.username else excluded.username end
+    where ($8 = 0 or e.attempts < $8) and {fits}
+    returning new.leaderboard_id, new.window_start, new.user_id, new.username, new.score, new.subscore, new.attempts,
+        new.metadata, new.update_time, new.place, old.turn is distinct from new.turn as changed
+"""
+
+
+@cache
+def upsert(operator: Operator, *, ascending: bool) -> str:
+    """The statement for boards with this operator and order.
+
+    Parameters are arrays of user, leaderboard, window, time, score, subscore and name, then the most attempts, whether
+    less is better, and an array of metadata. No two of the rows may be of one entry. Rows that do not come back were
+    refused.
+    """
+    match operator:
+        case Operator.BEST:
+            changes = _NEW_PAIR.format("<" if ascending else ">")
+            values = ", ".join(
+                f"{name} = case when {changes} then excluded.{name} else e.{name} end"
+                for name in ("score", "subscore", "metadata")
+            )
+            first, fits = "i.score", "true"
+        case Operator.LAST:
+            changes = _NEW_PAIR.format("is distinct from")
+            values = ", ".join(f"{name} = excluded.{name}" for name in ("score", "subscore", "metadata"))
+            first, fits = "i.score", "true"
+        case Operator.SUM:
+            changes = "(excluded.score, excluded.subscore) <> (0, 0)"
+            values = f"{_added('score')}, {_added('subscore')}, metadata = excluded.metadata"
+            first, fits = "i.score", f"{_fits('score')} and {_fits('subscore')}"
+        case Operator.INCREMENT:
+            changes = "true"
+            values = f"score = e.score + 1, {_added('subscore')}, metadata = excluded.metadata"
+            first, fits = "1", _fits("subscore")
+    return _STATEMENT.format(first=first, values=values, changes=changes, fits=fits)
+
+
+def _added(name: str) -> str:
+    return f"{name} = e.{name} + excluded.{name}"
+
+
+def _fits(name: str) -> str:
+    """Whether a sum fits into 64 bits."""
+    return (
+        f"case when excluded.{name} >= 0 then e.{name} <= {MOST} - excluded.{name} "
+        f"else e.{name} >= ({LEAST} - excluded.{name}) end"
+    )
