@@ -44,6 +44,7 @@ class Endpoints:
 
     service: str
     envoy: str
+    kafka: str
 
 
 class Platform:
@@ -72,7 +73,7 @@ class Platform:
     def endpoints(self) -> Endpoints:
         """Its addresses."""
         endpoints = read_state(self.data_dir)["endpoints"]
-        return Endpoints(endpoints["services_grpc"], endpoints["envoy"])
+        return Endpoints(endpoints["services_grpc"], endpoints["envoy"], endpoints["kafka_bootstrap"])
 
     async def start(self, *, lifted: bool) -> float:
         """Starts it and returns the seconds until it said that a call through Envoy is answered."""

@@ -101,6 +101,18 @@ class Stage:
         """A session with this many players seated, the first ones. Without a window it has the default one."""
         return await self._seated(self.sessions, await self.players(number), number, window_ms)
 
+    async def duels(self, number: int, pairs: int) -> list[str]:
+        """Ids of sessions of two, played by so many pairs in turn. Whoever asks for them ends them."""
+        players = await self.players(2 * pairs)
+        made: list[str] = []
+
+        async def sit(index: int) -> None:
+            first = 2 * (index % pairs)
+            made.append((await self._seated(self.sessions, players[first : first + 2], 2, None))[0].session_id)
+
+        await _some_at_once(range(number), sit)
+        return made
+
     @asynccontextmanager
     async def session(
         self, number: int, *, window_ms: int | None = None, node: Node | None = None
