@@ -38,7 +38,7 @@ restore: setup ## Go back to a backup of the embedded platform (FROM=file), whil
 	@$(BIN)/python -m services restore $(or $(FROM),$(error FROM=file is needed)) $(ARGS)
 
 test: setup-dev ## Run all tests: units, real backends, the whole platform through Envoy (ARGS are for pytest)
-	$(BIN)/pytest --numprocesses 2 --dist loadgroup $(ARGS)
+	$(BIN)/pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder $(ARGS)
 
 test-unit: setup-dev ## Run the tests that need no backend: seconds
 	$(BIN)/pytest tests/unit $(ARGS)
