@@ -8,7 +8,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from services.game.budget import BudgetLimits
 from services.game.engine.delivery import DeliveryLimits
 from services.game.engine.facts import SessionTimes
-from services.game.streams import StreamLimits
+from services.game.streams import MOST_PAYLOAD, StreamLimits
 
 
 class GameSettings(BaseSettings):
@@ -30,6 +30,9 @@ class GameSettings(BaseSettings):
     )
     bytes_per_second: float = Field(
         default=256 * 1024.0, gt=0, description="Bytes a participant may send; four times in a burst."
+    )
+    payload_bytes: int = Field(
+        default=MOST_PAYLOAD, gt=0, le=MOST_PAYLOAD, description="Bytes that the payload of a command may have."
     )
     session_commands_per_second: float = Field(
         default=20_000.0, gt=0, description="Commands all participants of a session may send together."
@@ -86,7 +89,9 @@ class GameSettings(BaseSettings):
 
     def streams(self) -> StreamLimits:
         """For the streams of a node."""
-        return StreamLimits(self.player_streams, self.player_unopened_streams, self.unopened_streams)
+        return StreamLimits(
+            self.player_streams, self.player_unopened_streams, self.unopened_streams, self.payload_bytes
+        )
 
     def delivery(self) -> DeliveryLimits:
         """For each receiver."""

@@ -25,6 +25,7 @@ from pkg.errors import (
     PermissionDenied,
     Reason,
     ResourceExhausted,
+    invalid_field,
 )
 from pkg.rpc.call import StreamCall
 from pkg.rpc.status import to_details
@@ -40,6 +41,8 @@ from services.game.nodes.owner import shutting_down
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
+# What the protos allow.
+MOST_PAYLOAD: Final = 64 * 1024
 _SWEEP_SECONDS: Final = 0.25
 _FIRST_REQUEST_SECONDS: Final = 10.0
 # uvloop's clock and timers count milliseconds: a timer may come that much early, and asking it for less would spin.
@@ -56,11 +59,13 @@ _MISSED: Final = 1.75
 
 @dataclass(frozen=True, slots=True)
 class StreamLimits:
-    """Streams of one account, those of it that have not sent their first request, and of all accounts together."""
+    """Streams of one account, those of it that have not sent their first request, and of all accounts together; bytes of
+    a payload."""
 
     per_player: int
     unopened_per_player: int
     unopened: int
+    payload: int = MOST_PAYLOAD
 
 
 class Stream:
@@ -178,9 +183,13 @@ class Stream:
     def take_commands(self, commands: Sequence[pb.Command]) -> int:
         """Takes what the participant sent and returns the ticket that confirms the reliable commands.
 
-        Raises Unavailable when reliable commands cannot be kept, PermissionDenied(NOT_A_PARTICIPANT) for a spectator.
+        Raises Unavailable when reliable commands cannot be kept, PermissionDenied(NOT_A_PARTICIPANT) for a spectator,
+        InvalidArgument for a payload that is too large.
         """
         room = self.live.room
+        most = self._streams.limits.payload
+        if most < MOST_PAYLOAD and any(len(command.payload) > most for command in commands):
+            raise invalid_field("commands[].payload", f"has more than {most} bytes, which is what this platform takes")
         if commands and self.receiver.place >= FIRST_SPECTATOR:
             raise PermissionDenied(
                 Reason.NOT_A_PARTICIPANT, "A spectator cannot send commands. Join the session to play."
@@ -319,7 +328,7 @@ class Streams:
         self.session_budget = session_budget
         self.heartbeat_seconds = heartbeat_seconds
         self.unconfirmed_bytes = unconfirmed_bytes
-        self._limits = limits
+        self.limits = limits
         self._unopened = Counter[str]()
         self._by_user = Counter[str]()
         self._revocations = revocations
@@ -339,7 +348,7 @@ class Streams:
             raise shutting_down()
         self.journal.require_available()
         stream = Stream(call, live, self, unary_sender=unary_sender, now=asyncio.get_running_loop().time())
-        with _counted(self._by_user, stream.user_id, self._limits.per_player):
+        with _counted(self._by_user, stream.user_id, self.limits.per_player):
             self._open.add(stream)
             try:
                 yield stream
@@ -352,12 +361,12 @@ class Streams:
         Raises InvalidArgument(PROTOCOL_VIOLATION), DeadlineExceeded, and ResourceExhausted(OVERLOADED) when too many
         streams wait for theirs.
         """
-        if self._unopened.total() >= self._limits.unopened:
+        if self._unopened.total() >= self.limits.unopened:
             raise ResourceExhausted(
                 Reason.OVERLOADED, "Too many streams wait to be opened. Try again shortly.", retry_after=1.0
             )
         try:
-            with _counted(self._unopened, call.caller.user_id, self._limits.unopened_per_player):
+            with _counted(self._unopened, call.caller.user_id, self.limits.unopened_per_player):
                 async with asyncio.timeout(_FIRST_REQUEST_SECONDS):
                     request: pb.PlayRequest | None = await call.read()
         except TimeoutError as error:

@@ -138,6 +138,19 @@ async def test_too_many_bytes_end_the_stream(with_settings: Build) -> None:
         assert error.reason is Reason.RATE_LIMITED
 
 
+async def test_the_operator_can_allow_smaller_payloads_only(with_settings: Build) -> None:
+    arena = await with_settings(payload_bytes=100)
+    ada, _, session_id = await arena.duel()
+    async with arena.play(ada, session_id) as one:
+        await one.send(say(1, "x" * 100))
+        await one.kept(1)
+        await one.send(say(2, "x" * 101))
+        error = await one.ended()
+        assert error is not None
+        assert error.reason is Reason.INVALID_FIELD
+        assert "100 bytes" in error.message
+
+
 async def test_a_flood_of_large_commands_throws_nobody_out(with_settings: Build) -> None:
     """With the bounds as they are shipped: what one may send, all others can take."""
     arena = await with_settings()
