@@ -59,8 +59,7 @@ _MISSED: Final = 1.75
 
 @dataclass(frozen=True, slots=True)
 class StreamLimits:
-    """Streams of one account, those of it that have not sent their first request, and of all accounts together; bytes of
-    a payload."""
+    """Streams of one account, those of it that have not sent their first request, those of all; bytes of a payload."""
 
     per_player: int
     unopened_per_player: int
