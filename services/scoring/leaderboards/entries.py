@@ -155,6 +155,11 @@ class EntryStore:
             )  # fmt: skip
         return [row["before"] for row in rows]
 
+    async def any(self, leaderboard_id: str, start: datetime) -> bool:
+        """Whether a window has entries."""
+        async with self._database.acquire() as connection:
+            return bool(await connection.fetchval(f"select exists (select {_OF})", leaderboard_id, start))
+
     async def total(self, leaderboard_id: str, start: datetime) -> int:
         """How many entries a window has."""
         async with self._database.acquire() as connection:

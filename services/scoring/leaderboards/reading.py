@@ -88,7 +88,7 @@ class BoardReader:
 
     async def _ready(self, spot: Spot, window: Window, ask: Callable[[], Awaitable[T | None]]) -> T | None:
         found = await ask()
-        if found is None and not self._ranks.away:
+        if found is None and not self._ranks.away and (window.end is None or await self._entries.any(*spot)):
             await self._builder.want(spot, window, within=_BUILD_SECONDS)
             found = await ask()
         return found
