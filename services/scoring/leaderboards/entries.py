@@ -63,17 +63,15 @@ class EntryStore:
     ) -> dict[int, Outcome]:
         found: dict[int, Outcome] = {}
 
-        # Statements and their rows come in one order, so that two transactions cannot wait for each other.
-        def order(index: int) -> tuple[str, bool, int, str, str, datetime]:
-            one = submissions[index]
-            board = one.board
-            return (board.operator, board.ascending, board.max_attempts,
-                    one.user_id, board.leaderboard_id, one.window.start)  # fmt: skip
+        # Statements come in one order, so that two transactions cannot wait for each other.
+        def kind(index: int) -> tuple[str, bool, int]:
+            board = submissions[index].board
+            return board.operator, board.ascending, board.max_attempts
 
-        for (_, ascending, attempts), indices in groupby(sorted(chosen.values(), key=order), lambda i: order(i)[:3]):
+        for (_, ascending, attempts), indices in groupby(sorted(chosen.values(), key=kind), kind):
             rows = [submissions[index] for index in indices]
             for row in await connection.fetch(
-                upsert(rows[0].board.operator, ascending=ascending),
+                upsert(rows[0].board.operator, ascending=ascending, many=len(rows) > 1),
                 [one.user_id for one in rows],
                 [one.board.leaderboard_id for one in rows],
                 [one.window.start for one in rows],

@@ -11,6 +11,16 @@ from services.scoring.leaderboards.rules import Operator
 COLUMNS: Final = "user_id, username, score, subscore, attempts, metadata, update_time, place"
 
 _NEW_PAIR: Final = "(excluded.score, excluded.subscore) {} (e.score, e.subscore)"
+# Turns are given in the order of the rows, rows are locked in one order, so that two statements cannot wait for each
+# other. (Two that bring the same new entries may; one of them is tried again.)
+_LOCKED: Final = """
+    with locked as materialized (
+        select e.turn
+        from unnest($1::uuid[], $2::uuid[], $3::timestamptz[]) as i (user_id, leaderboard_id, window_start)
+        join leaderboard_entry e using (user_id, leaderboard_id, window_start)
+        order by e.user_id, e.leaderboard_id, e.window_start for update of e
+    )
+"""
 # $8: attempts a player has in a window; 0 for any number. $9: whether less is better.
 _STATEMENT: Final = """
     insert into leaderboard_entry as e (user_id, leaderboard_id, window_start, update_time, score, subscore, turn,
@@ -19,7 +29,7 @@ _STATEMENT: Final = """
         nextval('leaderboard_turn'), 1, $9, i.username, i.metadata
     from unnest($1::uuid[], $2::uuid[], $3::timestamptz[], $4::timestamptz[], $5::bigint[], $6::bigint[], $7::text[],
         $10::text[]) as i (user_id, leaderboard_id, window_start, update_time, score, subscore, username, metadata)
-    where not exists (select from forgotten f where f.user_id = i.user_id)
+    where not exists (select from forgotten f where f.user_id = i.user_id) {after_locks}
     on conflict (user_id, leaderboard_id, window_start) do update set
         {values},
         turn = case when {changes} then nextval('leaderboard_turn') else e.turn end,
@@ -33,8 +43,8 @@ _STATEMENT: Final = """
 
 
 @cache
-def upsert(operator: Operator, *, ascending: bool) -> str:
-    """The statement for boards with this operator and order.
+def upsert(operator: Operator, *, ascending: bool, many: bool) -> str:
+    """The statement for boards with this operator and order; for `many` rows, or one.
 
     Parameters are arrays of user, leaderboard, window, time, score, subscore and name, then the most attempts, whether
     less is better, and an array of metadata. No two of the rows may be of one entry. Rows that do not come back were
@@ -60,7 +70,9 @@ def upsert(operator: Operator, *, ascending: bool) -> str:
             changes = "true"
             values = f"score = e.score + 1, {_added('subscore')}, metadata = excluded.metadata"
             first, fits = "1", _fits("subscore")
-    return _STATEMENT.format(first=first, values=values, changes=changes, fits=fits)
+    after_locks = "and (select count(*) from locked) >= 0" if many else ""
+    statement = _STATEMENT.format(first=first, values=values, changes=changes, fits=fits, after_locks=after_locks)
+    return _LOCKED + statement if many else statement
 
 
 def _added(name: str) -> str:

@@ -115,10 +115,8 @@ class Boards:
     async def members(self, board: Leaderboard) -> Sequence[bytes]:
         """What Redis has, without the one that is always last."""
         leaderboard_id, start = self.spot(board)
-        found: list[bytes] = await self.client.zrange(
-            f"board:{{{leaderboard_id}:{int(start.timestamp())}}}:ranks", 0, -2
-        )
-        return found
+        found: Any = await self.client.zrange(f"board:{{{leaderboard_id}:{int(start.timestamp())}}}:ranks", 0, -2)
+        return list(found)
 
 
 def _reply(outcomes: Sequence[Outcome]) -> bytes | None:
