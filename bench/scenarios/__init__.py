@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bench.scenario import Group
-from bench.scenarios import engine, identity, latency, login, relay, results, startup, streams, unary
+from bench.scenarios import boards, engine, identity, latency, login, relay, results, startup, streams, unary
 
 GROUPS: tuple[Group, ...] = (
     unary.GROUP,
@@ -13,6 +13,7 @@ GROUPS: tuple[Group, ...] = (
     latency.GROUP,
     streams.GROUP,
     results.GROUP,
+    boards.GROUP,
     startup.GROUP,
     engine.GROUP,
 )
