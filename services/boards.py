@@ -23,8 +23,8 @@ from pkg.db.database import Database, open_database
 from pkg.errors import OofggError
 from pkg.ids import is_id, new_id
 from services.scoring.leaderboards.builder import Builder
-from services.scoring.leaderboards.entries import EntryStore
-from services.scoring.leaderboards.ranks import Ranks, Spot
+from services.scoring.leaderboards.entries import EntryStore, Spot
+from services.scoring.leaderboards.ranks import Ranks
 from services.scoring.leaderboards.rules import Leaderboard
 from services.scoring.leaderboards.store import LeaderboardStore, Season, SeasonStore
 from services.scoring.leaderboards.verify import Verifier

@@ -1,4 +1,4 @@
-"""A leaderboard of a million: what a score costs, what a look around costs, how long its ranks take to be made again."""
+"""A leaderboard of a million: what a score costs, what a look around, how long its ranks take to be made again."""
 
 from __future__ import annotations
 
@@ -35,12 +35,13 @@ _SERVICE = "/oofgg.v1.LeaderboardService"
 _CALL_SECONDS = 30.0
 _FILL_SECONDS = 600.0
 _BUILD_SECONDS = 600.0
-# Every submission moves an entry: the dearest kind.
-_DEFINITION = pb.Leaderboard(name=_BOARD, operator=pb.LEADERBOARD_OPERATOR_SUM)
+# Scores are as likely as those that are there: about half of them are better and move their entry.
+_DEFINITION = pb.Leaderboard(name=_BOARD, operator=pb.LEADERBOARD_OPERATOR_BEST)
+_MOST_SCORE = 1_000_000
 _FILL = """
     insert into scoring.leaderboard_entry (user_id, leaderboard_id, window_start, update_time, score, subscore, turn,
         attempts, ascending, username, metadata)
-    select md5('bench' || n)::uuid, l.leaderboard_id, 'epoch', now(), (random() * 1000000)::bigint, 0,
+    select md5('bench' || n)::uuid, l.leaderboard_id, 'epoch', now(), (random() * $3::bigint)::bigint, 0,
         nextval('scoring.leaderboard_turn'), 1, false, 'player ' || n, ''
     from generate_series(1, $2::integer) n, scoring.leaderboard l where l.game_id = $1
 """
@@ -120,7 +121,7 @@ def _anybody(context: Context) -> str:
 
 def _score(context: Context, user: int | None = None) -> pb.ScoreSubmission:
     user_id = _anybody(context) if user is None else _player(user)
-    return pb.ScoreSubmission(leaderboard=_BOARD, user_id=user_id, score=random.randint(1, 1_000))
+    return pb.ScoreSubmission(leaderboard=_BOARD, user_id=user_id, score=random.randint(0, _MOST_SCORE))
 
 
 async def _load(context: Context, rpc: str, requests: list[Any]) -> tuple[float, tuple[Any, ...]]:
@@ -147,7 +148,7 @@ async def _filled(context: Context) -> None:
     context.tell(f"{_entries(context):,} entries are made")
     connection = await asyncpg.connect(_endpoints(stage)["postgres_url"], timeout=_CALL_SECONDS)
     try:
-        await connection.execute(_FILL, stage.game_id, _entries(context), timeout=_FILL_SECONDS)
+        await connection.execute(_FILL, stage.game_id, _entries(context), _MOST_SCORE, timeout=_FILL_SECONDS)
         await connection.execute(_WINDOW, stage.game_id, timeout=_CALL_SECONDS)
         await connection.execute("vacuum analyze scoring.leaderboard_entry", timeout=_FILL_SECONDS)
     finally:

@@ -7,26 +7,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from itertools import groupby
 from typing import Final
-
-import asyncpg
 
 from pkg.db.database import Connection, Database
 from pkg.errors import Reason
-from services.scoring.leaderboards.rules import Entry, Outcome, Submission
+from services.scoring.leaderboards.rules import Entry, Operator, Outcome, Submission
 from services.scoring.leaderboards.upsert import COLUMNS, upsert
 
+Spot = tuple[str, datetime]
+"""A window of a leaderboard: the leaderboard's id, and when it begins."""
 Key = tuple[str, datetime, str]
-"""Leaderboard, beginning of the window, player."""
+"""The same, and a player."""
 
-_OF = "from leaderboard_entry where leaderboard_id = $1 and window_start = $2"
-_BY_KEYS: Final = """
-    select e.leaderboard_id, e.window_start, e.user_id, e.username, e.score, e.subscore, e.attempts, e.metadata,
-        e.update_time, e.place
+_OF: Final = "from leaderboard_entry where leaderboard_id = $1 and window_start = $2"
+_BY_KEYS: Final = f"""
+    select {COLUMNS}, leaderboard_id, window_start
     from unnest($1::uuid[], $2::timestamptz[], $3::uuid[]) as i (leaderboard_id, window_start, user_id)
     join leaderboard_entry e using (user_id, leaderboard_id, window_start)
-"""
+"""  # noqa: S608
 _NOTE: Final = """
     insert into leaderboard_change (due_time, leaderboard_ids, window_starts, user_ids)
     values (now() + make_interval(secs => $1), $2, $3, $4) returning change_id
@@ -40,53 +38,48 @@ class EntryStore:
         self._database = database
 
     async def submit(self, connection: Connection, submissions: Sequence[Submission]) -> list[Outcome]:
-        """Takes scores in, in their order, and tells what became of each."""
-        outcomes: list[Outcome | None] = [None] * len(submissions)
-        waiting = list(range(len(submissions)))
-        while waiting:
-            # A statement may touch an entry once; whoever comes twice comes again in the next round.
-            chosen: dict[Key, int] = {}
-            later = []
-            for index in waiting:
-                key = key_of(submissions[index])
-                if key in chosen:
-                    later.append(index)
-                else:
-                    chosen[key] = index
-            for index, outcome in (await self._round(connection, submissions, chosen)).items():
-                outcomes[index] = outcome
-            waiting = later
-        return [outcome for outcome in outcomes if outcome is not None]
+        """Takes scores in and tells what became of each. Of equal ones the first was earlier."""
+        outcomes: dict[int, Outcome] = {}
+        spots: dict[Spot, list[int]] = {}
+        for index, one in enumerate(submissions):
+            spots.setdefault((one.board.leaderboard_id, one.window.start), []).append(index)
+        # In one order, so that two transactions cannot wait for each other.
+        for spot in sorted(spots):
+            waiting = spots[spot]
+            while waiting:
+                # A statement may touch an entry once; whoever comes twice comes again in the next.
+                chosen: dict[str, int] = {}
+                for index in waiting:
+                    chosen.setdefault(submissions[index].user_id, index)
+                outcomes |= await self._statement(connection, spot, submissions, chosen)
+                taken = set(chosen.values())
+                waiting = [index for index in waiting if index not in taken]
+        return [outcomes[index] for index in range(len(submissions))]
 
-    async def _round(
-        self, connection: Connection, submissions: Sequence[Submission], chosen: Mapping[Key, int]
+    async def _statement(
+        self, connection: Connection, spot: Spot, submissions: Sequence[Submission], chosen: Mapping[str, int]
     ) -> dict[int, Outcome]:
-        found: dict[int, Outcome] = {}
-
-        # Statements come in one order, so that two transactions cannot wait for each other.
-        def kind(index: int) -> tuple[str, bool, int]:
-            board = submissions[index].board
-            return board.operator, board.ascending, board.max_attempts
-
-        for (_, ascending, attempts), indices in groupby(sorted(chosen.values(), key=kind), kind):
-            rows = [submissions[index] for index in indices]
-            for row in await connection.fetch(
-                upsert(rows[0].board.operator, ascending=ascending, many=len(rows) > 1),
-                [one.user_id for one in rows],
-                [one.board.leaderboard_id for one in rows],
-                [one.window.start for one in rows],
-                [one.submit_time for one in rows],
-                [one.score for one in rows],
-                [one.subscore for one in rows],
-                [one.username for one in rows],
-                attempts,
-                ascending,
-                [one.metadata for one in rows],
-            ):
-                key = (str(row["leaderboard_id"]), row["window_start"], str(row["user_id"]))
-                found[chosen[key]] = Outcome(entry_of(row), changed=row["changed"])
-        refused = [index for index in chosen.values() if index not in found]
-        return {**found, **(await self._refusals(connection, submissions, refused) if refused else {})}
+        rows = [submissions[index] for index in chosen.values()]
+        board = rows[0].board
+        adds = board.operator in (Operator.SUM, Operator.INCREMENT)
+        in_order = len(rows) > 1 and (adds or len({(one.score, one.subscore) for one in rows}) < len(rows))
+        if not in_order:
+            rows.sort(key=lambda one: one.user_id)
+        found = await connection.fetch(
+            upsert(board.operator, ascending=board.ascending, in_order=in_order),
+            *spot,
+            max(one.submit_time for one in rows),
+            board.ascending,
+            board.max_attempts,
+            [one.user_id for one in rows],
+            [one.score for one in rows],
+            [one.subscore for one in rows],
+            [one.username for one in rows],
+            [one.metadata for one in rows],
+        )
+        outcomes = {chosen[row["user_id"]]: Outcome(Entry(*row[:8]), row["changed"]) for row in found}
+        refused = [index for index in chosen.values() if index not in outcomes]
+        return {**outcomes, **(await self._refusals(connection, submissions, refused) if refused else {})}
 
     async def _refusals(
         self, connection: Connection, submissions: Sequence[Submission], refused: Sequence[int]
@@ -125,7 +118,16 @@ class EntryStore:
         rows = await connection.fetch(
             _BY_KEYS, [key[0] for key in keys], [key[1] for key in keys], [key[2] for key in keys]
         )
-        return {(str(row["leaderboard_id"]), row["window_start"], str(row["user_id"])): entry_of(row) for row in rows}
+        return {(str(row[8]), row[9], row[0]): Entry(*row[:8]) for row in rows}
+
+    async def of_users(self, spot: Spot, user_ids: Sequence[str]) -> dict[str, Entry]:
+        """The entries of players in a window."""
+        async with self._database.acquire() as connection:
+            rows = await connection.fetch(
+                f"select {COLUMNS} {_OF} and user_id = any($3::text[]::uuid[])",
+                *spot, user_ids,
+            )  # fmt: skip
+        return {row[0]: Entry(*row) for row in rows}
 
     async def page(
         self, leaderboard_id: str, start: datetime, after: bytes | None, limit: int, *, upwards: bool = False
@@ -139,7 +141,7 @@ class EntryStore:
                 f"select {COLUMNS} {_OF} {condition} order by place {order} limit $3",
                 leaderboard_id, start, limit, *values,
             )  # fmt: skip
-        return [entry_of(row) for row in rows]
+        return [Entry(*row) for row in rows]
 
     async def before(self, leaderboard_id: str, start: datetime, places: Sequence[bytes]) -> list[int]:
         """How many entries come before each of these places."""
@@ -167,11 +169,3 @@ class EntryStore:
 def key_of(submission: Submission) -> Key:
     """The entry that a submission is for."""
     return submission.board.leaderboard_id, submission.window.start, submission.user_id
-
-
-def entry_of(row: asyncpg.Record) -> Entry:
-    """An entry from its columns."""
-    return Entry(
-        str(row["user_id"]), row["username"], row["score"], row["subscore"], row["attempts"], row["metadata"],
-        row["update_time"], row["place"],
-    )  # fmt: skip

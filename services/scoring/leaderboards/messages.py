@@ -9,8 +9,8 @@ from oofgg.v1 import errors_pb2
 from oofgg.v1 import leaderboard_pb2 as pb
 from pkg.errors import Reason
 from pkg.pagination import decode_token, encode_token, foreign_token
+from services.scoring.leaderboards.entries import Spot
 from services.scoring.leaderboards.places import PLACE_BYTES
-from services.scoring.leaderboards.ranks import Spot
 from services.scoring.leaderboards.rules import Entry, Leaderboard, Operator, Outcome, Submitters
 from services.scoring.leaderboards.store import Season
 from services.scoring.leaderboards.windows import EPOCH, Window, WindowKind, checked_schedule
@@ -95,15 +95,22 @@ def entry_message(rank: int, entry: Entry) -> pb.LeaderboardEntry:
         attempts=entry.attempts,
         metadata=entry.metadata,
     )
-    message.update_time.FromDatetime(entry.update_time)
+    since = entry.update_time - EPOCH
+    stamp = message.update_time  # FromDatetime is four fifths of the cost of an entry
+    stamp.seconds = since.days * 86_400 + since.seconds
+    stamp.nanos = since.microseconds * 1_000
     return message
 
 
 def result_message(outcome: Outcome) -> pb.SubmissionResult:
-    """What became of a submission, for the wire."""
-    if outcome.entry is None:
+    """What became of one of many submissions, for the wire: its entry in numbers alone."""
+    entry = outcome.entry
+    if entry is None:
         return pb.SubmissionResult(refusal=reason_number(outcome.refusal or Reason.INTERNAL))
-    return pb.SubmissionResult(entry=entry_message(0, outcome.entry), changed=outcome.changed)
+    values = pb.LeaderboardEntry(
+        user_id=entry.user_id, score=entry.score, subscore=entry.subscore, attempts=entry.attempts
+    )
+    return pb.SubmissionResult(entry=values, changed=outcome.changed)
 
 
 def season_message(season: Season, now: datetime) -> pb.LeaderboardSeason:

@@ -6,9 +6,8 @@ What does not answer or is not ready is None, not an error, except where a metho
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any, Final
 
 import redis.asyncio as redis
@@ -16,11 +15,11 @@ from redis.exceptions import NoScriptError, ResponseError
 
 from pkg.cache.answers import answers
 from pkg.clock import Clock
-from pkg.db.lookups import Lookup
 from pkg.errors import OofggError
 from pkg.telemetry.logs import get_logger
 from services.scoring.leaderboards import scripts
-from services.scoring.leaderboards.places import user_bytes, user_of
+from services.scoring.leaderboards.entries import Spot
+from services.scoring.leaderboards.places import MEMBER_BYTES, members_in, user_bytes, user_of
 
 _log = get_logger(__name__)
 
@@ -41,9 +40,8 @@ def _sha(script: str) -> str:
 _SCRIPTS: Final = {_sha(text): text for text in (scripts.APPLY, scripts.READ, scripts.BEGIN, scripts.BUILT)}
 _APPLY, _READ, _BEGIN, _BUILT = _SCRIPTS
 
-Spot = tuple[str, datetime]
-"""A window of a leaderboard: the leaderboard's id, and when it begins."""
-_Question = tuple[Spot, str, bytes, int]
+Question = tuple[Spot, str, bytes, int]
+"""What to read of a window: `around` a user id (in bytes), a `page` behind a place, or the ranks of joined `users`."""
 
 
 @dataclass(slots=True)
@@ -66,11 +64,12 @@ class Applied:
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """A part of a ready window. `rank` and `first` (that of the first user) count from 1; rank is 0 for none."""
+    """A part of a ready window: how many there are in all, the users from rank `first` on, and the ranks that were
+    asked for, 0 for none."""
 
     total: int
-    rank: int
     first: int
+    ranks: Sequence[int]
     users: Sequence[str]
 
 
@@ -81,7 +80,6 @@ class Ranks:
         self._redis = client
         self._clock = clock
         self._rest_until = 0.0
-        self._reads = Lookup[_Question, Any](self._read_many)
 
     @property
     def away(self) -> bool:
@@ -105,18 +103,13 @@ class Ranks:
             answered[spot] = Applied(answer[0], ranks)
         return answered
 
-    async def around(self, spot: Spot, user_id: str, size: int) -> Slice | None:
-        """The players around one, who is in the middle where there are enough on both sides."""
-        return _slice(await self._read((spot, "around", user_bytes(user_id), size)))
-
-    async def page(self, spot: Spot, after: bytes, size: int) -> Slice | None:
-        """Players behind a place, `b""` for the first of all."""
-        return _slice(await self._read((spot, "page", after, size)))
-
-    async def of_users(self, spot: Spot, user_ids: Iterable[str]) -> tuple[int, list[int]] | None:
-        """How many there are, and the rank of each of these, 0 for none."""
-        answer = await self._read((spot, "users", b"".join(map(user_bytes, user_ids)), 0))
-        return (answer[0], [rank + 1 for rank in answer[1]]) if answer else None
+    async def read(self, questions: Sequence[Question]) -> list[Slice | None]:
+        """The answers to these questions, in one round trip."""
+        if self.away:
+            return [None] * len(questions)
+        calls = [(_READ, _keys(spot)[:2], (what, about, size)) for spot, what, about, size in questions]
+        found = await self._ask(calls, _READ_SECONDS)
+        return [_slice(answer) for answer in found] if found else [None] * len(questions)
 
     async def begin(self, spot: Spot, builder: str, *, force: bool, keep_seconds: int) -> bytes | None:
         """Makes a window's keys anew for a builder, unless it is ready (without `force`) or being built.
@@ -165,7 +158,7 @@ class Ranks:
         """Players from this position on (from 0). Raises Unavailable(BACKEND_UNAVAILABLE)."""
         async with answers(_WRITE_SECONDS):
             found = await self._command("ZRANGE", _keys(spot)[0], first, first + size - 1)
-        return [user_of(member) for member in found if len(member) == 40]
+        return [user_of(member) for member in found if len(member) == MEMBER_BYTES]
 
     async def run_id(self) -> str | None:
         """Which start of which server this is; None when it does not answer."""
@@ -175,21 +168,6 @@ class Ranks:
         except OofggError as error:
             self._rest(error)
             return None
-
-    async def _read(self, question: _Question) -> Any:
-        if self.away:
-            return None
-        try:
-            return await self._reads.get(question)
-        except OofggError as error:
-            self._rest(error)
-            return None
-
-    async def _read_many(self, questions: list[_Question]) -> dict[_Question, Any]:
-        asked = list(dict.fromkeys(questions))
-        calls = [(_READ, _keys(spot)[:2], (what, about, size)) for spot, what, about, size in asked]
-        found = await self._ask(calls, _READ_SECONDS)
-        return {} if found is None else dict(zip(asked, found, strict=True))
 
     async def _ask(
         self, calls: Sequence[tuple[str, Sequence[str], Sequence[str | bytes | int]]], seconds: float
@@ -239,8 +217,9 @@ def _keys(spot: Spot) -> tuple[str, str, str]:
     return f"{base}:ranks", f"{base}:index", f"{base}:builder"
 
 
-def _slice(answer: Any) -> Slice | None:
+def _slice(answer: bytes) -> Slice | None:
     if not answer:
         return None
-    total, rank, first, members = answer
-    return Slice(total, rank + 1, first + 1, [user_of(member) for member in members])
+    head, _, members = answer.partition(b"\n")
+    total, first, *ranks = map(int, head.split())
+    return Slice(total, first + 1, [rank + 1 for rank in ranks], members_in(members))

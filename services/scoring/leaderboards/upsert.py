@@ -8,47 +8,45 @@ from typing import Final
 from services.scoring.leaderboards.places import LEAST, MOST
 from services.scoring.leaderboards.rules import Operator
 
-COLUMNS: Final = "user_id, username, score, subscore, attempts, metadata, update_time, place"
+# Ids travel as text: a UUID object costs more than all the rest of a row.
+COLUMNS: Final = "user_id::text as user_id, username, score, subscore, attempts, metadata, update_time, place"
 
 _NEW_PAIR: Final = "(excluded.score, excluded.subscore) {} (e.score, e.subscore)"
-# Turns are given in the order of the rows, rows are locked in one order, so that two statements cannot wait for each
+# Rows are locked in one order before they get their turns in another, so that two statements cannot wait for each
 # other. (Two that bring the same new entries may; one of them is tried again.)
 _LOCKED: Final = """
     with locked as materialized (
-        select e.turn
-        from unnest($1::uuid[], $2::uuid[], $3::timestamptz[]) as i (user_id, leaderboard_id, window_start)
-        join leaderboard_entry e using (user_id, leaderboard_id, window_start)
-        order by e.user_id, e.leaderboard_id, e.window_start for update of e
+        select turn from leaderboard_entry
+        where leaderboard_id = $1 and window_start = $2 and user_id = any($6::text[]::uuid[])
+        order by user_id for update
     )
 """
-# $8: attempts a player has in a window; 0 for any number. $9: whether less is better.
 _STATEMENT: Final = """
     insert into leaderboard_entry as e (user_id, leaderboard_id, window_start, update_time, score, subscore, turn,
         attempts, ascending, username, metadata)
-    select i.user_id, i.leaderboard_id, i.window_start, i.update_time, {first}, i.subscore,
-        nextval('leaderboard_turn'), 1, $9, i.username, i.metadata
-    from unnest($1::uuid[], $2::uuid[], $3::timestamptz[], $4::timestamptz[], $5::bigint[], $6::bigint[], $7::text[],
-        $10::text[]) as i (user_id, leaderboard_id, window_start, update_time, score, subscore, username, metadata)
-    where not exists (select from forgotten f where f.user_id = i.user_id) {after_locks}
+    select i.user_id::uuid, $1, $2, $3, {first}, i.subscore, nextval('leaderboard_turn'), 1, $4, i.username, i.metadata
+    from unnest($6::text[], $7::bigint[], $8::bigint[], $9::text[], $10::text[])
+        as i (user_id, score, subscore, username, metadata)
+    where not exists (select from forgotten f where f.user_id = i.user_id::uuid) {after_locks}
     on conflict (user_id, leaderboard_id, window_start) do update set
         {values},
         turn = case when {changes} then nextval('leaderboard_turn') else e.turn end,
         update_time = case when {changes} then excluded.update_time else e.update_time end,
         attempts = e.attempts + 1,
         username = case when excluded.username = '' then e.username else excluded.username end
-    where ($8 = 0 or e.attempts < $8) and {fits}
-    returning new.leaderboard_id, new.window_start, new.user_id, new.username, new.score, new.subscore, new.attempts,
-        new.metadata, new.update_time, new.place, old.turn is distinct from new.turn as changed
+    where ($5 = 0 or e.attempts < $5) and {fits}
+    returning new.user_id::text as user_id, new.username, new.score, new.subscore, new.attempts, new.metadata,
+        new.update_time, new.place, old.turn is distinct from new.turn as changed
 """
 
 
 @cache
-def upsert(operator: Operator, *, ascending: bool, many: bool) -> str:
-    """The statement for boards with this operator and order; for `many` rows, or one.
+def upsert(operator: Operator, *, ascending: bool, in_order: bool) -> str:
+    """The statement for a window of a leaderboard with this operator and order.
 
-    Parameters are arrays of user, leaderboard, window, time, score, subscore and name, then the most attempts, whether
-    less is better, and an array of metadata. No two of the rows may be of one entry. Rows that do not come back were
-    refused.
+    Parameters are leaderboard, window, time, whether less is better, and the attempts a player has (0: any number);
+    then arrays of user, score, subscore, name and metadata. No two rows may be of one player. With `in_order` the first
+    row wins ties; without, rows must be sorted by player. Rows that do not come back were refused.
     """
     match operator:
         case Operator.BEST:
@@ -70,9 +68,9 @@ def upsert(operator: Operator, *, ascending: bool, many: bool) -> str:
             changes = "true"
             values = f"score = e.score + 1, {_added('subscore')}, metadata = excluded.metadata"
             first, fits = "1", _fits("subscore")
-    after_locks = "and (select count(*) from locked) >= 0" if many else ""
+    after_locks = "and (select count(*) from locked) >= 0" if in_order else ""
     statement = _STATEMENT.format(first=first, values=values, changes=changes, fits=fits, after_locks=after_locks)
-    return _LOCKED + statement if many else statement
+    return _LOCKED + statement if in_order else statement
 
 
 def _added(name: str) -> str:

@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from services.scoring.leaderboards.entries import EntryStore
+from services.scoring.leaderboards.entries import EntryStore, Spot
 from services.scoring.leaderboards.places import PLACE_BYTES, standing_at
-from services.scoring.leaderboards.ranks import Ranks, Spot
+from services.scoring.leaderboards.ranks import Ranks
 
 _PAGE: Final = 1_000
 # What is on its way to Redis is no difference: a writer that died is made up for within some seconds.

@@ -18,8 +18,8 @@ from services.scoring.leaderboards.archive import Archive
 from services.scoring.leaderboards.builder import Builder
 from services.scoring.leaderboards.changes import Changes
 from services.scoring.leaderboards.directory import BoardDirectory
-from services.scoring.leaderboards.entries import EntryStore
-from services.scoring.leaderboards.ranks import Ranks, Spot
+from services.scoring.leaderboards.entries import EntryStore, Spot
+from services.scoring.leaderboards.ranks import Ranks
 from services.scoring.leaderboards.reading import BoardReader
 from services.scoring.leaderboards.rules import Leaderboard, Operator, Outcome, Ranked, Submission, Submitters
 from services.scoring.leaderboards.store import LeaderboardStore, SeasonStore

@@ -434,7 +434,7 @@ async def test_a_redis_that_does_not_answer_is_left_alone_for_a_moment(boards: B
     board = await boards.make()
     async with open_boards_without_redis(boards) as ranks:
         assert not ranks.away
-        assert await ranks.page(boards.spot(board), b"", 5) is None
+        assert await ranks.read([(boards.spot(board), "page", b"", 5)]) == [None]
         assert ranks.away
         boards.clock.time += timedelta(seconds=3)
         assert not ranks.away
