@@ -34,6 +34,8 @@ CONNECTIONS = 2
 SHOWN = 10
 PAGE = 100
 STEP_SECONDS = 0.5
+# A writer that died is made up for within some seconds.
+PATIENCE_SECONDS = 8.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,15 +82,18 @@ def run(arguments: list[str]) -> int:
     parser.add_argument("command", choices=["verify", "rebuild"])
     parser.add_argument("--game", metavar="ID", help="only leaderboards of this game")
     parser.add_argument("--board", metavar="NAME", help="only leaderboards of this name")
+    parser.add_argument("--patience", metavar="SECONDS", type=float, default=PATIENCE_SECONDS,
+                        help="how long a difference is looked at before it is believed (default: %(default)s)")  # fmt: skip
     told = parser.parse_args(arguments)
     if told.game and not is_id(told.game):
         parser.error(f"--game: {told.game} is not the id of a game")
     settings = load_settings()
     if settings is None:
         return 2
-    command = _verify if told.command == "verify" else _rebuild
     try:
-        return asyncio.run(command(settings, told.game, told.board))
+        if told.command == "verify":
+            return asyncio.run(_verify(settings, told.game, told.board, told.patience))
+        return asyncio.run(_rebuild(settings, told.game, told.board))
     except (OSError, OofggError) as error:
         print(error, file=sys.stderr)
         return 1
@@ -113,10 +118,10 @@ async def _work(database: Database, game_id: str | None, name: str | None) -> As
             before = page[-1].window.start
 
 
-async def _verify(settings: Settings, game_id: str | None, name: str | None) -> int:
+async def _verify(settings: Settings, game_id: str | None, name: str | None, patience: float) -> int:
     wrong = right = unbuilt = 0
     async with _opened(settings) as (database, ranks):
-        verifier = Verifier(EntryStore(database), ranks)
+        verifier = Verifier(EntryStore(database), ranks, patience)
         async for work in _work(database, game_id, name):
             progress = _Progress(work.name)
             found = await verifier.differences(work.spot, ascending=work.board.ascending, told=progress)

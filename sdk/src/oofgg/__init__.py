@@ -9,9 +9,24 @@ async with oofgg.Client("localhost:8080", game="…") as client:
 from oofgg import errors
 from oofgg._channel import Stubs
 from oofgg._events import Event, LogReset, Message, Presence, ResultChange, SessionChange, StateChange
+from oofgg._leaderboard_types import (
+    Around,
+    Leaderboard,
+    LeaderboardEntry,
+    Rank,
+    Score,
+    ScoreOperator,
+    ScoreOrder,
+    Season,
+    Submitted,
+    Submitters,
+    Window,
+    WindowKind,
+)
+from oofgg._leaderboards import Leaderboards
 from oofgg._own_account import OwnAccount
 from oofgg._play import PlaySession
-from oofgg._resources import Games, History, Leaderboards, Sessions
+from oofgg._resources import Games, History, Sessions
 from oofgg._types import (
     Account,
     ApiKey,
@@ -20,7 +35,6 @@ from oofgg._types import (
     EndReason,
     Game,
     GameSettings,
-    LeaderboardEntry,
     Login,
     LoginInfo,
     Match,
@@ -28,7 +42,6 @@ from oofgg._types import (
     MatchParticipant,
     Outcome,
     PresenceChange,
-    Rank,
     ResultState,
     Role,
     Seat,
@@ -46,6 +59,7 @@ __all__ = [
     "Account",
     "ApiKey",
     "ApiKeyInfo",
+    "Around",
     "Client",
     "Delivery",
     "EndReason",
@@ -54,6 +68,7 @@ __all__ = [
     "GameSettings",
     "Games",
     "History",
+    "Leaderboard",
     "LeaderboardEntry",
     "Leaderboards",
     "LogReset",
@@ -74,6 +89,10 @@ __all__ = [
     "ResultChange",
     "ResultState",
     "Role",
+    "Score",
+    "ScoreOperator",
+    "ScoreOrder",
+    "Season",
     "Seat",
     "SeatResult",
     "Session",
@@ -82,7 +101,11 @@ __all__ = [
     "Sessions",
     "StateChange",
     "Stubs",
+    "Submitted",
+    "Submitters",
     "TokenInfo",
+    "Window",
+    "WindowKind",
     "__version__",
     "errors",
 ]

@@ -11,19 +11,17 @@ from services.scoring.leaderboards.places import PLACE_BYTES, standing_at
 from services.scoring.leaderboards.ranks import Ranks
 
 _PAGE: Final = 1_000
-# What is on its way to Redis is no difference: a writer that died is made up for within some seconds.
-_LOOKS: Final = 16
 _PAUSE_SECONDS: Final = 0.5
 
 
 class Verifier:
     """Finds players of whom Redis says something else than PostgreSQL."""
 
-    def __init__(self, entries: EntryStore, ranks: Ranks, looks: int = _LOOKS) -> None:
-        """`looks`: how often a difference is looked at, twice a second, before it is believed."""
+    def __init__(self, entries: EntryStore, ranks: Ranks, patience: float) -> None:
+        """`patience`: seconds for which a difference is looked at before it is believed: it may be on its way."""
         self._entries = entries
         self._ranks = ranks
-        self._looks = looks
+        self._looks = 1 + int(patience / _PAUSE_SECONDS)
 
     async def differences(
         self, spot: Spot, *, ascending: bool, told: Callable[[int], None] = lambda _: None

@@ -143,7 +143,7 @@ async def open_boards(postgres_url: str, redis_url: str) -> AsyncIterator[Boards
             clock, database, client, store, seasons, entries, ranks, changes, builder, submitting,
             BoardDirectory(store, clock), BoardReader(entries, ranks, builder),
             BoardReader(entries, no_ranks, Builder(database, no_ranks, clock, new_id, tasks.create_task)),
-            Archive(database, ranks, clock), Verifier(entries, ranks, looks=1),
+            Archive(database, ranks, clock), Verifier(entries, ranks, patience=0.0),
         )  # fmt: skip
         working.cancel()
 

@@ -18,10 +18,11 @@ from oofgg.v1 import errors_pb2
 SDK = Path(__file__).parents[3] / "sdk" / "src" / "oofgg"
 
 NAMES = """
-Account ApiKey ApiKeyInfo Client Delivery EndReason Event Game GameSettings Games History LeaderboardEntry
-Leaderboards LogReset Login LoginInfo Match MatchOutcome MatchParticipant Message OofggError Outcome OwnAccount
-PlaySession Presence PresenceChange Rank Reason ResultChange ResultState Role Seat SeatResult Session SessionChange
-SessionState Sessions StateChange Stubs TokenInfo __version__ errors
+Account ApiKey ApiKeyInfo Around Client Delivery EndReason Event Game GameSettings Games History Leaderboard
+LeaderboardEntry Leaderboards LogReset Login LoginInfo Match MatchOutcome MatchParticipant Message OofggError
+Outcome OwnAccount PlaySession Presence PresenceChange Rank Reason ResultChange ResultState Role Score ScoreOperator
+ScoreOrder Season Seat SeatResult Session SessionChange SessionState Sessions StateChange Stubs Submitted Submitters
+TokenInfo Window WindowKind __version__ errors
 """
 MEMBERS = {
     "Client": (
@@ -33,7 +34,7 @@ MEMBERS = {
         "unlink_password update"
     ),
     "Sessions": "close create finish get join kick leave list pause start take_seat update",
-    "Leaderboards": "get rank",
+    "Leaderboards": "all around create delete entries get info rank seasons submit submit_many update",
     "History": "get list",
     "PlaySession": (
         "clock_offset connected finish flush info kick latency leave seat seats send session_id started state update"

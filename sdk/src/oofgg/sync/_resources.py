@@ -1,4 +1,4 @@
-"""Games, sessions, leaderboards and history, blocking: as in `oofgg._resources`, which has the rules."""
+"""Games, sessions and history, blocking: as in `oofgg._resources`, which has the rules."""
 
 from __future__ import annotations
 
@@ -11,10 +11,8 @@ from oofgg._types import (
     ApiKeyInfo,
     Game,
     GameSettings,
-    LeaderboardEntry,
     Match,
     Outcome,
-    Rank,
     SeatResult,
     Session,
     SessionState,
@@ -173,22 +171,6 @@ class Sessions:
         The word of a game's developer (a client with `api_key`) counts at once; players have to agree.
         """
         return self._portal.call(self._sessions.finish(session, result, scores=scores))
-
-
-class Leaderboards:
-    """Who is best. A leaderboard is `wins` (then fewer losses) or `score`."""
-
-    def __init__(self, portal: Portal, leaderboards: _resources.Leaderboards) -> None:
-        self._portal = portal
-        self._leaderboards = leaderboards
-
-    def get(self, leaderboard: str = "wins", *, game_id: str | None = None) -> Iterator[LeaderboardEntry]:
-        """The entries, best first."""
-        return self._portal.iterate(self._leaderboards.get(leaderboard, game_id=game_id))
-
-    def rank(self, user_id: str = "", *, leaderboard: str = "wins", game_id: str | None = None) -> Rank:
-        """A player's entry, the caller's by default. Raises NotFound(ENTRY_NOT_FOUND) before the first match."""
-        return self._portal.call(self._leaderboards.rank(user_id, leaderboard=leaderboard, game_id=game_id))
 
 
 class History:
