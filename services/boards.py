@@ -82,8 +82,13 @@ def run(arguments: list[str]) -> int:
     parser.add_argument("command", choices=["verify", "rebuild"])
     parser.add_argument("--game", metavar="ID", help="only leaderboards of this game")
     parser.add_argument("--board", metavar="NAME", help="only leaderboards of this name")
-    parser.add_argument("--patience", metavar="SECONDS", type=float, default=PATIENCE_SECONDS,
-                        help="how long a difference is looked at before it is believed (default: %(default)s)")  # fmt: skip
+    parser.add_argument(
+        "--patience",
+        metavar="SECONDS",
+        type=float,
+        default=PATIENCE_SECONDS,
+        help="how long a difference is looked at before it is believed (default: %(default)s)",
+    )
     told = parser.parse_args(arguments)
     if told.game and not is_id(told.game):
         parser.error(f"--game: {told.game} is not the id of a game")
@@ -92,8 +97,8 @@ def run(arguments: list[str]) -> int:
         return 2
     try:
         if told.command == "verify":
-            return asyncio.run(_verify(settings, told.game, told.board, told.patience))
-        return asyncio.run(_rebuild(settings, told.game, told.board))
+            return asyncio.run(verify(settings, told.game, told.board, told.patience))
+        return asyncio.run(rebuild(settings, told.game, told.board))
     except (OSError, OofggError) as error:
         print(error, file=sys.stderr)
         return 1
@@ -118,7 +123,8 @@ async def _work(database: Database, game_id: str | None, name: str | None) -> As
             before = page[-1].window.start
 
 
-async def _verify(settings: Settings, game_id: str | None, name: str | None, patience: float) -> int:
+async def verify(settings: Settings, game_id: str | None, name: str | None, patience: float) -> int:
+    """Prints what differs. The exit code."""
     wrong = right = unbuilt = 0
     async with _opened(settings) as (database, ranks):
         verifier = Verifier(EntryStore(database), ranks, patience)
@@ -139,7 +145,8 @@ async def _verify(settings: Settings, game_id: str | None, name: str | None, pat
     return 1 if wrong else 0
 
 
-async def _rebuild(settings: Settings, game_id: str | None, name: str | None) -> int:
+async def rebuild(settings: Settings, game_id: str | None, name: str | None) -> int:
+    """Prints what was built. The exit code."""
     failed = 0
     clock = SystemClock()
     async with _opened(settings) as (database, ranks):

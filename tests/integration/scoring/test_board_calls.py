@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +13,7 @@ from oofgg.v1 import auth_pb2, auth_pb2_grpc, errors_pb2, game_pb2, game_pb2_grp
 from oofgg.v1 import leaderboard_pb2 as pb
 from pkg.errors import Reason
 from pkg.ids import new_id
+from services.boards import rebuild, verify
 from tests.integration.calls import bearer, reason_of, register
 from tests.integration.conftest import RunningServices, StartServices
 
@@ -182,8 +180,8 @@ async def test_what_is_submitted_and_what_is_read(stage: Stage) -> None:
     seasons = await stage.call("ListSeasons", "player", leaderboard="points")
     assert len(seasons.seasons) == 1
 
-    for rpc, fields in (("GetRank", {}), ("GetAround", {})):
-        assert await reason_of(stage.call(rpc, "other", leaderboard="points", **fields)) == Reason.ENTRY_NOT_FOUND
+    for rpc in ("GetRank", "GetAround"):
+        assert await reason_of(stage.call(rpc, "other", leaderboard="points")) == Reason.ENTRY_NOT_FOUND
     for token in ("x", page.next_page_token[:-4], "WyJ3aW5zIiwxLDIsIngiXQ"):
         read = stage.call("GetLeaderboard", "player", leaderboard="points", page_token=token)
         assert await reason_of(read) == Reason.INVALID_PAGE_TOKEN
@@ -195,40 +193,23 @@ async def test_what_is_submitted_and_what_is_read(stage: Stage) -> None:
         assert await reason_of(stage.call(name, "player", leaderboard="wins", **fields)) == Reason.INVALID_FIELD
 
 
-async def test_commands_of_an_operator(stage: Stage) -> None:
+async def test_commands_of_an_operator(stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = stage.services.settings
     await stage.create("points")
     users = [new_id() for _ in range(20)]
     scores = [pb.ScoreSubmission(leaderboard="points", user_id=user, score=n) for n, user in enumerate(users)]
     await stage.call("SubmitScores", "server", scores=scores)
     assert (await stage.call("GetLeaderboard", "player", leaderboard="points", page_size=1)).entries[0].rank == 1
-    assert await command(stage, "verify") == (0, "1 equal, 0 different, 0 not in Redis (read from PostgreSQL)\n")
-    async with redis.Redis.from_url(stage.services.settings.redis_url) as client:
+    capsys.readouterr()
+    assert await verify(settings, stage.game_id, None, 0.0) == 0
+    assert "1 equal, 0 different, 0 not in Redis (read from PostgreSQL)" in capsys.readouterr().out
+    async with redis.Redis.from_url(settings.redis_url) as client:
         (ranks,) = [key async for key in client.scan_iter("board:*:ranks")]
         await client.zpopmin(ranks)
-    code, told = await command(stage, "verify")
-    assert code == 1
+    assert await verify(settings, None, "points", 0.0) == 1
+    told = capsys.readouterr().out
     assert f"player {users[19]}: PostgreSQL says (19, 0)" in told
     assert "Redis nothing" in told
-    code, told = await command(stage, "rebuild")
-    assert (code, "20 entries in" in told) == (0, True)
-    assert (await command(stage, "verify"))[0] == 0
-
-
-async def command(stage: Stage, name: str) -> tuple[int | None, str]:
-    """What `python -m services boards …` answers."""
-    settings = stage.services.settings
-    environment = {
-        **os.environ,
-        "OOFGG_POSTGRES_URL": settings.postgres_url,
-        "OOFGG_REDIS_URL": settings.redis_url,
-        "OOFGG_KAFKA_BOOTSTRAP": settings.kafka_bootstrap,
-        "OOFGG_MASTER_KEY": settings.master_key_text(),
-        "OOFGG_SERVICE_SECRET": settings.service_secret_text(),
-    }
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "services", "boards", name, "--game", stage.game_id, "--patience", "0", env=environment,
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-    )  # fmt: skip
-    async with asyncio.timeout(60):
-        told, _ = await process.communicate()
-    return process.returncode, told.decode()
+    assert await rebuild(settings, stage.game_id, "points") == 0
+    assert "20 entries in" in capsys.readouterr().out
+    assert await verify(settings, stage.game_id, "points", 0.0) == 0
