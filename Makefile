@@ -12,7 +12,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 SDK_LOCKS := sdk-oldest sdk-middle
-.PHONY: help demo demo-arena up secrets backup restore test test-unit test-matrix web explorers test-web test-explorers bench lint types format proto proto-check proto-baseline breaking lock setup setup-dev clean
+.PHONY: help demo demo-arena up secrets backup restore test test-unit test-matrix web explorers test-web test-explorers test-chaos soak bots bench lint types format proto proto-check proto-baseline breaking lock setup setup-dev clean
 
 help: ## Show this
 	@echo "oofgg, an open, self-hosted game backend. Start with \`make demo\`."
@@ -57,6 +57,15 @@ test-web: setup-dev web ## Play in a real browser, and from Node (needs Node.js 
 
 test-explorers: setup-dev explorers ## Explore the platform with grpcurl, evans and curl, as the how-to says (needs Go)
 	$(BIN)/pytest tests/explorers $(ARGS)
+
+test-chaos: setup-dev ## Kill, pause, cut and drain parts of a running platform under load: four minutes
+	$(BIN)/pytest tests/chaos $(ARGS)
+
+soak: setup-dev ## The same for MINUTES (30), in a random order, with an eye on memory (SEED=n repeats it)
+	@$(BIN)/python -m tests.chaos.soak --minutes $(or $(MINUTES),30) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+bots: setup ## Load a platform and check what it promises (TARGET=host:port, ARGS=--help)
+	@$(BIN)/python -m services bots --target $(or $(TARGET),localhost:8080) $(ARGS)
 
 bench: setup-dev ## Measure the platform, write docs/performance.md (needs Go; ARGS=--quick, ARGS=--help)
 	@$(BIN)/python -m bench $(ARGS)

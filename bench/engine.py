@@ -14,8 +14,9 @@ from dataclasses import dataclass
 
 from oofgg.v1 import session_pb2
 from services.game.codec import PieceEncoder, trailer
-from services.game.room import Room
-from services.game.sessions import Profile, Session, SessionFacts
+from services.game.engine.facts import Profile, SessionFacts
+from services.game.engine.room import Room
+from services.game.engine.sessions import Session
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ CLUSTERS = {
     "GameService": "catalog",
     "SessionService": "game",
     "LeaderboardService": "scoring",
+    "RatingService": "scoring",
     "HistoryService": "scoring",
 }
 

@@ -17,6 +17,7 @@ COMMANDS = {
     "backup": "save the data, while people play: backup FILE",
     "restore": "go back to a backup, while nothing runs: restore FILE",
     "up": "start the embedded platform and keep it running",
+    "bots": "load a platform with players and check what it promises [--target HOST:PORT] [--help]",
     "arena": "play a round of the arena on the embedded platform, in this terminal",
     "demo": "play a match on the embedded platform and show the result [--keep]",
 }

@@ -17,9 +17,10 @@ import asyncpg
 from bench.cpu import snapshot, usage
 from bench.figures import PER_U, Figure, most
 from bench.generator import ROOT, BenchError, Call, Job
+from bench.platform import SERVER
 from bench.scenario import Context, Group, Run, Scenario
 from bench.scenarios.unary import CONNECTIONS, ECHO, IN_FLIGHT, echo
-from bench.stage import SERVER, Stage
+from bench.stage import Stage
 from oofgg.v1 import leaderboard_pb2 as pb
 from oofgg.v1 import leaderboard_pb2_grpc
 from pkg.embedded import read_state
@@ -162,13 +163,13 @@ async def _filled(context: Context) -> None:
 
 
 def _endpoints(stage: Stage) -> Mapping[str, str]:
-    endpoints: Mapping[str, str] = read_state(stage.platform._data_dir)["endpoints"]
+    endpoints: Mapping[str, str] = read_state(stage.platform.data_dir)["endpoints"]
     return endpoints
 
 
 async def _command(stage: Stage, command: str) -> None:
     """A command of an operator, beside the platform."""
-    endpoints, secrets = _endpoints(stage), stage.platform._data_dir / "secrets"
+    endpoints, secrets = _endpoints(stage), stage.platform.data_dir / "secrets"
     environment = {
         **os.environ,
         "OOFGG_POSTGRES_URL": endpoints["postgres_url"],
@@ -196,6 +197,7 @@ _ECHO = Scenario(ECHO, (), echo)
 
 GROUP = Group(
     "boards",
+    "Leaderboards",
     (
         _ECHO,
         Scenario(

@@ -10,20 +10,21 @@ from pkg.events.relay import Relay
 from pkg.games import GameDirectory
 from pkg.rpc.binder import Binding
 from pkg.runtime.host import App, Host
-from services.game.claims import Claims
 from services.game.codec import PieceEncoder
 from services.game.finish import Finisher, ResultStore
-from services.game.handover import Handover
 from services.game.journal import Journal
-from services.game.listing import Listing
-from services.game.memberships import Memberships
-from services.game.owner import Owner
-from services.game.peers import Peer, Peers
+from services.game.nodes.claims import Claims
+from services.game.nodes.handover import Handover
+from services.game.nodes.owner import Owner
+from services.game.nodes.peers import Peer, Peers
+from services.game.nodes.takeover import Takeover
+from services.game.replays import ReplayStore
 from services.game.servicer import SessionServicer
 from services.game.settings import GameSettings
-from services.game.store import SessionStore
+from services.game.stores.listing import Listing
+from services.game.stores.memberships import Memberships
+from services.game.stores.sessions import SessionStore
 from services.game.streams import Streams
-from services.game.takeover import Takeover
 
 
 @asynccontextmanager
@@ -38,7 +39,8 @@ async def app(host: Host) -> AsyncIterator[App]:
     store = SessionStore(host.redis, me, times, ended_seconds=settings.ended_seconds)
     listing = Listing(host.redis, store, me, host.clock)
     journal = Journal(store, listing, host.clock)
-    finisher = Finisher(ResultStore(database, host.new_id), host.clock)
+    replays = ReplayStore(database, host.clock, days=settings.replay_days)
+    finisher = Finisher(ResultStore(database, replays, host.new_id), host.clock)
     owner = Owner(
         store,
         listing,
@@ -54,6 +56,7 @@ async def app(host: Host) -> AsyncIterator[App]:
         host.revocations,
         host.clock,
         budget=settings.budget(),
+        session_budget=settings.session_budget(),
         heartbeat_seconds=settings.heartbeat_seconds,
         unconfirmed_bytes=settings.unconfirmed_bytes,
         limits=settings.streams(),
@@ -69,6 +72,7 @@ async def app(host: Host) -> AsyncIterator[App]:
         journal=journal,
         streams=streams,
         finisher=finisher,
+        replays=replays,
         games=GameDirectory(host.channel("catalog"), host.clock),
         times=times,
         clock=host.clock,
@@ -80,6 +84,7 @@ async def app(host: Host) -> AsyncIterator[App]:
     host.spawn(finisher.run(), name="finisher")
     host.spawn(streams.run(), name="streams")
     host.spawn(Handover(owner, store, claims, peers, streams).run(host.draining), name="handover")
+    host.spawn(replays.prune(), name="replays")
     relay = Relay(database, host.settings.kafka_bootstrap, host.clock, tracing=host.tracing)
     host.spawn(relay.run(), name="results relay")
     yield App(

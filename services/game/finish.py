@@ -19,9 +19,11 @@ from pkg.events.topics import MATCH_RESULTS
 from pkg.ids import NewId
 from pkg.telemetry.logs import get_logger
 from services.game.codec import match_finished
+from services.game.engine.facts import State
+from services.game.engine.results import Decision, ResultState, SeatResult
+from services.game.engine.room import Room
 from services.game.live import LiveSession
-from services.game.results import Decision, ResultState, SeatResult
-from services.game.sessions import Session, State
+from services.game.replays import ReplayStore
 
 _log = get_logger(__name__)
 
@@ -38,23 +40,26 @@ _SELECT = "select state, seats from result where session_id = $1"
 class ResultStore:
     """Results in PostgreSQL."""
 
-    def __init__(self, database: Database, new_id: NewId) -> None:
+    def __init__(self, database: Database, replays: ReplayStore, new_id: NewId) -> None:
         self._database = database
+        self._replays = replays
         self._new_id = new_id
 
-    async def record(self, session: Session, trace_parent: str) -> Decision:
-        """Writes the session's decided result and what is published of it, unless that was done before.
+    async def record(self, room: Room, trace_parent: str) -> Decision:
+        """Writes a session's decided result, what is published of it, and its log, unless that was done before.
 
         `trace_parent` is the span it belongs to, or empty. Returns the decision that counts: the one that was written
         first. Raises Unavailable.
         """
+        session = room.session
         decision, facts = session.decision, session.facts
         if decision is None or session.finish_time is None:
             raise AssertionError("only a decided result can be recorded")
         seats = None
         if decision.result is not None:
-            seats = json.dumps([[s.seat, s.team, s.placement, s.score] for s in decision.result])
+            seats = json.dumps([entry.as_list() for entry in decision.result])
         finish_time = _datetime(session.finish_time)
+        recording = await self._replays.record(room)
         async with self._database.transaction() as connection:
             new = await connection.fetchval(
                 _INSERT, facts.session_id, facts.game_id, decision.state.value, seats,
@@ -65,7 +70,7 @@ class ResultStore:
                 if row is None:
                     raise AssertionError("a result that conflicts must be there")
                 kept = row["seats"]
-                result = None if kept is None else tuple(SeatResult(*entry) for entry in json.loads(kept))
+                result = None if kept is None else tuple(map(SeatResult.from_list, json.loads(kept)))
                 return Decision(ResultState(row["state"]), result)
             event = Event(
                 event_id=self._new_id(),
@@ -75,7 +80,9 @@ class ResultStore:
                 occur_time=finish_time,
                 trace_parent=trace_parent,
             )
-            await append(connection, event, [MATCH_RESULTS, *([facts.history_topic] if facts.history_topic else [])])
+            await append(connection, event, [MATCH_RESULTS])
+            if recording is not None:
+                await self._replays.keep(connection, room, recording)
         return decision
 
 
@@ -100,7 +107,7 @@ class Finisher:
             session = room.session
             if session.state is State.FINISHING:
                 await live.confirmed(room.outstanding)
-                session.decision = await self._results.record(session, live.trace_parent)
+                session.decision = await self._results.record(room, live.trace_parent)
                 room.apply(session.finished(), self._clock.now().timestamp())
                 live.touch()
             if session.over:

@@ -13,10 +13,10 @@ from typing import Final
 from pkg.clock import Clock
 from pkg.errors import OofggError, Reason, ResourceExhausted, Unavailable, backend_unavailable
 from pkg.telemetry.logs import get_logger
-from services.game.listing import Listing
+from services.game.engine.room import Batch
 from services.game.live import LiveSession
-from services.game.room import Batch
-from services.game.store import FAILED, FENCED, KEPT, Append, Outcome, SessionStore, wrong_node
+from services.game.stores.listing import Listing
+from services.game.stores.sessions import FAILED, FENCED, KEPT, Append, Outcome, SessionStore, wrong_node
 
 _log = get_logger(__name__)
 

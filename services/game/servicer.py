@@ -12,11 +12,10 @@ from pkg.auth.caller import Caller, CallerRole
 from pkg.clock import Clock
 from pkg.errors import FailedPrecondition, NotFound, PermissionDenied, Reason, ResourceExhausted, invalid_field
 from pkg.games import GameDirectory
-from pkg.ids import NewId
+from pkg.ids import NewId, is_id
 from pkg.pagination import decode_token, encode_token, page_size
 from pkg.rpc.call import Call, StreamCall
 from pkg.telemetry.tracing import current_trace_parent
-from services.game.claims import Claims
 from services.game.codec import (
     RESULT_STATES,
     STATES,
@@ -26,21 +25,25 @@ from services.game.codec import (
     session_message,
     timestamp,
 )
+from services.game.engine.facts import Profile, SessionFacts, SessionTimes, State
+from services.game.engine.results import ResultState, normalised
+from services.game.engine.sessions import Session
 from services.game.finish import Finisher
 from services.game.journal import Journal
-from services.game.listing import Listing
 from services.game.live import LiveSession
-from services.game.memberships import Memberships
-from services.game.owner import Owner
-from services.game.peers import Peer, Peers
-from services.game.results import ResultState, normalised
-from services.game.sessions import Profile, Session, SessionFacts, SessionTimes, State
-from services.game.store import SessionStore, reply_key
+from services.game.nodes.claims import Claims
+from services.game.nodes.owner import Owner
+from services.game.nodes.peers import Peer, Peers
+from services.game.replays import ReplayStore
+from services.game.stores.listing import Listing
+from services.game.stores.memberships import Memberships
+from services.game.stores.sessions import SessionStore, reply_key, session_not_found
 from services.game.streams import Stream, Streams, not_watching
 
 M = TypeVar("M", bound=Message)
 
 _DEFAULT_SEATS: Final = 2
+_REPLAY_PAGE: Final = 200
 _DEFAULT_WINDOW_MILLISECONDS: Final = 20
 _STATES_BY_NUMBER: Final = {number: state for state, number in STATES.items() if state is not State.FINISHING}
 
@@ -60,6 +63,7 @@ class SessionServicer:
         journal: Journal,
         streams: Streams,
         finisher: Finisher,
+        replays: ReplayStore,
         games: GameDirectory,
         times: SessionTimes,
         clock: Clock,
@@ -74,6 +78,7 @@ class SessionServicer:
         self._journal = journal
         self._streams = streams
         self._finisher = finisher
+        self._replays = replays
         self._games = games
         self._times = times
         self._clock = clock
@@ -90,6 +95,11 @@ class SessionServicer:
             key = reply_key(session_id, caller.user_id, "CreateSession", request.request_id)
             if (kept := await self._store.reply(key)) is not None:
                 return pb.CreateSessionResponse.FromString(kept)
+        if request.queue and caller.role is not CallerRole.DEVELOPER:
+            raise PermissionDenied(
+                Reason.ACCESS_DENIED,
+                "queue: only the game's developer or its server opens sessions of a queue.",
+            )
         game = await self._games.lookup(request.game_id, call)
         min_seats, max_seats = _seats(request, game.max_seats)
         session = Session(
@@ -99,6 +109,7 @@ class SessionServicer:
                 min_seats=min_seats,
                 max_seats=max_seats,
                 max_spectators=request.max_spectators,
+                queue=request.queue,
                 flush_window_ms=(
                     request.flush_window_ms if request.HasField("flush_window_ms") else _DEFAULT_WINDOW_MILLISECONDS
                 ),
@@ -259,10 +270,28 @@ class SessionServicer:
             await self._finisher.drive(live)
         return response
 
+    async def get_replay(self, request: pb.GetReplayRequest, call: Call) -> pb.GetReplayResponse:
+        if not is_id(request.session_id):
+            raise session_not_found(request.session_id)
+        replay = await self._replays.read(request.session_id)
+        await self._games.require_access(call.caller, replay.game_id, call)
+        sees_all = call.caller.role is CallerRole.DEVELOPER
+        key = decode_token(request.page_token, int)
+        size = request.page_size or _REPLAY_PAGE
+        pieces, after = replay.page(None if sees_all else call.caller.user_id, int(key[0]) if key else 0, size)
+        response = pb.GetReplayResponse(
+            events=pb.PlayResponse.FromString(b"".join(pieces)).events,
+            next_page_token=encode_token([after]) if after else "",
+            first_seq=replay.first_seq,
+        )
+        response.expire_time.FromDatetime(replay.expire_time)
+        return response
+
     async def play(self, call: StreamCall) -> None:
         first = await self._streams.first_request(call)
         live, place = await self._place(first.open, call.caller)
         async with self._streams.opening(call, live, unary_sender=False) as stream:
+            await stream.hear(first)
             await stream.run(place, first.open, first.commands, reads=True)
 
     async def watch(self, request: pb.WatchRequest, call: StreamCall) -> None:
@@ -274,7 +303,7 @@ class SessionServicer:
         live = await self._owner.get(request.session_id)
         call.caller.require_game(live.room.session.facts.game_id)
         stream = _stream_of(live, call.caller.user_id)
-        stream.hear(request)
+        await stream.hear(request)
         stream.acknowledge(request.ack_flush)
         await stream.has_room()
         ticket = stream.take_commands(request.commands)

@@ -6,8 +6,8 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.game.budget import BudgetLimits
-from services.game.delivery import DeliveryLimits
-from services.game.sessions import SessionTimes
+from services.game.engine.delivery import DeliveryLimits
+from services.game.engine.facts import SessionTimes
 from services.game.streams import StreamLimits
 
 
@@ -26,10 +26,18 @@ class GameSettings(BaseSettings):
     ended_seconds: float = Field(default=600.0, gt=0, description="How long a session that is over can still be read.")
     heartbeat_seconds: float = Field(default=5.0, gt=0, description="Silence after which a stream sends a heartbeat.")
     commands_per_second: float = Field(
-        default=2_000.0, gt=0, description="Commands a stream may send; twice as many in a burst."
+        default=500.0, gt=0, description="Commands a participant may send; twice as many in a burst."
     )
     bytes_per_second: float = Field(
-        default=1024 * 1024.0, gt=0, description="Bytes one stream may send; four times in a burst."
+        default=256 * 1024.0, gt=0, description="Bytes a participant may send; four times in a burst."
+    )
+    session_commands_per_second: float = Field(
+        default=20_000.0, gt=0, description="Commands all participants of a session may send together."
+    )
+    session_bytes_per_second: float = Field(
+        default=1024 * 1024.0,
+        gt=0,
+        description="Bytes all participants of a session may send together. What each receiver has to keep up with.",
     )
     unacknowledged_bytes: int = Field(default=64 * 1024, gt=0, description="Bytes on the way to one receiver.")
     behind_events: int = Field(
@@ -41,6 +49,9 @@ class GameSettings(BaseSettings):
     )
     idle_seconds: float = Field(
         default=3600.0, gt=0, description="A session in which nobody sends a command for this long is deleted."
+    )
+    replay_days: float = Field(
+        default=7.0, ge=0, description="Days for which the events of a finished session can be read; 0: not at all."
     )
     lifetime_seconds: float = Field(default=86_400.0, gt=0, description="A session is deleted after this long.")
     player_sessions: int = Field(default=16, gt=0, description="Sessions in which one player may have a seat.")
@@ -63,10 +74,15 @@ class GameSettings(BaseSettings):
         )
 
     def budget(self) -> BudgetLimits:
-        """For each stream."""
+        """For each participant."""
         return BudgetLimits(
             self.commands_per_second, 2 * self.commands_per_second, self.bytes_per_second, 4 * self.bytes_per_second
         )
+
+    def session_budget(self) -> BudgetLimits:
+        """For all participants of a session together: one second's worth in a burst, well below `behind_bytes`."""
+        commands, size = self.session_commands_per_second, self.session_bytes_per_second
+        return BudgetLimits(commands, commands, size, size)
 
     def streams(self) -> StreamLimits:
         """For the streams of a node."""

@@ -28,14 +28,14 @@ from pkg.errors import (
 )
 from pkg.rpc.call import StreamCall
 from pkg.rpc.status import to_details
-from services.game.budget import Budget, BudgetLimits
+from services.game.budget import BudgetLimits, Budgets
 from services.game.codec import session_message, timestamp, trailer
-from services.game.delivery import AckError, Receiver
+from services.game.engine.delivery import AckError, Receiver
+from services.game.engine.order import LATEST, VOLATILE
+from services.game.engine.room import FIRST_SPECTATOR, Opened
 from services.game.journal import Journal
 from services.game.live import LiveSession
-from services.game.order import LATEST, VOLATILE
-from services.game.owner import shutting_down
-from services.game.room import FIRST_SPECTATOR, Opened
+from services.game.nodes.owner import shutting_down
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -46,6 +46,8 @@ _FIRST_REQUEST_SECONDS: Final = 10.0
 _TIMER_SECONDS: Final = 0.001
 # What a request without commands takes from the budget of commands: acknowledgements come often.
 _REQUEST_COST: Final = 0.1
+# Who would have to be left unread for longer has sent far too much at once.
+_LONGEST_PAUSE_SECONDS: Final = 3.0
 # A stream that is over waits this long for its last acknowledgement, or for its error to be written.
 _LAST_WORD_SECONDS: Final = 1.0
 # Who was not heard for so many heartbeats is gone: found well within two.
@@ -76,7 +78,9 @@ class Stream:
         self._call = call
         self._streams = streams
         self._unary_sender = unary_sender
-        self._budget = Budget(streams.budget, now)
+        if live.budgets is None:
+            live.budgets = Budgets(streams.budget, streams.session_budget, now)
+        self._budgets = live.budgets
         self._loop = asyncio.get_running_loop()
         self._waiter: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -152,15 +156,24 @@ class Stream:
                 reader.cancel()
                 await asyncio.gather(reader, return_exceptions=True)
 
-    def hear(self, request: pb.PlayRequest | pb.SendRequest) -> None:
-        """Something came from the participant. Raises ResourceExhausted(RATE_LIMITED) when it is too much."""
+    async def hear(self, request: pb.PlayRequest | pb.SendRequest) -> None:
+        """Something came from the participant: returns once it may be taken, and the next be read.
+
+        Raises ResourceExhausted(RATE_LIMITED) when that would take too long.
+        """
         self.heard = now = self._loop.time()
-        if not self._budget.spend(len(request.commands) or _REQUEST_COST, request.ByteSize(), now):
+        pause = self._budgets.spend(self.user_id, len(request.commands) or _REQUEST_COST, request.ByteSize(), now)
+        if not pause:
+            return
+        if pause > _LONGEST_PAUSE_SECONDS:
             raise ResourceExhausted(
                 Reason.RATE_LIMITED,
-                "This stream sends more than a stream may. Send fewer commands, or join them.",
-                retry_after=1.0,
+                "You send more than a participant may. Send fewer commands, or smaller ones.",
+                retry_after=pause,
             )
+        # Not reading is what slows the sender down, all the way back: nothing of it is kept in between.
+        await asyncio.sleep(pause)
+        self.heard = self._loop.time()
 
     def take_commands(self, commands: Sequence[pb.Command]) -> int:
         """Takes what the participant sent and returns the ticket that confirms the reliable commands.
@@ -200,7 +213,7 @@ class Stream:
     async def _read(self) -> None:
         try:
             while (request := await self._call.read()) is not None:
-                self.hear(request)
+                await self.hear(request)
                 if request.HasField("open"):
                     raise InvalidArgument(
                         Reason.PROTOCOL_VIOLATION, "open: only the first request of a stream opens it."
@@ -296,12 +309,14 @@ class Streams:
         clock: Clock,
         *,
         budget: BudgetLimits,
+        session_budget: BudgetLimits,
         heartbeat_seconds: float,
         unconfirmed_bytes: int,
         limits: StreamLimits,
     ) -> None:
         self.journal = journal
         self.budget = budget
+        self.session_budget = session_budget
         self.heartbeat_seconds = heartbeat_seconds
         self.unconfirmed_bytes = unconfirmed_bytes
         self._limits = limits

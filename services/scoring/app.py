@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from oofgg.v1 import history_pb2, leaderboard_pb2
+from oofgg.v1 import history_pb2, leaderboard_pb2, rating_pb2
 from pkg.events.projection import Projection
+from pkg.events.relay import Relay
 from pkg.events.topics import ACCOUNTS, MATCH_RESULTS, spec_of
 from pkg.games import GameDirectory
 from pkg.rpc.binder import Binding
@@ -16,7 +17,10 @@ from services.scoring.consumer import MatchConsumer
 from services.scoring.forget import AccountConsumer, match_exporter, score_exporter
 from services.scoring.leaderboards.app import open_leaderboards
 from services.scoring.leaderboards.entries import EntryStore
+from services.scoring.match_feed import MatchFeed
 from services.scoring.projection import MatchProjection
+from services.scoring.rating_servicer import RatingServicer
+from services.scoring.rating_store import RatingStore
 from services.scoring.servicer import HistoryServicer
 from services.scoring.store import MatchStore, StandingStore
 
@@ -25,14 +29,14 @@ from services.scoring.store import MatchStore, StandingStore
 async def app(host: Host) -> AsyncIterator[App]:
     """Needs PostgreSQL; without Kafka it answers from what it has, without Redis more slowly."""
     database = await host.postgres("scoring")
-    matches, standings = MatchStore(database), StandingStore(database)
+    matches, standings, ratings = MatchStore(database), StandingStore(database), RatingStore(database)
     games = GameDirectory(host.channel("catalog"), host.clock)
     leaderboards = open_leaderboards(host, database, games, BuiltInBoards(standings, games))
     projection = Projection(
         database,
         host.settings.kafka_bootstrap,
         spec_of(MATCH_RESULTS),
-        MatchConsumer(MatchProjection(matches, standings, leaderboards.feed, host.new_id)).apply,
+        MatchConsumer(MatchProjection(matches, standings, ratings, leaderboards.feed, host.new_id)).apply,
         holder=f"{host.node}/{host.new_id()}",
         tracing=host.tracing,
     )
@@ -44,13 +48,19 @@ async def app(host: Host) -> AsyncIterator[App]:
         holder=f"{host.node}/{host.new_id()}",
         tracing=host.tracing,
     )
+    feed = MatchFeed(database)
+    host.spawn(feed.run(host.draining), name="match feed")
     host.spawn(projection.run(), name="results projection")
     host.spawn(accounts.run(), name="accounts projection")
+    relay = Relay(database, host.settings.kafka_bootstrap, host.clock, tracing=host.tracing)
+    host.spawn(relay.run(), name="history relay")
+    history = HistoryServicer(matches, feed, games, host.revocations, host.draining)
     yield App(
         name="scoring",
         bindings=[
             Binding(leaderboard_pb2.DESCRIPTOR.services_by_name["LeaderboardService"], leaderboards.servicer),
-            Binding(history_pb2.DESCRIPTOR.services_by_name["HistoryService"], HistoryServicer(matches, games)),
+            Binding(rating_pb2.DESCRIPTOR.services_by_name["RatingService"], RatingServicer(ratings, games)),
+            Binding(history_pb2.DESCRIPTOR.services_by_name["HistoryService"], history),
         ],
         checks={"postgres": database.check},
         export_user=match_exporter(database),

@@ -19,4 +19,4 @@ class MatchConsumer:
     async def apply(self, connection: Connection, event: Event) -> None:
         """Runs once per event, in the transaction that notes it. Raises ValueError or DecodeError for nonsense."""
         if event.type == MATCH_FINISHED:
-            await self._projection.apply(connection, match_pb2.MatchFinished.FromString(event.payload))
+            await self._projection.apply(connection, event)

@@ -24,6 +24,7 @@ NAMELESS: Final = "deleted player"
 _NOTE: Final = "insert into forgotten (user_id, delete_time) values ($1, $2) on conflict do nothing"
 _MATCHES: Final = "update participant set user_id = $2, username = $3 where user_id = $1"
 _STANDINGS: Final = "delete from standing where user_id = $1"
+_RATINGS: Final = "delete from rating where user_id = $1"
 _ENTRIES: Final = "delete from leaderboard_entry where user_id = $1 returning leaderboard_id, window_start"
 _PAGE: Final = 100
 _EXPORT_ENTRIES: Final = """
@@ -60,6 +61,7 @@ class AccountConsumer:
         await connection.execute(_NOTE, deleted.user_id, deleted.delete_time.ToDatetime(UTC))
         await connection.execute(_MATCHES, deleted.user_id, self._new_id(), NAMELESS)
         await connection.execute(_STANDINGS, deleted.user_id)
+        await connection.execute(_RATINGS, deleted.user_id)
         entries = await connection.fetch(_ENTRIES, deleted.user_id)
         if entries:
             keys = [(str(row["leaderboard_id"]), row["window_start"], deleted.user_id) for row in entries]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
@@ -25,6 +25,24 @@ class ResultState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class RatingView:
+    """A rating as it is shown."""
+
+    mu: float
+    sigma: float
+    matches: int
+    provisional: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RatingShift:
+    """What a match did to a participant's rating."""
+
+    before: RatingView
+    after: RatingView
+
+
+@dataclass(frozen=True, slots=True)
 class Participant:
     """One player of a match. `placement` counts from 1, `team` is 0 where there are none."""
 
@@ -35,6 +53,8 @@ class Participant:
     placement: int
     score: int
     outcome: Outcome | None = None
+    rating: RatingShift | None = None
+    stats: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +69,21 @@ class Match:
     attributes: dict[str, str]
     start_time: datetime | None
     finish_time: datetime
+    queue: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MatchFilter:
+    """Which matches. None filters nothing; `opponent_id` and `outcome` belong to `user_id`."""
+
+    user_id: str | None = None
+    opponent_id: str | None = None
+    outcome: Outcome | None = None
+    result_state: ResultState | None = None
+    queue: str | None = None
+    label: str | None = None
+    from_time: datetime | None = None
+    until_time: datetime | None = None
 
 
 def outcomes(participants: Sequence[Participant]) -> list[Outcome]:

@@ -12,9 +12,9 @@ import asyncpg
 
 from pkg.db.database import Connection, Database
 from services.scoring.boards import Board, Standing
-from services.scoring.outcomes import Match, Outcome, Participant, ResultState
+from services.scoring.outcomes import Match, MatchFilter, Outcome, Participant, RatingShift, RatingView, ResultState
 
-_MATCH = "m.match_id, m.game_id, m.result_state, m.label, m.attributes, m.start_time, m.finish_time"
+_MATCH = "m.match_id, m.game_id, m.result_state, m.label, m.attributes, m.start_time, m.finish_time, m.queue"
 _STANDING = "user_id, username, wins, losses, draws, score, update_time"
 # What comes before a row ($2, $3, $4: wins, losses, user id; or score, unused, user id) in each board's order.
 _ORDER = {Board.WINS: "wins desc, losses, user_id", Board.SCORE: "score desc, user_id"}
@@ -57,23 +57,23 @@ class MatchStore:
         """Takes a match in. False when it is there already."""
         new = await connection.fetchval(
             """
-            insert into match (match_id, game_id, result_state, label, attributes, start_time, finish_time)
-            values ($1, $2, $3, $4, $5::jsonb, $6, $7) on conflict do nothing returning true
+            insert into match (match_id, game_id, result_state, label, attributes, start_time, finish_time, queue)
+            values ($1, $2, $3, $4, $5::jsonb, $6, $7, $8) on conflict do nothing returning true
             """,
             match.match_id, match.game_id, match.result_state, match.label, json.dumps(match.attributes),
-            match.start_time, match.finish_time,
+            match.start_time, match.finish_time, match.queue,
         )  # fmt: skip
         if not new:
             return False
         await connection.executemany(
             """
             insert into participant
-                (match_id, seat, game_id, user_id, username, team, placement, score, outcome, finish_time)
-            values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+                (match_id, seat, game_id, user_id, username, team, placement, score, outcome, finish_time, stats)
+            values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11::jsonb)
             """,
             [
                 (match.match_id, p.seat, match.game_id, p.user_id, p.username, p.team, p.placement, p.score,
-                 p.outcome, match.finish_time)
+                 p.outcome, match.finish_time, json.dumps(dict(p.stats)) if p.stats else None)
                 for p in match.participants
             ],
         )  # fmt: skip
@@ -86,21 +86,51 @@ class MatchStore:
             matches = await self._with_participants(connection, rows)
         return matches[0] if matches else None
 
-    async def page(self, game_id: str, user_id: str | None, after: PageKey | None, limit: int) -> list[Match]:
-        """Matches of a game, or of one player in it, latest first, that come after this (finish time, id)."""
-        time, match_id = after or (None, None)
-        source = "match m" if user_id is None else "participant p join match m using (match_id)"
-        row = "m" if user_id is None else "p"
+    async def by_ids(self, match_ids: Sequence[str]) -> dict[str, Match]:
+        """Several matches, by id."""
+        async with self._database.acquire() as connection:
+            rows = await connection.fetch(f"select {_MATCH} from match m where m.match_id = any($1)", match_ids)  # noqa: S608
+            return {match.match_id: match for match in await self._with_participants(connection, rows)}
+
+    async def page(self, game_id: str, wanted: MatchFilter, after: PageKey | None, limit: int) -> list[Match]:
+        """Matches of a game, latest first, that come after this (finish time, id)."""
+        row, source = "m", "match m"
+        if wanted.user_id is not None:
+            row, source = "p", "participant p join match m using (match_id)"
+        values: list[Any] = [game_id]
+
+        def value(given: object) -> str:
+            values.append(given)
+            return f"${len(values)}"
+
+        conditions = [f"{row}.game_id = $1"]
+        if wanted.user_id is not None:
+            conditions.append(f"p.user_id = {value(wanted.user_id)}")
+        if wanted.opponent_id is not None:
+            opponent = value(wanted.opponent_id)
+            conditions.append(
+                f"exists (select from participant o where o.match_id = m.match_id and o.user_id = {opponent})"
+            )
+        if wanted.outcome is not None:
+            conditions.append(f"p.outcome = {value(wanted.outcome)}")
+        if wanted.result_state is not None:
+            conditions.append(f"m.result_state = {value(wanted.result_state)}")
+        if wanted.queue is not None:
+            conditions.append(f"m.queue = {value(wanted.queue)}")
+        if wanted.label is not None:
+            conditions.append(f"m.label = {value(wanted.label)}")
+        if wanted.from_time is not None:
+            conditions.append(f"{row}.finish_time >= {value(wanted.from_time)}")
+        if wanted.until_time is not None:
+            conditions.append(f"{row}.finish_time < {value(wanted.until_time)}")
+        if after is not None:
+            conditions.append(f"({row}.finish_time, {row}.match_id) < ({value(after[0])}, {value(after[1])}::uuid)")
         async with self._database.acquire() as connection:
             rows = await connection.fetch(
-                f"""
-                select {_MATCH} from {source}
-                where {row}.game_id = $1 and ({"$2::uuid is null" if user_id is None else "p.user_id = $2"})
-                  and ($3::timestamptz is null or ({row}.finish_time, {row}.match_id) < ($3, $4::uuid))
-                order by {row}.finish_time desc, {row}.match_id desc limit $5
-                """,  # noqa: S608
-                game_id, user_id, time, match_id, limit,
-            )  # fmt: skip
+                f"select {_MATCH} from {source} where {' and '.join(conditions)} "  # noqa: S608
+                f"order by {row}.finish_time desc, {row}.match_id desc limit {value(limit)}",
+                *values,
+            )
             return await self._with_participants(connection, rows)
 
     @staticmethod
@@ -108,15 +138,14 @@ class MatchStore:
         found: dict[Any, list[Participant]] = {row["match_id"]: [] for row in rows}
         for p in await connection.fetch(
             """
-            select match_id, seat, user_id, username, team, placement, score, outcome from participant
+            select match_id, seat, user_id, username, team, placement, score, outcome, stats, mu_before, sigma_before,
+                mu_after, sigma_after, matches_after, provisional_before, provisional_after
+            from participant left join rating_change using (match_id, seat)
             where match_id = any($1) order by placement, seat
             """,
             list(found),
         ):
-            outcome = Outcome(p["outcome"]) if p["outcome"] else None
-            found[p["match_id"]].append(
-                Participant(p["seat"], str(p["user_id"]), p["username"], p["team"], p["placement"], p["score"], outcome)
-            )
+            found[p["match_id"]].append(_participant(p))
         return [
             Match(
                 match_id=str(row["match_id"]),
@@ -127,9 +156,34 @@ class MatchStore:
                 attributes=json.loads(row["attributes"]),
                 start_time=row["start_time"],
                 finish_time=row["finish_time"],
+                queue=row["queue"],
             )
             for row in rows
         ]
+
+
+def _participant(row: asyncpg.Record) -> Participant:
+    return Participant(
+        seat=row["seat"],
+        user_id=str(row["user_id"]),
+        username=row["username"],
+        team=row["team"],
+        placement=row["placement"],
+        score=row["score"],
+        outcome=Outcome(row["outcome"]) if row["outcome"] else None,
+        rating=_shift(row),
+        stats=json.loads(row["stats"]) if row["stats"] else {},
+    )
+
+
+def _shift(row: asyncpg.Record) -> RatingShift | None:
+    matches = row["matches_after"]
+    if matches is None:
+        return None
+    return RatingShift(
+        RatingView(row["mu_before"], row["sigma_before"], matches - 1, row["provisional_before"]),
+        RatingView(row["mu_after"], row["sigma_after"], matches, row["provisional_after"]),
+    )
 
 
 class StandingStore:

@@ -113,6 +113,10 @@ FILLED: dict[str, Callable[[Any], object]] = {
     "CreateApiKey": lambda request: setattr(request, "name", "stolen"),
     "UpdateGame": lambda request: request.update_mask.paths.append("name"),
     "Finish": lambda request: request.result.seats.add(seat=1, placement=1),
+    "Kick": lambda request: setattr(request, "seat", 1),
+    "ChangeState": lambda request: setattr(request, "state", session_pb2.SESSION_STATE_STARTED),
+    "GetRatings": lambda request: request.user_ids.append("0" * 32),
+    "SetRatingRules": lambda request: request.rules.SetInParent(),
     "SetGameQuotas": lambda request: request.quotas.SetInParent(),
 }
 
@@ -156,6 +160,7 @@ async def test_the_token_of_another_game_opens_nothing_of_this_one(
         refused = code is grpc.StatusCode.PERMISSION_DENIED or reason in (
             Reason.SESSION_NOT_FOUND,
             Reason.MATCH_NOT_FOUND,
+            Reason.REPLAY_NOT_FOUND,
         )
         if not refused:
             let_in[name(method)] = (code, reason)

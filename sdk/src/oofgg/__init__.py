@@ -26,7 +26,7 @@ from oofgg._leaderboard_types import (
 from oofgg._leaderboards import Leaderboards
 from oofgg._own_account import OwnAccount
 from oofgg._play import PlaySession
-from oofgg._resources import Games, History, Sessions
+from oofgg._resources import Games, History, Ratings, Sessions
 from oofgg._types import (
     Account,
     ApiKey,
@@ -38,10 +38,14 @@ from oofgg._types import (
     Login,
     LoginInfo,
     Match,
+    MatchNews,
     MatchOutcome,
     MatchParticipant,
     Outcome,
     PresenceChange,
+    Rating,
+    RatingChange,
+    RatingRules,
     ResultState,
     Role,
     Seat,
@@ -75,6 +79,7 @@ __all__ = [
     "Login",
     "LoginInfo",
     "Match",
+    "MatchNews",
     "MatchOutcome",
     "MatchParticipant",
     "Message",
@@ -85,6 +90,10 @@ __all__ = [
     "Presence",
     "PresenceChange",
     "Rank",
+    "Rating",
+    "RatingChange",
+    "RatingRules",
+    "Ratings",
     "Reason",
     "ResultChange",
     "ResultState",

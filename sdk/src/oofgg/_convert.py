@@ -13,7 +13,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from oofgg import _events as events
 from oofgg import _types as types
-from oofgg.v1 import auth_pb2, game_pb2, history_pb2, session_pb2
+from oofgg.v1 import auth_pb2, game_pb2, history_pb2, rating_pb2, session_pb2
 
 _E = TypeVar("_E", bound=StrEnum)
 
@@ -124,7 +124,10 @@ def seat(wire: session_pb2.Seat) -> types.Seat:
 
 
 def result(wire: session_pb2.Result) -> tuple[types.SeatResult, ...]:
-    return tuple(types.SeatResult(entry.seat, entry.placement, entry.score, entry.team) for entry in wire.seats)
+    return tuple(
+        types.SeatResult(entry.seat, entry.placement, entry.score, entry.team, dict(entry.stats))
+        for entry in wire.seats
+    )
 
 
 def wire_result(
@@ -138,7 +141,9 @@ def wire_result(
         raise ValueError("a SeatResult has its score itself")
     return session_pb2.Result(
         seats=[
-            session_pb2.SeatResult(seat=entry.seat, team=entry.team, placement=entry.placement, score=entry.score)
+            session_pb2.SeatResult(
+                seat=entry.seat, team=entry.team, placement=entry.placement, score=entry.score, stats=entry.stats
+            )
             for entry in stated
         ]
     )
@@ -164,6 +169,7 @@ def session(wire: session_pb2.Session, node: str = "") -> types.Session:
         node=node,
         version=wire.version,
         max_spectators=wire.max_spectators,
+        queue=wire.queue,
         end_reason=end_reason(wire.end_reason),
     )
 
@@ -186,6 +192,12 @@ def match(wire: history_pb2.Match) -> types.Match:
                 placement=player.placement,
                 score=player.score,
                 outcome=short(types.MatchOutcome, history_pb2.MatchOutcome, player.outcome, "MATCH_OUTCOME_"),
+                rating_change=types.RatingChange(
+                    rating(player.rating_change.before), rating(player.rating_change.after)
+                )
+                if player.HasField("rating_change")
+                else None,
+                stats=dict(player.stats),
             )
             for player in wire.participants
         ),
@@ -193,6 +205,57 @@ def match(wire: history_pb2.Match) -> types.Match:
         attributes=dict(wire.attributes),
         start_time=time(wire, "start_time"),
         finish_time=time(wire, "finish_time"),
+        queue=wire.queue,
+    )
+
+
+def match_filter(
+    user_id: str,
+    opponent: str,
+    outcome: types.MatchOutcome | None,
+    result_state: types.ResultState | None,
+    queue: str | None,
+    label: str,
+    since: datetime | None,
+    until: datetime | None,
+) -> history_pb2.MatchFilter:
+    """Which matches. Raises ValueError for a time that is not aware."""
+    wanted = history_pb2.MatchFilter(user_id=user_id, opponent_user_id=opponent, label=label, queue=queue)
+    if outcome is not None:
+        wanted.outcome = history_pb2.MatchOutcome.Value(f"MATCH_OUTCOME_{outcome}")
+    if result_state is not None:
+        wanted.result_state = session_pb2.ResultState.Value(f"RESULT_STATE_{result_state}")
+    for name, moment in (("from_time", since), ("until_time", until)):
+        if moment is not None:
+            if moment.tzinfo is None:
+                raise ValueError("times have to be aware")
+            getattr(wanted, name).FromDatetime(moment.astimezone(UTC).replace(tzinfo=None))
+    return wanted
+
+
+def rating(wire: rating_pb2.Rating) -> types.Rating:
+    return types.Rating(
+        user_id=wire.user_id,
+        mu=wire.mu,
+        sigma=wire.sigma,
+        ordinal=wire.ordinal,
+        matches=wire.matches,
+        provisional=wire.provisional,
+        update_time=time(wire, "update_time"),
+    )
+
+
+def rating_rules(wire: rating_pb2.RatingRules) -> types.RatingRules:
+    return types.RatingRules(wire.mu, wire.sigma, wire.beta, wire.tau, wire.provisional_matches)
+
+
+def wire_rating_rules(rules: types.RatingRules) -> rating_pb2.RatingRules:
+    return rating_pb2.RatingRules(
+        mu=rules.mu,
+        sigma=rules.sigma,
+        beta=rules.beta,
+        tau=rules.tau,
+        provisional_matches=rules.provisional_matches,
     )
 
 

@@ -48,8 +48,11 @@ class Message(Event):
         return self.data.decode()
 
     def json(self) -> Any:
-        """The data as JSON. Raises ValueError."""
-        return json.loads(self.data)
+        """The data as JSON. Raises ValueError for what is none, NaN and Infinity too, or is nested too deeply."""
+        try:
+            return json.loads(self.data, parse_constant=_refused)
+        except RecursionError:
+            raise ValueError("this JSON is nested too deeply") from None
 
     def parse(self, message_type: type[_M]) -> _M:
         """The data as a protobuf message. Raises google.protobuf.message.DecodeError."""
@@ -101,3 +104,7 @@ class LogReset(Event):
     """Events up to `seq` are lost to this receiver: begin again from `session`."""
 
     session: Session
+
+
+def _refused(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")

@@ -12,8 +12,9 @@ from typing import Self
 import grpc.aio
 
 from oofgg import _convert
-from oofgg._channel import NODE_HEADER, Metadata, Stubs, was_cancelled
+from oofgg._channel import NODE_HEADER, Metadata, was_cancelled
 from oofgg._clock import ClockOffset
+from oofgg._connection import Connection
 from oofgg._events import Event
 from oofgg._inbox import Gap, Inbox
 from oofgg._login import LoginKeeper
@@ -38,8 +39,9 @@ logger = logging.getLogger("oofgg")
 _OPEN_SECONDS = 10.0
 _FLUSH_SECONDS = 5.0
 _DEFAULT_HEARTBEAT = 10.0
-# Measured soon; not at once, for a write into a stream that is refused hides the reason.
+# Measured soon, and a few times; not at once, for a write into a stream that is refused hides the reason.
 _FIRST_BEAT_SECONDS = 1.0
+_FIRST_BEATS = 4
 # A server that was not heard for so many heartbeats is gone: found well within two.
 _MISSED = 1.75
 _MOST_PAYLOAD = 64 * 1024
@@ -65,7 +67,7 @@ class PlaySession:
         self,
         *,
         sessions: Sessions,
-        stubs: Stubs,
+        connection: Connection,
         login: LoginKeeper,
         session: str | Session,
         team: int,
@@ -74,7 +76,7 @@ class PlaySession:
         spectate: bool = False,
     ) -> None:
         self._sessions = sessions
-        self._stubs = stubs
+        self._connection = connection
         self._login = login
         self._session = session
         self._team = team
@@ -153,12 +155,12 @@ class PlaySession:
 
     @property
     def connected(self) -> bool:
-        """Whether a stream is open at the moment."""
+        """Whether a stream is open at the moment. False while it is opened again, and when `state.over`."""
         return self._connected
 
     @property
     def latency(self) -> float | None:
-        """Seconds to the server and back, as last measured: a second after a stream opened, and with each heartbeat."""
+        """Seconds to the server and back, as last measured: often at first, then with each heartbeat."""
         return self._latency
 
     @property
@@ -214,7 +216,10 @@ class PlaySession:
     async def finish(
         self, result: Mapping[int, int] | Iterable[SeatResult], *, scores: Mapping[int, int] | None = None
     ) -> Outcome:
-        """States the result; see `client.sessions.finish`. The session ends when all agree, or their time is up."""
+        """States the result; see `client.sessions.finish`. The session ends when all agree, or their time is up.
+
+        It is about the seats that are taken when the first result is stated: those in `info.result` from then on.
+        """
         return await self._sessions.finish(self.info, result, scores=scores)
 
     async def update(
@@ -340,7 +345,18 @@ class PlaySession:
         metadata = self._authorization = await self._login.metadata()
         if self._node:
             metadata = (*metadata, (NODE_HEADER, self._node))
-        call: _Call = self._stubs.sessions.Play(metadata=metadata)
+        with self._connection.stream() as connection:
+            try:
+                await self._serve(session_id, metadata)
+            except TimeoutError:
+                self._connection.replace(connection)
+                raise DeadlineExceeded("nothing was heard from the server for too long") from None
+            except DeadlineExceeded:
+                self._connection.replace(connection)  # the server has not heard anything either
+                raise
+
+    async def _serve(self, session_id: str, metadata: Metadata) -> None:
+        call: _Call = self._connection.stubs.sessions.Play(metadata=metadata)
         writer: asyncio.Task[None] | None = None
         try:
             responses = call.__aiter__()
@@ -353,8 +369,6 @@ class PlaySession:
             if was_cancelled():
                 raise
             raise Cancelled("the stream was cut") from None
-        except TimeoutError:
-            raise DeadlineExceeded("nothing was heard from the server for too long") from None
         except Gap as gap:
             raise Unavailable(f"the stream is not whole: {gap}") from gap
         finally:
@@ -420,7 +434,9 @@ class PlaySession:
     async def _write(self, call: _Call, heartbeat: float) -> None:
         """Writes what is to be sent until cancelled, or until the stream breaks, which reading notices."""
         loop = asyncio.get_running_loop()
-        beat_at = loop.time() + min(heartbeat, _FIRST_BEAT_SECONDS)
+        first = min(heartbeat, _FIRST_BEAT_SECONDS)
+        beat_at = loop.time() + first
+        beats = 0
         self._wake.set()
         try:
             while True:
@@ -429,7 +445,8 @@ class PlaySession:
                 request = self._compose(now, beat=now >= beat_at)
                 if request is not None:
                     if self._beat_sent[1] == now:
-                        beat_at = now + heartbeat
+                        beats += 1
+                        beat_at = now + (heartbeat if beats >= _FIRST_BEATS else first)
                     await call.write(request)
                     continue
                 due = self._inbox.ack_due()

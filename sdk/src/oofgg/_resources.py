@@ -10,21 +10,29 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from oofgg import _convert
 from oofgg._channel import Caller, Stubs, new_request_id
+from oofgg._events import Event
+from oofgg._follow import follow, stream
 from oofgg._types import (
     ApiKey,
     ApiKeyInfo,
     Game,
     GameSettings,
     Match,
+    MatchNews,
+    MatchOutcome,
     Outcome,
+    Rating,
+    RatingRules,
+    ResultState,
     SeatResult,
     Session,
     SessionState,
 )
-from oofgg.v1 import auth_pb2, game_pb2, history_pb2, session_pb2
+from oofgg.v1 import auth_pb2, game_pb2, history_pb2, rating_pb2, session_pb2
 
 _T = TypeVar("_T")
 _PAGE = 100
+_REPLAY_PAGE = 1_000
 
 
 async def paged(page: Callable[[str], Awaitable[tuple[Iterable[_T], str]]]) -> AsyncIterator[_T]:
@@ -143,9 +151,13 @@ class Sessions(_Resource):
         max_seats: int = 0,
         max_spectators: int = 0,
         flush_window_ms: int | None = None,
+        queue: str = "",
         game_id: str | None = None,
     ) -> Session:
-        """Opens a session, which starts when `min_seats` (0: two) are taken. It has no seats yet: join it, or play."""
+        """Opens a session, which starts when `min_seats` (0: two) are taken, and takes `max_seats` (0: as many as it
+        starts with). It has no seats yet: join it, or play. A `queue`, whose ratings its result moves, is for the
+        game's developer or server.
+        """
         request = session_pb2.CreateSessionRequest(
             game_id=self._game(game_id),
             label=label,
@@ -154,6 +166,7 @@ class Sessions(_Resource):
             max_seats=max_seats,
             max_spectators=max_spectators,
             flush_window_ms=flush_window_ms,
+            queue=queue,
             request_id=new_request_id(),
         )
         response = await self._caller.call(self._stubs.sessions.CreateSession, request)
@@ -263,6 +276,20 @@ class Sessions(_Resource):
         response = await self._caller.call(self._stubs.sessions.Finish, request, node=node)
         return _convert.outcome(response)
 
+    def replay(self, session_id: str) -> AsyncIterator[Event]:
+        """What was said and done in a finished session, in order, as the caller got it; the game's developer gets all.
+
+        Raises NotFound(REPLAY_NOT_FOUND) when it is not kept any more, PermissionDenied(NOT_A_PARTICIPANT).
+        """
+
+        async def page(token: str) -> tuple[Iterable[Event], str]:
+            request = session_pb2.GetReplayRequest(session_id=session_id, page_size=_REPLAY_PAGE, page_token=token)
+            response = await self._caller.call(self._stubs.sessions.GetReplay, request)
+            shown = [_convert.event(event) for event in response.events if not event.hidden]
+            return shown, response.next_page_token
+
+        return paged(page)
+
     async def _change_state(self, session: str | Session, state: session_pb2.SessionState.ValueType) -> Session:
         session_id, node = _which(session)
         request = session_pb2.ChangeStateRequest(session_id=session_id, state=state, request_id=new_request_id())
@@ -270,19 +297,77 @@ class Sessions(_Resource):
         return _convert.session(response.session, node)
 
 
+class Ratings(_Resource):
+    """How good players are, per queue; `queue` is empty for sessions that players opened themselves."""
+
+    async def get(self, user_ids: Iterable[str], *, queue: str = "", game_id: str | None = None) -> list[Rating]:
+        """The ratings of 1 to 100 players, in their order. Who has not played has the one everybody begins with."""
+        request = rating_pb2.GetRatingsRequest(game_id=self._game(game_id), queue=queue, user_ids=user_ids)
+        response = await self._caller.call(self._stubs.ratings.GetRatings, request)
+        return [_convert.rating(rating) for rating in response.ratings]
+
+    async def rules(self, *, queue: str = "", game_id: str | None = None) -> RatingRules:
+        """How a queue rates. For the game's developer."""
+        request = rating_pb2.GetRatingRulesRequest(game_id=self._game(game_id), queue=queue)
+        return _convert.rating_rules((await self._caller.call(self._stubs.ratings.GetRatingRules, request)).rules)
+
+    async def set_rules(self, rules: RatingRules, *, queue: str = "", game_id: str | None = None) -> RatingRules:
+        """Decides how a queue rates, from its next result on. For the game's developer."""
+        request = rating_pb2.SetRatingRulesRequest(
+            game_id=self._game(game_id), queue=queue, rules=_convert.wire_rating_rules(rules)
+        )
+        return _convert.rating_rules((await self._caller.call(self._stubs.ratings.SetRatingRules, request)).rules)
+
+
 class History(_Resource):
     """Finished matches, a moment after they finish."""
 
-    def list(self, *, user_id: str = "", game_id: str | None = None) -> AsyncIterator[Match]:
-        """Matches of the game, or of one player in it, latest first."""
+    def list(
+        self,
+        *,
+        user_id: str = "",
+        opponent: str = "",
+        outcome: MatchOutcome | None = None,
+        result_state: ResultState | None = None,
+        queue: str | None = None,
+        label: str = "",
+        since: datetime | None = None,
+        until: datetime | None = None,
+        game_id: str | None = None,
+    ) -> AsyncIterator[Match]:
+        """Matches of the game, latest first: all, or those of one player, against an opponent, with an outcome.
+
+        `queue` "" are matches without one; `since` is included, `until` is not, and both are aware.
+        """
         game = self._game(game_id)
+        wanted = _convert.match_filter(user_id, opponent, outcome, result_state, queue, label, since, until)
 
         async def page(token: str) -> tuple[Iterable[Match], str]:
-            request = history_pb2.ListMatchesRequest(game_id=game, user_id=user_id, page_size=_PAGE, page_token=token)
+            request = history_pb2.ListMatchesRequest(game_id=game, filter=wanted, page_size=_PAGE, page_token=token)
             response = await self._caller.call(self._stubs.history.ListMatches, request)
             return map(_convert.match, response.matches), response.next_page_token
 
         return paged(page)
+
+    def watch(
+        self, *, position: str = "", from_start: bool = False, game_id: str | None = None
+    ) -> AsyncIterator[MatchNews]:
+        """Matches as they finish, each once and in one order; for the game's developer or server. Never ends by itself.
+
+        Begins after `position` (of the last MatchNews dealt with: keep it), with the first match kept, or with what
+        finishes from now on. A dropped connection is opened again.
+        """
+        return follow(self._stubs, self._caller, self._game(game_id), position, from_start)
+
+    async def export(self, *, since: datetime | None = None, game_id: str | None = None) -> AsyncIterator[str]:
+        """Matches as newline-delimited JSON, latest first, in pieces of whole lines; for the game's developer.
+
+        Raises OofggError when it breaks: begin again then.
+        """
+        wanted = _convert.match_filter("", "", None, None, None, "", since, None)
+        request = history_pb2.ExportMatchesRequest(game_id=self._game(game_id), filter=wanted)
+        async for response in stream(self._caller, self._stubs.history.ExportMatches, request):
+            yield response.ndjson
 
     async def get(self, match_id: str) -> Match:
         """Reads a match; its id is that of its session. Raises NotFound."""

@@ -211,6 +211,8 @@ class SeatResult:
     placement: int
     score: int = 0
     team: int = 0
+    stats: Mapping[str, float] = field(default_factory=dict)
+    """The game's own figures, for the history: at most 16."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +242,8 @@ class Session:
     version: int = 0
     """Grows with every change of label, attributes and creator."""
     max_spectators: int = 0
+    queue: str = ""
+    """The queue whose ratings its result moves."""
     end_reason: EndReason = EndReason.UNSPECIFIED
 
 
@@ -253,6 +257,47 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
+class Rating:
+    """How good a player is in a queue, by what is known from matches."""
+
+    user_id: str
+    mu: float
+    """Estimated skill."""
+    sigma: float
+    """Standard deviation of that estimate."""
+    ordinal: float
+    """mu - 3 sigma: the skill that the player very probably has at least. What to show and to order by."""
+    matches: int
+    provisional: bool
+    """Whether it rests on too few matches to be believed."""
+    update_time: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RatingChange:
+    """What a match did to a rating."""
+
+    before: Rating
+    after: Rating
+
+
+@dataclass(frozen=True, slots=True)
+class RatingRules:
+    """How a queue rates; 0 stands for the default of each."""
+
+    mu: float = 0.0
+    """Skill that everybody begins with."""
+    sigma: float = 0.0
+    """Standard deviation that everybody begins with."""
+    beta: float = 0.0
+    """How much chance there is in the game, as a difference in skill."""
+    tau: float = 0.0
+    """How much skill may drift from match to match."""
+    provisional_matches: int = 0
+    """Matches before a rating is believed."""
+
+
+@dataclass(frozen=True, slots=True)
 class MatchParticipant:
     """One player of a match."""
 
@@ -263,6 +308,19 @@ class MatchParticipant:
     placement: int
     score: int
     outcome: MatchOutcome
+    rating_change: RatingChange | None = None
+    """None where it did nothing to the player's rating."""
+    stats: Mapping[str, float] = field(default_factory=dict)
+    """The game's own figures."""
+
+
+@dataclass(frozen=True, slots=True)
+class MatchNews:
+    """A match that has finished, and where its watcher stands."""
+
+    match: Match
+    position: str
+    """Go on from here: `client.history.watch(position=…)`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,3 +335,5 @@ class Match:
     attributes: Mapping[str, str]
     start_time: datetime | None
     finish_time: datetime | None
+    queue: str = ""
+    """The queue whose ratings it moved."""

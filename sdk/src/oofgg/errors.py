@@ -55,6 +55,7 @@ class Reason(StrEnum):
     ENTRY_NOT_FOUND = "ENTRY_NOT_FOUND"
     LOGIN_NOT_FOUND = "LOGIN_NOT_FOUND"
     API_KEY_NOT_FOUND = "API_KEY_NOT_FOUND"
+    REPLAY_NOT_FOUND = "REPLAY_NOT_FOUND"
     USERNAME_TAKEN = "USERNAME_TAKEN"
     EMAIL_TAKEN = "EMAIL_TAKEN"
     GAME_NAME_TAKEN = "GAME_NAME_TAKEN"
@@ -127,7 +128,8 @@ class OofggError(Exception):
         parts = [self.code.name if self.reason is Reason.UNSPECIFIED else f"{self.code.name} {self.reason}"]
         if self.message:
             parts.append(self.message)
-        parts += [f"{violation.field}: {violation.description}" for violation in self.violations]
+        told = [f"{violation.field}: {violation.description}" for violation in self.violations]
+        parts += [text for text in told if text not in self.message]
         text = ": ".join(parts)
         return f"{text} (request {self.request_id})" if self.request_id else text
 

@@ -12,12 +12,15 @@ import pytest
 
 from oofgg.events.v1 import match_pb2
 from pkg.db.database import Database, open_database
+from pkg.events.outbox import Event
 from pkg.ids import new_id
 from services.scoring.boards import Board
 from services.scoring.leaderboards.entries import EntryStore
 from services.scoring.leaderboards.feed import ResultFeed
 from services.scoring.leaderboards.store import LeaderboardStore, SeasonStore
+from services.scoring.outcomes import MatchFilter
 from services.scoring.projection import MatchProjection
+from services.scoring.rating_store import RatingStore
 from services.scoring.store import MatchStore, StandingStore, position_of
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -33,7 +36,8 @@ class Scoring:
 
     async def apply(self, event: match_pb2.MatchFinished) -> None:
         async with self.database.transaction() as connection:
-            await self.projection.apply(connection, event)
+            told = Event(event.match_id, event.DESCRIPTOR.full_name, event.match_id, event.SerializeToString(), NOW)
+            await self.projection.apply(connection, told)
 
 
 @pytest.fixture
@@ -41,7 +45,8 @@ async def scoring(postgres_url: str) -> AsyncIterator[Scoring]:
     async with open_database(postgres_url, "scoring", size=8) as database:
         matches, standings = MatchStore(database), StandingStore(database)
         feed = ResultFeed(LeaderboardStore(database), SeasonStore(database), EntryStore(database))
-        yield Scoring(database, matches, standings, MatchProjection(matches, standings, feed, new_id))
+        projection = MatchProjection(matches, standings, RatingStore(database), feed, new_id)
+        yield Scoring(database, matches, standings, projection)
 
 
 def finished(
@@ -140,7 +145,7 @@ async def test_history_pages_latest_first(scoring: Scoring) -> None:
         (new_id(), []),
     ):
         listed, after = [], None
-        while page := await scoring.matches.page(GAME, user_id, after, 2):
+        while page := await scoring.matches.page(GAME, MatchFilter(user_id=user_id), after, 2):
             listed += page
             after = (page[-1].finish_time, page[-1].match_id)
         assert [match.match_id for match in listed] == [event.match_id for event in wanted]

@@ -5,18 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from services.game.delivery import DeliveryLimits, Receiver
-from services.game.order import RELIABLE, Tail
-from services.game.room import Batch, Command, Room
-from services.game.sessions import (
-    Change,
-    PresenceChanged,
-    Profile,
-    ProfileChanged,
-    Session,
-    SessionFacts,
-    StateChanged,
-)
+from services.game.engine.delivery import DeliveryLimits, Receiver
+from services.game.engine.facts import Change, PresenceChanged, Profile, ProfileChanged, SessionFacts, StateChanged
+from services.game.engine.order import RELIABLE, Tail
+from services.game.engine.room import Batch, Command, Room
+from services.game.engine.sessions import Session
 
 END = b"\n"
 

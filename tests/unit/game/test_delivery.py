@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.game.delivery import AckError, DeliveryLimits, Pacer, Receiver
-from services.game.order import LATEST, VOLATILE, Tail
+from services.game.engine.delivery import AckError, DeliveryLimits, Pacer, Receiver
+from services.game.engine.order import LATEST, VOLATILE, Tail
 from tests.unit.game.model import Said, connect, drain, keep, lines, room
 
 SMALL = DeliveryLimits(max_unacknowledged=200, max_behind_events=20, max_behind_bytes=10_000)

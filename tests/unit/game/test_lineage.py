@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.game.lineage import Lineage
+from services.game.engine.lineage import Lineage
 
 
 def test_owners_that_follow_each_other_without_loss_diverge_from_nobody() -> None:

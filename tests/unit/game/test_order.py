@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from services.game.order import LatestBoard, Private, Tail, VolatileRing
+from services.game.engine.order import LatestBoard, Private, Tail, VolatileRing
 
 
 def test_a_tail_numbers_from_its_head_and_pages_by_size() -> None:

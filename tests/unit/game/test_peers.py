@@ -8,7 +8,7 @@ import pytest
 
 from pkg.registry.process import Load, Process, Served, State
 from pkg.registry.store import Sighting
-from services.game.peers import Life, Peer, Peers, least_loaded, life_of
+from services.game.nodes.peers import Life, Peer, Peers, least_loaded, life_of
 
 LEASE = 3.0
 

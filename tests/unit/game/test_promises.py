@@ -14,12 +14,12 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from services.game.delivery import DeliveryLimits, Receiver
-from services.game.lineage import Lineage
-from services.game.order import LATEST, VOLATILE, Private, Tail
-from services.game.records import all_fields, read_session
-from services.game.room import FIRST_SPECTATOR, Batch, Opened, Room
-from services.game.sessions import SessionTimes
+from services.game.engine.delivery import DeliveryLimits, Receiver
+from services.game.engine.facts import SessionTimes
+from services.game.engine.lineage import Lineage
+from services.game.engine.order import LATEST, VOLATILE, Private, Tail
+from services.game.engine.records import all_fields, read_session
+from services.game.engine.room import FIRST_SPECTATOR, Batch, Opened, Room
 from tests.unit.game.model import Said, TextEncoder, lines, nothing, room
 
 SEATS = 3

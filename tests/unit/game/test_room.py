@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from services.game.order import Tail
-from services.game.records import all_fields, read_session
-from services.game.results import SeatResult
-from services.game.room import Room
-from services.game.sessions import SessionTimes, State
+from services.game.engine.facts import SessionTimes, State
+from services.game.engine.order import Tail
+from services.game.engine.records import all_fields, read_session
+from services.game.engine.results import SeatResult
+from services.game.engine.room import Room
 from tests.unit.game.model import Said, TextEncoder, connect, drain, keep, nothing, room
 
 ADA_WINS = [SeatResult(1, 0, 1, 3), SeatResult(2, 0, 2, 1)]

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from pkg.errors import Aborted, FailedPrecondition, InvalidArgument, PermissionDenied, Reason
-from services.game.results import Ballot, Decision, ResultState, SeatResult, normalised
-from services.game.sessions import (
+from services.game.engine.facts import (
     OVER,
     TRANSITIONS,
     Change,
@@ -18,11 +17,12 @@ from services.game.sessions import (
     Profile,
     ProfileChanged,
     ResultChanged,
-    Session,
     SessionTimes,
     State,
     StateChanged,
 )
+from services.game.engine.results import Ballot, Decision, ResultState, SeatResult, normalised
+from services.game.engine.sessions import Session
 from tests.unit.game.model import facts
 
 ADA_WINS = [SeatResult(1, 0, 1, 3), SeatResult(2, 0, 2, 1)]

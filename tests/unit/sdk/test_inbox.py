@@ -158,3 +158,36 @@ def test_an_event_of_tomorrow_is_a_plain_event() -> None:
     inbox.receive(response(pb.Event(seq=1)), 0)
     event = inbox.take(0)
     assert type(event) is oofgg.Event
+
+
+@pytest.mark.parametrize(
+    "data", [b"[" * 60_000, b"NaN", b'{"x": Infinity}', b"{", b"\xff"], ids=["deep", "nan", "inf", "broken", "bytes"]
+)
+def test_what_is_no_json_is_told_in_one_way(data: bytes) -> None:
+    said = oofgg.Message(seq=1, after_seq=0, seat=1, event_time=None, data=data, kind="", key="", number=1)
+    with pytest.raises(ValueError):
+        said.json()
+
+
+def test_hidden_events_only_count_and_the_epoch_is_kept() -> None:
+    inbox = Inbox(0)
+    start = opened()
+    start.epoch = 7
+    inbox.open(start)
+    inbox.receive(response(message(1), pb.Event(seq=2, hidden=True), message(3), flush=1), 0)
+    assert taken(inbox) == [1, 3]
+    assert (inbox.after_seq, inbox.epoch) == (3, 7)
+    inbox.receive(response(pb.Event(seq=4, hidden=True), flush=2), 0)
+    assert inbox.ack_due() is not None
+    assert inbox.acknowledge() == 2
+
+
+def test_a_change_of_the_session_is_learnt() -> None:
+    inbox = open_inbox()
+    changed = pb.SessionChange(label="ranked", attributes={"map": "ice"}, creator_user_id="b", version=4)
+    inbox.receive(response(pb.Event(seq=1, change=changed)), 0)
+    event = inbox.take(0)
+    assert isinstance(event, oofgg.SessionChange)
+    assert inbox.session is not None
+    found = inbox.session
+    assert (found.label, found.attributes, found.creator_user_id, found.version) == ("ranked", {"map": "ice"}, "b", 4)

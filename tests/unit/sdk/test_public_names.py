@@ -19,10 +19,10 @@ SDK = Path(__file__).parents[3] / "sdk" / "src" / "oofgg"
 
 NAMES = """
 Account ApiKey ApiKeyInfo Around Client Delivery EndReason Event Game GameSettings Games History Leaderboard
-LeaderboardEntry Leaderboards LogReset Login LoginInfo Match MatchOutcome MatchParticipant Message OofggError
-Outcome OwnAccount PlaySession Presence PresenceChange Rank Reason ResultChange ResultState Role Score ScoreOperator
-ScoreOrder Season Seat SeatResult Session SessionChange SessionState Sessions StateChange Stubs Submitted Submitters
-TokenInfo Window WindowKind __version__ errors
+LeaderboardEntry Leaderboards LogReset Login LoginInfo Match MatchNews MatchOutcome MatchParticipant Message
+OofggError Outcome OwnAccount PlaySession Presence PresenceChange Rank Rating RatingChange RatingRules Ratings
+Reason ResultChange ResultState Role Score ScoreOperator ScoreOrder Season Seat SeatResult Session SessionChange
+SessionState Sessions StateChange Stubs Submitted Submitters TokenInfo Window WindowKind __version__ errors
 """
 MEMBERS = {
     "Client": (
@@ -33,9 +33,10 @@ MEMBERS = {
         "change_password delete export link_device link_password logins revoke_all_logins revoke_login unlink_device "
         "unlink_password update"
     ),
-    "Sessions": "close create finish get join kick leave list pause start take_seat update",
+    "Sessions": "close create finish get join kick leave list pause replay start take_seat update",
     "Leaderboards": "all around create delete entries get info rank seasons submit submit_many update",
-    "History": "get list",
+    "Ratings": "get rules set_rules",
+    "History": "export get list watch",
     "PlaySession": (
         "clock_offset connected finish flush info kick latency leave seat seats send session_id started state update"
     ),

@@ -14,7 +14,7 @@ from oofgg._inbox import Inbox
 from oofgg._outbox import Outbox
 from oofgg.sync._queues import SharedInbox, SharedOutbox
 
-NAMES = ["Client", "Games", "History", "Leaderboards", "OwnAccount", "PlaySession", "Sessions"]
+NAMES = ["Client", "Games", "History", "Leaderboards", "OwnAccount", "PlaySession", "Ratings", "Sessions"]
 # What only the twin has.
 MORE = {"Client": {"close", "game"}, "PlaySession": {"close", "ended", "poll", "wait"}}
 # What waits may be told for how long.

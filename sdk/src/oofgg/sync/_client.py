@@ -15,7 +15,7 @@ from oofgg.sync._leaderboards import Leaderboards
 from oofgg.sync._loop import Portal
 from oofgg.sync._own_account import OwnAccount
 from oofgg.sync._play import PlaySession
-from oofgg.sync._resources import Games, History, Sessions
+from oofgg.sync._resources import Games, History, Ratings, Sessions
 
 
 class Client:
@@ -34,6 +34,7 @@ class Client:
     sessions: Sessions
     leaderboards: Leaderboards
     history: History
+    ratings: Ratings
 
     def __init__(
         self,
@@ -60,6 +61,7 @@ class Client:
         self.sessions = Sessions(self._portal, self._client.sessions)
         self.leaderboards = Leaderboards(self._portal, self._client.leaderboards)
         self.history = History(self._portal, self._client.history)
+        self.ratings = Ratings(self._portal, self._client.ratings)
         return self
 
     def __exit__(

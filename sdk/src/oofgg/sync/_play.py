@@ -89,12 +89,12 @@ class PlaySession:
 
     @property
     def connected(self) -> bool:
-        """Whether a stream is open at the moment."""
+        """Whether a stream is open at the moment. False while it is opened again, and when `state.over`."""
         return self._play.connected
 
     @property
     def latency(self) -> float | None:
-        """Seconds to the server and back, as last measured: a second after a stream opened, and with each heartbeat."""
+        """Seconds to the server and back, as last measured: often at first, then with each heartbeat."""
         return self._play.latency
 
     @property
@@ -171,7 +171,10 @@ class PlaySession:
     def finish(
         self, result: Mapping[int, int] | Iterable[SeatResult], *, scores: Mapping[int, int] | None = None
     ) -> Outcome:
-        """States the result; see `client.sessions.finish`. The session ends when all agree, or their time is up."""
+        """States the result; see `client.sessions.finish`. The session ends when all agree, or their time is up.
+
+        It is about the seats that are taken when the first result is stated: those in `info.result` from then on.
+        """
         self._require_entered()
         return self._portal.call(self._play.finish(result, scores=scores))
 

@@ -6,13 +6,19 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 
 from oofgg import _resources
+from oofgg._events import Event
 from oofgg._types import (
     ApiKey,
     ApiKeyInfo,
     Game,
     GameSettings,
     Match,
+    MatchNews,
+    MatchOutcome,
     Outcome,
+    Rating,
+    RatingRules,
+    ResultState,
     SeatResult,
     Session,
     SessionState,
@@ -83,9 +89,13 @@ class Sessions:
         max_seats: int = 0,
         max_spectators: int = 0,
         flush_window_ms: int | None = None,
+        queue: str = "",
         game_id: str | None = None,
     ) -> Session:
-        """Opens a session, which starts when `min_seats` (0: two) are taken. It has no seats yet: join it, or play."""
+        """Opens a session, which starts when `min_seats` (0: two) are taken, and takes `max_seats` (0: as many as it
+        starts with). It has no seats yet: join it, or play. A `queue`, whose ratings its result moves, is for the
+        game's developer or server.
+        """
         return self._portal.call(
             self._sessions.create(
                 label=label,
@@ -94,6 +104,7 @@ class Sessions:
                 max_seats=max_seats,
                 max_spectators=max_spectators,
                 flush_window_ms=flush_window_ms,
+                queue=queue,
                 game_id=game_id,
             )
         )
@@ -172,6 +183,33 @@ class Sessions:
         """
         return self._portal.call(self._sessions.finish(session, result, scores=scores))
 
+    def replay(self, session_id: str) -> Iterator[Event]:
+        """What was said and done in a finished session, in order, as the caller got it; the game's developer gets all.
+
+        Raises NotFound(REPLAY_NOT_FOUND) when it is not kept any more, PermissionDenied(NOT_A_PARTICIPANT).
+        """
+        return self._portal.iterate(self._sessions.replay(session_id))
+
+
+class Ratings:
+    """How good players are, per queue; `queue` is empty for sessions that players opened themselves."""
+
+    def __init__(self, portal: Portal, ratings: _resources.Ratings) -> None:
+        self._portal = portal
+        self._ratings = ratings
+
+    def get(self, user_ids: Iterable[str], *, queue: str = "", game_id: str | None = None) -> list[Rating]:
+        """The ratings of 1 to 100 players, in their order. Who has not played has the one everybody begins with."""
+        return self._portal.call(self._ratings.get(user_ids, queue=queue, game_id=game_id))
+
+    def rules(self, *, queue: str = "", game_id: str | None = None) -> RatingRules:
+        """How a queue rates. For the game's developer."""
+        return self._portal.call(self._ratings.rules(queue=queue, game_id=game_id))
+
+    def set_rules(self, rules: RatingRules, *, queue: str = "", game_id: str | None = None) -> RatingRules:
+        """Decides how a queue rates, from its next result on. For the game's developer."""
+        return self._portal.call(self._ratings.set_rules(rules, queue=queue, game_id=game_id))
+
 
 class History:
     """Finished matches, a moment after they finish."""
@@ -180,9 +218,51 @@ class History:
         self._portal = portal
         self._history = history
 
-    def list(self, *, user_id: str = "", game_id: str | None = None) -> Iterator[Match]:
-        """Matches of the game, or of one player in it, latest first."""
-        return self._portal.iterate(self._history.list(user_id=user_id, game_id=game_id))
+    def list(
+        self,
+        *,
+        user_id: str = "",
+        opponent: str = "",
+        outcome: MatchOutcome | None = None,
+        result_state: ResultState | None = None,
+        queue: str | None = None,
+        label: str = "",
+        since: datetime | None = None,
+        until: datetime | None = None,
+        game_id: str | None = None,
+    ) -> Iterator[Match]:
+        """Matches of the game, latest first: all, or those of one player, against an opponent, with an outcome.
+
+        `queue` "" are matches without one; `since` is included, `until` is not, and both are aware.
+        """
+        return self._portal.iterate(
+            self._history.list(
+                user_id=user_id,
+                opponent=opponent,
+                outcome=outcome,
+                result_state=result_state,
+                queue=queue,
+                label=label,
+                since=since,
+                until=until,
+                game_id=game_id,
+            )
+        )
+
+    def watch(self, *, position: str = "", from_start: bool = False, game_id: str | None = None) -> Iterator[MatchNews]:
+        """Matches as they finish, each once and in one order; for the game's developer or server. Never ends by itself.
+
+        Begins after `position` (of the last MatchNews dealt with: keep it), with the first match kept, or with what
+        finishes from now on. A dropped connection is opened again.
+        """
+        return self._portal.iterate(self._history.watch(position=position, from_start=from_start, game_id=game_id))
+
+    def export(self, *, since: datetime | None = None, game_id: str | None = None) -> Iterator[str]:
+        """Matches as newline-delimited JSON, latest first, in pieces of whole lines; for the game's developer.
+
+        Raises OofggError when it breaks: begin again then.
+        """
+        return self._portal.iterate(self._history.export(since=since, game_id=game_id))
 
     def get(self, match_id: str) -> Match:
         """Reads a match; its id is that of its session. Raises NotFound."""

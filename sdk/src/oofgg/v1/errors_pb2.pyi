@@ -86,6 +86,8 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """NOT_FOUND: the caller has no such login."""
     ERROR_REASON_API_KEY_NOT_FOUND: _ErrorReason.ValueType  # 37
     """NOT_FOUND: the caller's games have no such API key."""
+    ERROR_REASON_REPLAY_NOT_FOUND: _ErrorReason.ValueType  # 38
+    """NOT_FOUND: the session has no replay, or it is not kept any more."""
     ERROR_REASON_USERNAME_TAKEN: _ErrorReason.ValueType  # 40
     """ALREADY_EXISTS: the username is taken."""
     ERROR_REASON_EMAIL_TAKEN: _ErrorReason.ValueType  # 41
@@ -200,6 +202,8 @@ ERROR_REASON_LOGIN_NOT_FOUND: ErrorReason.ValueType  # 36
 """NOT_FOUND: the caller has no such login."""
 ERROR_REASON_API_KEY_NOT_FOUND: ErrorReason.ValueType  # 37
 """NOT_FOUND: the caller's games have no such API key."""
+ERROR_REASON_REPLAY_NOT_FOUND: ErrorReason.ValueType  # 38
+"""NOT_FOUND: the session has no replay, or it is not kept any more."""
 ERROR_REASON_USERNAME_TAKEN: ErrorReason.ValueType  # 40
 """ALREADY_EXISTS: the username is taken."""
 ERROR_REASON_EMAIL_TAKEN: ErrorReason.ValueType  # 41

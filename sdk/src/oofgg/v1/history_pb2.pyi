@@ -10,6 +10,7 @@ import google.protobuf.internal.containers
 import google.protobuf.internal.enum_type_wrapper
 import google.protobuf.message
 import google.protobuf.timestamp_pb2
+import oofgg.v1.rating_pb2
 import oofgg.v1.session_pb2
 import sys
 import typing
@@ -55,6 +56,22 @@ class MatchParticipant(google.protobuf.message.Message):
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
+    @typing.final
+    class StatsEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.float
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.float = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
     SEAT_FIELD_NUMBER: builtins.int
     USER_ID_FIELD_NUMBER: builtins.int
     USERNAME_FIELD_NUMBER: builtins.int
@@ -62,6 +79,8 @@ class MatchParticipant(google.protobuf.message.Message):
     PLACEMENT_FIELD_NUMBER: builtins.int
     SCORE_FIELD_NUMBER: builtins.int
     OUTCOME_FIELD_NUMBER: builtins.int
+    RATING_CHANGE_FIELD_NUMBER: builtins.int
+    STATS_FIELD_NUMBER: builtins.int
     seat: builtins.int
     """Number of the seat."""
     user_id: builtins.str
@@ -76,6 +95,14 @@ class MatchParticipant(google.protobuf.message.Message):
     """Points made."""
     outcome: Global___MatchOutcome.ValueType
     """How it went."""
+    @property
+    def rating_change(self) -> Global___RatingChange:
+        """What it did to the player's rating in the match's queue; absent where it did nothing."""
+
+    @property
+    def stats(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.float]:
+        """The game's own figures."""
+
     def __init__(
         self,
         *,
@@ -86,10 +113,40 @@ class MatchParticipant(google.protobuf.message.Message):
         placement: builtins.int = ...,
         score: builtins.int = ...,
         outcome: Global___MatchOutcome.ValueType = ...,
+        rating_change: Global___RatingChange | None = ...,
+        stats: collections.abc.Mapping[builtins.str, builtins.float] | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["outcome", b"outcome", "placement", b"placement", "score", b"score", "seat", b"seat", "team", b"team", "user_id", b"user_id", "username", b"username"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["rating_change", b"rating_change"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["outcome", b"outcome", "placement", b"placement", "rating_change", b"rating_change", "score", b"score", "seat", b"seat", "stats", b"stats", "team", b"team", "user_id", b"user_id", "username", b"username"]) -> None: ...
 
 Global___MatchParticipant: typing_extensions.TypeAlias = MatchParticipant
+
+@typing.final
+class RatingChange(google.protobuf.message.Message):
+    """What a match did to a rating."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    BEFORE_FIELD_NUMBER: builtins.int
+    AFTER_FIELD_NUMBER: builtins.int
+    @property
+    def before(self) -> oofgg.v1.rating_pb2.Rating:
+        """The rating before."""
+
+    @property
+    def after(self) -> oofgg.v1.rating_pb2.Rating:
+        """The rating after."""
+
+    def __init__(
+        self,
+        *,
+        before: oofgg.v1.rating_pb2.Rating | None = ...,
+        after: oofgg.v1.rating_pb2.Rating | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["after", b"after", "before", b"before"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["after", b"after", "before", b"before"]) -> None: ...
+
+Global___RatingChange: typing_extensions.TypeAlias = RatingChange
 
 @typing.final
 class Match(google.protobuf.message.Message):
@@ -121,6 +178,7 @@ class Match(google.protobuf.message.Message):
     ATTRIBUTES_FIELD_NUMBER: builtins.int
     START_TIME_FIELD_NUMBER: builtins.int
     FINISH_TIME_FIELD_NUMBER: builtins.int
+    QUEUE_FIELD_NUMBER: builtins.int
     match_id: builtins.str
     """Id of the match: that of its session."""
     game_id: builtins.str
@@ -129,6 +187,8 @@ class Match(google.protobuf.message.Message):
     """How the result came about."""
     label: builtins.str
     """Label of the session."""
+    queue: builtins.str
+    """The queue whose ratings it moved."""
     @property
     def participants(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___MatchParticipant]:
         """The participants, by placement."""
@@ -156,11 +216,158 @@ class Match(google.protobuf.message.Message):
         attributes: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
         start_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         finish_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        queue: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["finish_time", b"finish_time", "start_time", b"start_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["attributes", b"attributes", "finish_time", b"finish_time", "game_id", b"game_id", "label", b"label", "match_id", b"match_id", "participants", b"participants", "result_state", b"result_state", "start_time", b"start_time"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["attributes", b"attributes", "finish_time", b"finish_time", "game_id", b"game_id", "label", b"label", "match_id", b"match_id", "participants", b"participants", "queue", b"queue", "result_state", b"result_state", "start_time", b"start_time"]) -> None: ...
 
 Global___Match: typing_extensions.TypeAlias = Match
+
+@typing.final
+class MatchFilter(google.protobuf.message.Message):
+    """Which matches. What is empty or absent filters nothing."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    USER_ID_FIELD_NUMBER: builtins.int
+    OPPONENT_USER_ID_FIELD_NUMBER: builtins.int
+    OUTCOME_FIELD_NUMBER: builtins.int
+    RESULT_STATE_FIELD_NUMBER: builtins.int
+    QUEUE_FIELD_NUMBER: builtins.int
+    LABEL_FIELD_NUMBER: builtins.int
+    FROM_TIME_FIELD_NUMBER: builtins.int
+    UNTIL_TIME_FIELD_NUMBER: builtins.int
+    user_id: builtins.str
+    """Only matches of this player."""
+    opponent_user_id: builtins.str
+    """Of these, only those with this other player."""
+    outcome: Global___MatchOutcome.ValueType
+    """Of these, only those that went so for the player."""
+    result_state: oofgg.v1.session_pb2.ResultState.ValueType
+    """Only results that came about so."""
+    queue: builtins.str
+    """Only matches of this queue."""
+    label: builtins.str
+    """Only matches with this label."""
+    @property
+    def from_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """Only matches that finished at this time or later."""
+
+    @property
+    def until_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """Only matches that finished before this time."""
+
+    def __init__(
+        self,
+        *,
+        user_id: builtins.str = ...,
+        opponent_user_id: builtins.str = ...,
+        outcome: Global___MatchOutcome.ValueType = ...,
+        result_state: oofgg.v1.session_pb2.ResultState.ValueType = ...,
+        queue: builtins.str | None = ...,
+        label: builtins.str = ...,
+        from_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        until_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["_queue", b"_queue", "from_time", b"from_time", "queue", b"queue", "until_time", b"until_time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_queue", b"_queue", "from_time", b"from_time", "label", b"label", "opponent_user_id", b"opponent_user_id", "outcome", b"outcome", "queue", b"queue", "result_state", b"result_state", "until_time", b"until_time", "user_id", b"user_id"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_queue", b"_queue"]) -> typing.Literal["queue"] | None: ...
+
+Global___MatchFilter: typing_extensions.TypeAlias = MatchFilter
+
+@typing.final
+class WatchMatchesRequest(google.protobuf.message.Message):
+    """Request of WatchMatches."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    GAME_ID_FIELD_NUMBER: builtins.int
+    POSITION_FIELD_NUMBER: builtins.int
+    FROM_START_FIELD_NUMBER: builtins.int
+    game_id: builtins.str
+    """The game."""
+    position: builtins.str
+    """`position` of the last response received: goes on after it. Empty begins with what finishes from now on."""
+    from_start: builtins.bool
+    """Without a position: begin with the first match that is kept."""
+    def __init__(
+        self,
+        *,
+        game_id: builtins.str = ...,
+        position: builtins.str = ...,
+        from_start: builtins.bool = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["from_start", b"from_start", "game_id", b"game_id", "position", b"position"]) -> None: ...
+
+Global___WatchMatchesRequest: typing_extensions.TypeAlias = WatchMatchesRequest
+
+@typing.final
+class WatchMatchesResponse(google.protobuf.message.Message):
+    """A match has finished."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    MATCH_FIELD_NUMBER: builtins.int
+    POSITION_FIELD_NUMBER: builtins.int
+    position: builtins.str
+    """Where the watcher stands now."""
+    @property
+    def match(self) -> Global___Match:
+        """The match; absent when there is none to tell of."""
+
+    def __init__(
+        self,
+        *,
+        match: Global___Match | None = ...,
+        position: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["match", b"match"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["match", b"match", "position", b"position"]) -> None: ...
+
+Global___WatchMatchesResponse: typing_extensions.TypeAlias = WatchMatchesResponse
+
+@typing.final
+class ExportMatchesRequest(google.protobuf.message.Message):
+    """Request of ExportMatches."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    GAME_ID_FIELD_NUMBER: builtins.int
+    FILTER_FIELD_NUMBER: builtins.int
+    game_id: builtins.str
+    """The game."""
+    @property
+    def filter(self) -> Global___MatchFilter:
+        """Which of its matches."""
+
+    def __init__(
+        self,
+        *,
+        game_id: builtins.str = ...,
+        filter: Global___MatchFilter | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["filter", b"filter"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["filter", b"filter", "game_id", b"game_id"]) -> None: ...
+
+Global___ExportMatchesRequest: typing_extensions.TypeAlias = ExportMatchesRequest
+
+@typing.final
+class ExportMatchesResponse(google.protobuf.message.Message):
+    """A part of the export."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NDJSON_FIELD_NUMBER: builtins.int
+    ndjson: builtins.str
+    """Whole lines, each a JSON object and a newline."""
+    def __init__(
+        self,
+        *,
+        ndjson: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["ndjson", b"ndjson"]) -> None: ...
+
+Global___ExportMatchesResponse: typing_extensions.TypeAlias = ExportMatchesResponse
 
 @typing.final
 class ListMatchesRequest(google.protobuf.message.Message):
@@ -172,14 +379,19 @@ class ListMatchesRequest(google.protobuf.message.Message):
     USER_ID_FIELD_NUMBER: builtins.int
     PAGE_SIZE_FIELD_NUMBER: builtins.int
     PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    FILTER_FIELD_NUMBER: builtins.int
     game_id: builtins.str
     """The game."""
     user_id: builtins.str
-    """Only matches of this player; empty for all."""
+    """Only matches of this player; empty for all. The same as `filter.user_id`."""
     page_size: builtins.int
     """Most matches to return, 1 to 100. 0 means 20."""
     page_token: builtins.str
     """`next_page_token` of the page before; empty for the first."""
+    @property
+    def filter(self) -> Global___MatchFilter:
+        """Which matches."""
+
     def __init__(
         self,
         *,
@@ -187,8 +399,10 @@ class ListMatchesRequest(google.protobuf.message.Message):
         user_id: builtins.str = ...,
         page_size: builtins.int = ...,
         page_token: builtins.str = ...,
+        filter: Global___MatchFilter | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["game_id", b"game_id", "page_size", b"page_size", "page_token", b"page_token", "user_id", b"user_id"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["filter", b"filter"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["filter", b"filter", "game_id", b"game_id", "page_size", b"page_size", "page_token", b"page_token", "user_id", b"user_id"]) -> None: ...
 
 Global___ListMatchesRequest: typing_extensions.TypeAlias = ListMatchesRequest
 

@@ -40,6 +40,16 @@ class HistoryServiceStub(object):
                 request_serializer=oofgg_dot_v1_dot_history__pb2.ListMatchesRequest.SerializeToString,
                 response_deserializer=oofgg_dot_v1_dot_history__pb2.ListMatchesResponse.FromString,
                 _registered_method=True)
+        self.WatchMatches = channel.unary_stream(
+                '/oofgg.v1.HistoryService/WatchMatches',
+                request_serializer=oofgg_dot_v1_dot_history__pb2.WatchMatchesRequest.SerializeToString,
+                response_deserializer=oofgg_dot_v1_dot_history__pb2.WatchMatchesResponse.FromString,
+                _registered_method=True)
+        self.ExportMatches = channel.unary_stream(
+                '/oofgg.v1.HistoryService/ExportMatches',
+                request_serializer=oofgg_dot_v1_dot_history__pb2.ExportMatchesRequest.SerializeToString,
+                response_deserializer=oofgg_dot_v1_dot_history__pb2.ExportMatchesResponse.FromString,
+                _registered_method=True)
         self.GetMatch = channel.unary_unary(
                 '/oofgg.v1.HistoryService/GetMatch',
                 request_serializer=oofgg_dot_v1_dot_history__pb2.GetMatchRequest.SerializeToString,
@@ -53,6 +63,21 @@ class HistoryServiceServicer(object):
 
     def ListMatches(self, request, context):
         """Lists matches of a game, latest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchMatches(self, request, context):
+        """Follows the matches of a game as they finish, for servers without Kafka: each once and in one order, from a position
+        on. A response without a match says that all is well.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExportMatches(self, request, context):
+        """Writes matches out as newline-delimited JSON, latest first: one Match per line, in the JSON form of protobuf.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -72,6 +97,16 @@ def add_HistoryServiceServicer_to_server(servicer, server):
                     servicer.ListMatches,
                     request_deserializer=oofgg_dot_v1_dot_history__pb2.ListMatchesRequest.FromString,
                     response_serializer=oofgg_dot_v1_dot_history__pb2.ListMatchesResponse.SerializeToString,
+            ),
+            'WatchMatches': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchMatches,
+                    request_deserializer=oofgg_dot_v1_dot_history__pb2.WatchMatchesRequest.FromString,
+                    response_serializer=oofgg_dot_v1_dot_history__pb2.WatchMatchesResponse.SerializeToString,
+            ),
+            'ExportMatches': grpc.unary_stream_rpc_method_handler(
+                    servicer.ExportMatches,
+                    request_deserializer=oofgg_dot_v1_dot_history__pb2.ExportMatchesRequest.FromString,
+                    response_serializer=oofgg_dot_v1_dot_history__pb2.ExportMatchesResponse.SerializeToString,
             ),
             'GetMatch': grpc.unary_unary_rpc_method_handler(
                     servicer.GetMatch,
@@ -107,6 +142,60 @@ class HistoryService(object):
             '/oofgg.v1.HistoryService/ListMatches',
             oofgg_dot_v1_dot_history__pb2.ListMatchesRequest.SerializeToString,
             oofgg_dot_v1_dot_history__pb2.ListMatchesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchMatches(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/oofgg.v1.HistoryService/WatchMatches',
+            oofgg_dot_v1_dot_history__pb2.WatchMatchesRequest.SerializeToString,
+            oofgg_dot_v1_dot_history__pb2.WatchMatchesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportMatches(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/oofgg.v1.HistoryService/ExportMatches',
+            oofgg_dot_v1_dot_history__pb2.ExportMatchesRequest.SerializeToString,
+            oofgg_dot_v1_dot_history__pb2.ExportMatchesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -41,6 +41,38 @@ _HistoryServiceListMatchesType = typing_extensions.TypeVar(
     ],
 )
 
+_HistoryServiceWatchMatchesType = typing_extensions.TypeVar(
+    '_HistoryServiceWatchMatchesType',
+    grpc.UnaryStreamMultiCallable[
+        oofgg.v1.history_pb2.WatchMatchesRequest,
+        oofgg.v1.history_pb2.WatchMatchesResponse,
+    ],
+    grpc.aio.UnaryStreamMultiCallable[
+        oofgg.v1.history_pb2.WatchMatchesRequest,
+        oofgg.v1.history_pb2.WatchMatchesResponse,
+    ],
+    default=grpc.UnaryStreamMultiCallable[
+        oofgg.v1.history_pb2.WatchMatchesRequest,
+        oofgg.v1.history_pb2.WatchMatchesResponse,
+    ],
+)
+
+_HistoryServiceExportMatchesType = typing_extensions.TypeVar(
+    '_HistoryServiceExportMatchesType',
+    grpc.UnaryStreamMultiCallable[
+        oofgg.v1.history_pb2.ExportMatchesRequest,
+        oofgg.v1.history_pb2.ExportMatchesResponse,
+    ],
+    grpc.aio.UnaryStreamMultiCallable[
+        oofgg.v1.history_pb2.ExportMatchesRequest,
+        oofgg.v1.history_pb2.ExportMatchesResponse,
+    ],
+    default=grpc.UnaryStreamMultiCallable[
+        oofgg.v1.history_pb2.ExportMatchesRequest,
+        oofgg.v1.history_pb2.ExportMatchesResponse,
+    ],
+)
+
 _HistoryServiceGetMatchType = typing_extensions.TypeVar(
     '_HistoryServiceGetMatchType',
     grpc.UnaryUnaryMultiCallable[
@@ -57,7 +89,7 @@ _HistoryServiceGetMatchType = typing_extensions.TypeVar(
     ],
 )
 
-class HistoryServiceStub(typing.Generic[_HistoryServiceListMatchesType, _HistoryServiceGetMatchType]):
+class HistoryServiceStub(typing.Generic[_HistoryServiceListMatchesType, _HistoryServiceWatchMatchesType, _HistoryServiceExportMatchesType, _HistoryServiceGetMatchType]):
     """The record of finished matches, a moment after they finish."""
 
     @typing.overload
@@ -65,6 +97,14 @@ class HistoryServiceStub(typing.Generic[_HistoryServiceListMatchesType, _History
         grpc.UnaryUnaryMultiCallable[
             oofgg.v1.history_pb2.ListMatchesRequest,
             oofgg.v1.history_pb2.ListMatchesResponse,
+        ],
+        grpc.UnaryStreamMultiCallable[
+            oofgg.v1.history_pb2.WatchMatchesRequest,
+            oofgg.v1.history_pb2.WatchMatchesResponse,
+        ],
+        grpc.UnaryStreamMultiCallable[
+            oofgg.v1.history_pb2.ExportMatchesRequest,
+            oofgg.v1.history_pb2.ExportMatchesResponse,
         ],
         grpc.UnaryUnaryMultiCallable[
             oofgg.v1.history_pb2.GetMatchRequest,
@@ -78,6 +118,14 @@ class HistoryServiceStub(typing.Generic[_HistoryServiceListMatchesType, _History
             oofgg.v1.history_pb2.ListMatchesRequest,
             oofgg.v1.history_pb2.ListMatchesResponse,
         ],
+        grpc.aio.UnaryStreamMultiCallable[
+            oofgg.v1.history_pb2.WatchMatchesRequest,
+            oofgg.v1.history_pb2.WatchMatchesResponse,
+        ],
+        grpc.aio.UnaryStreamMultiCallable[
+            oofgg.v1.history_pb2.ExportMatchesRequest,
+            oofgg.v1.history_pb2.ExportMatchesResponse,
+        ],
         grpc.aio.UnaryUnaryMultiCallable[
             oofgg.v1.history_pb2.GetMatchRequest,
             oofgg.v1.history_pb2.GetMatchResponse,
@@ -87,6 +135,14 @@ class HistoryServiceStub(typing.Generic[_HistoryServiceListMatchesType, _History
     ListMatches: _HistoryServiceListMatchesType
     """Lists matches of a game, latest first."""
 
+    WatchMatches: _HistoryServiceWatchMatchesType
+    """Follows the matches of a game as they finish, for servers without Kafka: each once and in one order, from a position
+    on. A response without a match says that all is well.
+    """
+
+    ExportMatches: _HistoryServiceExportMatchesType
+    """Writes matches out as newline-delimited JSON, latest first: one Match per line, in the JSON form of protobuf."""
+
     GetMatch: _HistoryServiceGetMatchType
     """Reads one match."""
 
@@ -94,6 +150,14 @@ HistoryServiceAsyncStub: typing_extensions.TypeAlias = HistoryServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
         oofgg.v1.history_pb2.ListMatchesRequest,
         oofgg.v1.history_pb2.ListMatchesResponse,
+    ],
+    grpc.aio.UnaryStreamMultiCallable[
+        oofgg.v1.history_pb2.WatchMatchesRequest,
+        oofgg.v1.history_pb2.WatchMatchesResponse,
+    ],
+    grpc.aio.UnaryStreamMultiCallable[
+        oofgg.v1.history_pb2.ExportMatchesRequest,
+        oofgg.v1.history_pb2.ExportMatchesResponse,
     ],
     grpc.aio.UnaryUnaryMultiCallable[
         oofgg.v1.history_pb2.GetMatchRequest,
@@ -111,6 +175,24 @@ class HistoryServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[oofgg.v1.history_pb2.ListMatchesResponse, collections.abc.Awaitable[oofgg.v1.history_pb2.ListMatchesResponse]]:
         """Lists matches of a game, latest first."""
+
+    @abc.abstractmethod
+    def WatchMatches(
+        self,
+        request: oofgg.v1.history_pb2.WatchMatchesRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[collections.abc.Iterator[oofgg.v1.history_pb2.WatchMatchesResponse], collections.abc.AsyncIterator[oofgg.v1.history_pb2.WatchMatchesResponse]]:
+        """Follows the matches of a game as they finish, for servers without Kafka: each once and in one order, from a position
+        on. A response without a match says that all is well.
+        """
+
+    @abc.abstractmethod
+    def ExportMatches(
+        self,
+        request: oofgg.v1.history_pb2.ExportMatchesRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[collections.abc.Iterator[oofgg.v1.history_pb2.ExportMatchesResponse], collections.abc.AsyncIterator[oofgg.v1.history_pb2.ExportMatchesResponse]]:
+        """Writes matches out as newline-delimited JSON, latest first: one Match per line, in the JSON form of protobuf."""
 
     @abc.abstractmethod
     def GetMatch(

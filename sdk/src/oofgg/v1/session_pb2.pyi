@@ -282,6 +282,7 @@ class Session(google.protobuf.message.Message):
     VERSION_FIELD_NUMBER: builtins.int
     MAX_SPECTATORS_FIELD_NUMBER: builtins.int
     END_REASON_FIELD_NUMBER: builtins.int
+    QUEUE_FIELD_NUMBER: builtins.int
     session_id: builtins.str
     """Id of the session, and of the match in the history."""
     game_id: builtins.str
@@ -308,6 +309,8 @@ class Session(google.protobuf.message.Message):
     """Most spectators at a time; 0: none."""
     end_reason: Global___EndReason.ValueType
     """Why it is over, where it is without a result."""
+    queue: builtins.str
+    """The queue whose ratings its result moves."""
     @property
     def attributes(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
         """Free facts about the session."""
@@ -353,9 +356,10 @@ class Session(google.protobuf.message.Message):
         version: builtins.int = ...,
         max_spectators: builtins.int = ...,
         end_reason: Global___EndReason.ValueType = ...,
+        queue: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["create_time", b"create_time", "finish_time", b"finish_time", "result", b"result", "start_time", b"start_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["attributes", b"attributes", "create_time", b"create_time", "creator_user_id", b"creator_user_id", "end_reason", b"end_reason", "finish_time", b"finish_time", "flush_window_ms", b"flush_window_ms", "game_id", b"game_id", "label", b"label", "max_seats", b"max_seats", "max_spectators", b"max_spectators", "min_seats", b"min_seats", "result", b"result", "result_state", b"result_state", "seats", b"seats", "session_id", b"session_id", "start_time", b"start_time", "state", b"state", "version", b"version"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["attributes", b"attributes", "create_time", b"create_time", "creator_user_id", b"creator_user_id", "end_reason", b"end_reason", "finish_time", b"finish_time", "flush_window_ms", b"flush_window_ms", "game_id", b"game_id", "label", b"label", "max_seats", b"max_seats", "max_spectators", b"max_spectators", "min_seats", b"min_seats", "queue", b"queue", "result", b"result", "result_state", b"result_state", "seats", b"seats", "session_id", b"session_id", "start_time", b"start_time", "state", b"state", "version", b"version"]) -> None: ...
 
 Global___Session: typing_extensions.TypeAlias = Session
 
@@ -383,10 +387,27 @@ class SeatResult(google.protobuf.message.Message):
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
+    @typing.final
+    class StatsEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.float
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.float = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
     SEAT_FIELD_NUMBER: builtins.int
     TEAM_FIELD_NUMBER: builtins.int
     PLACEMENT_FIELD_NUMBER: builtins.int
     SCORE_FIELD_NUMBER: builtins.int
+    STATS_FIELD_NUMBER: builtins.int
     seat: builtins.int
     """Number of the seat."""
     team: builtins.int
@@ -395,6 +416,12 @@ class SeatResult(google.protobuf.message.Message):
     """Place, from 1. Equal places are a draw."""
     score: builtins.int
     """Points made."""
+    @property
+    def stats(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.float]:
+        """The game's own figures, such as kills or laps, for the history: at most 16, names of 1 to 32 characters. Players agree
+        on a result only if they agree on these too.
+        """
+
     def __init__(
         self,
         *,
@@ -402,8 +429,9 @@ class SeatResult(google.protobuf.message.Message):
         team: builtins.int = ...,
         placement: builtins.int = ...,
         score: builtins.int = ...,
+        stats: collections.abc.Mapping[builtins.str, builtins.float] | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["placement", b"placement", "score", b"score", "seat", b"seat", "team", b"team"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["placement", b"placement", "score", b"score", "seat", b"seat", "stats", b"stats", "team", b"team"]) -> None: ...
 
 Global___SeatResult: typing_extensions.TypeAlias = SeatResult
 
@@ -1074,6 +1102,7 @@ class CreateSessionRequest(google.protobuf.message.Message):
     FLUSH_WINDOW_MS_FIELD_NUMBER: builtins.int
     REQUEST_ID_FIELD_NUMBER: builtins.int
     MAX_SPECTATORS_FIELD_NUMBER: builtins.int
+    QUEUE_FIELD_NUMBER: builtins.int
     game_id: builtins.str
     """The game."""
     label: builtins.str
@@ -1088,6 +1117,10 @@ class CreateSessionRequest(google.protobuf.message.Message):
     """Same id, same reply, for 24 hours. Optional, at most 64 characters."""
     max_spectators: builtins.int
     """Let this many watch without a seat. 0: none."""
+    queue: builtins.str
+    """The queue whose ratings the result moves, at most 64 characters: for the game's developer, such as a server of the
+    game. Sessions that players open have none, and ratings of their own.
+    """
     @property
     def attributes(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
         """Free facts about the session: at most 32, keys of 1 to 64 characters, values of at most 1,024."""
@@ -1103,9 +1136,10 @@ class CreateSessionRequest(google.protobuf.message.Message):
         flush_window_ms: builtins.int | None = ...,
         request_id: builtins.str = ...,
         max_spectators: builtins.int = ...,
+        queue: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_flush_window_ms", b"_flush_window_ms", "flush_window_ms", b"flush_window_ms"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_flush_window_ms", b"_flush_window_ms", "attributes", b"attributes", "flush_window_ms", b"flush_window_ms", "game_id", b"game_id", "label", b"label", "max_seats", b"max_seats", "max_spectators", b"max_spectators", "min_seats", b"min_seats", "request_id", b"request_id"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_flush_window_ms", b"_flush_window_ms", "attributes", b"attributes", "flush_window_ms", b"flush_window_ms", "game_id", b"game_id", "label", b"label", "max_seats", b"max_seats", "max_spectators", b"max_spectators", "min_seats", b"min_seats", "queue", b"queue", "request_id", b"request_id"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["_flush_window_ms", b"_flush_window_ms"]) -> typing.Literal["flush_window_ms"] | None: ...
 
 Global___CreateSessionRequest: typing_extensions.TypeAlias = CreateSessionRequest
@@ -1543,6 +1577,67 @@ class CloseResponse(google.protobuf.message.Message):
     ) -> None: ...
 
 Global___CloseResponse: typing_extensions.TypeAlias = CloseResponse
+
+@typing.final
+class GetReplayRequest(google.protobuf.message.Message):
+    """Request of GetReplay."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    SESSION_ID_FIELD_NUMBER: builtins.int
+    PAGE_SIZE_FIELD_NUMBER: builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    session_id: builtins.str
+    """The session, which has finished with a result."""
+    page_size: builtins.int
+    """Most events to return, 1 to 1,000. 0 means 200. A page has at most 1 MiB of them, and at least one."""
+    page_token: builtins.str
+    """`next_page_token` of the page before; empty for the first."""
+    def __init__(
+        self,
+        *,
+        session_id: builtins.str = ...,
+        page_size: builtins.int = ...,
+        page_token: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["page_size", b"page_size", "page_token", b"page_token", "session_id", b"session_id"]) -> None: ...
+
+Global___GetReplayRequest: typing_extensions.TypeAlias = GetReplayRequest
+
+@typing.final
+class GetReplayResponse(google.protobuf.message.Message):
+    """Response of GetReplay."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    EVENTS_FIELD_NUMBER: builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    FIRST_SEQ_FIELD_NUMBER: builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: builtins.int
+    next_page_token: builtins.str
+    """Token of the next page; empty after the last."""
+    first_seq: builtins.int
+    """Number of the first event that was kept: 1, unless the session had more than its log holds."""
+    @property
+    def events(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Event]:
+        """Reliable events, in order, up to the decision of the result. Those for others are `hidden`."""
+
+    @property
+    def expire_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """Until when it is kept."""
+
+    def __init__(
+        self,
+        *,
+        events: collections.abc.Iterable[Global___Event] | None = ...,
+        next_page_token: builtins.str = ...,
+        first_seq: builtins.int = ...,
+        expire_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["expire_time", b"expire_time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["events", b"events", "expire_time", b"expire_time", "first_seq", b"first_seq", "next_page_token", b"next_page_token"]) -> None: ...
+
+Global___GetReplayResponse: typing_extensions.TypeAlias = GetReplayResponse
 
 @typing.final
 class FinishRequest(google.protobuf.message.Message):

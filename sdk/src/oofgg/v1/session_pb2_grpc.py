@@ -96,6 +96,11 @@ class SessionServiceStub(object):
                 request_serializer=oofgg_dot_v1_dot_session__pb2.SendRequest.SerializeToString,
                 response_deserializer=oofgg_dot_v1_dot_session__pb2.SendResponse.FromString,
                 _registered_method=True)
+        self.GetReplay = channel.unary_unary(
+                '/oofgg.v1.SessionService/GetReplay',
+                request_serializer=oofgg_dot_v1_dot_session__pb2.GetReplayRequest.SerializeToString,
+                response_deserializer=oofgg_dot_v1_dot_session__pb2.GetReplayResponse.FromString,
+                _registered_method=True)
         self.Finish = channel.unary_unary(
                 '/oofgg.v1.SessionService/Finish',
                 request_serializer=oofgg_dot_v1_dot_session__pb2.FinishRequest.SerializeToString,
@@ -194,6 +199,14 @@ class SessionServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetReplay(self, request, context):
+        """Reads what was said and done in a finished session, in order: for who had a seat at the end, who gets what it got
+        then, and for the game's developer, who gets all. Kept for as long as the operator decides.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Finish(self, request, context):
         """States the result. The word of the game's developer (an API key's token) counts at once. Without it, the seats
         that are present have 30 s to agree: silence abstains, a contradiction ends DISPUTED.
@@ -264,6 +277,11 @@ def add_SessionServiceServicer_to_server(servicer, server):
                     servicer.Send,
                     request_deserializer=oofgg_dot_v1_dot_session__pb2.SendRequest.FromString,
                     response_serializer=oofgg_dot_v1_dot_session__pb2.SendResponse.SerializeToString,
+            ),
+            'GetReplay': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetReplay,
+                    request_deserializer=oofgg_dot_v1_dot_session__pb2.GetReplayRequest.FromString,
+                    response_serializer=oofgg_dot_v1_dot_session__pb2.GetReplayResponse.SerializeToString,
             ),
             'Finish': grpc.unary_unary_rpc_method_handler(
                     servicer.Finish,
@@ -597,6 +615,33 @@ class SessionService(object):
             '/oofgg.v1.SessionService/Send',
             oofgg_dot_v1_dot_session__pb2.SendRequest.SerializeToString,
             oofgg_dot_v1_dot_session__pb2.SendResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetReplay(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/oofgg.v1.SessionService/GetReplay',
+            oofgg_dot_v1_dot_session__pb2.GetReplayRequest.SerializeToString,
+            oofgg_dot_v1_dot_session__pb2.GetReplayResponse.FromString,
             options,
             channel_credentials,
             insecure,

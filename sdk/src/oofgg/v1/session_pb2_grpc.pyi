@@ -217,6 +217,22 @@ _SessionServiceSendType = typing_extensions.TypeVar(
     ],
 )
 
+_SessionServiceGetReplayType = typing_extensions.TypeVar(
+    '_SessionServiceGetReplayType',
+    grpc.UnaryUnaryMultiCallable[
+        oofgg.v1.session_pb2.GetReplayRequest,
+        oofgg.v1.session_pb2.GetReplayResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        oofgg.v1.session_pb2.GetReplayRequest,
+        oofgg.v1.session_pb2.GetReplayResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        oofgg.v1.session_pb2.GetReplayRequest,
+        oofgg.v1.session_pb2.GetReplayResponse,
+    ],
+)
+
 _SessionServiceFinishType = typing_extensions.TypeVar(
     '_SessionServiceFinishType',
     grpc.UnaryUnaryMultiCallable[
@@ -233,7 +249,7 @@ _SessionServiceFinishType = typing_extensions.TypeVar(
     ],
 )
 
-class SessionServiceStub(typing.Generic[_SessionServiceCreateSessionType, _SessionServiceGetSessionType, _SessionServiceListSessionsType, _SessionServiceUpdateSessionType, _SessionServiceChangeStateType, _SessionServiceJoinType, _SessionServiceLeaveType, _SessionServiceKickType, _SessionServiceCloseType, _SessionServicePlayType, _SessionServiceWatchType, _SessionServiceSendType, _SessionServiceFinishType]):
+class SessionServiceStub(typing.Generic[_SessionServiceCreateSessionType, _SessionServiceGetSessionType, _SessionServiceListSessionsType, _SessionServiceUpdateSessionType, _SessionServiceChangeStateType, _SessionServiceJoinType, _SessionServiceLeaveType, _SessionServiceKickType, _SessionServiceCloseType, _SessionServicePlayType, _SessionServiceWatchType, _SessionServiceSendType, _SessionServiceGetReplayType, _SessionServiceFinishType]):
     """A session runs on one node at a time. Its participants hold seats and exchange commands and events over `Play`, or,
     where only unary calls and server streams are to be had (browsers), over `Send` and `Watch`.
     """
@@ -287,6 +303,10 @@ class SessionServiceStub(typing.Generic[_SessionServiceCreateSessionType, _Sessi
         grpc.UnaryUnaryMultiCallable[
             oofgg.v1.session_pb2.SendRequest,
             oofgg.v1.session_pb2.SendResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            oofgg.v1.session_pb2.GetReplayRequest,
+            oofgg.v1.session_pb2.GetReplayResponse,
         ],
         grpc.UnaryUnaryMultiCallable[
             oofgg.v1.session_pb2.FinishRequest,
@@ -345,6 +365,10 @@ class SessionServiceStub(typing.Generic[_SessionServiceCreateSessionType, _Sessi
             oofgg.v1.session_pb2.SendResponse,
         ],
         grpc.aio.UnaryUnaryMultiCallable[
+            oofgg.v1.session_pb2.GetReplayRequest,
+            oofgg.v1.session_pb2.GetReplayResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
             oofgg.v1.session_pb2.FinishRequest,
             oofgg.v1.session_pb2.FinishResponse,
         ],
@@ -389,6 +413,11 @@ class SessionServiceStub(typing.Generic[_SessionServiceCreateSessionType, _Sessi
 
     Send: _SessionServiceSendType
     """The sending half: an ordered batch of commands. Keep one call in flight."""
+
+    GetReplay: _SessionServiceGetReplayType
+    """Reads what was said and done in a finished session, in order: for who had a seat at the end, who gets what it got
+    then, and for the game's developer, who gets all. Kept for as long as the operator decides.
+    """
 
     Finish: _SessionServiceFinishType
     """States the result. The word of the game's developer (an API key's token) counts at once. Without it, the seats
@@ -443,6 +472,10 @@ SessionServiceAsyncStub: typing_extensions.TypeAlias = SessionServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
         oofgg.v1.session_pb2.SendRequest,
         oofgg.v1.session_pb2.SendResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        oofgg.v1.session_pb2.GetReplayRequest,
+        oofgg.v1.session_pb2.GetReplayResponse,
     ],
     grpc.aio.UnaryUnaryMultiCallable[
         oofgg.v1.session_pb2.FinishRequest,
@@ -554,6 +587,16 @@ class SessionServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[oofgg.v1.session_pb2.SendResponse, collections.abc.Awaitable[oofgg.v1.session_pb2.SendResponse]]:
         """The sending half: an ordered batch of commands. Keep one call in flight."""
+
+    @abc.abstractmethod
+    def GetReplay(
+        self,
+        request: oofgg.v1.session_pb2.GetReplayRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[oofgg.v1.session_pb2.GetReplayResponse, collections.abc.Awaitable[oofgg.v1.session_pb2.GetReplayResponse]]:
+        """Reads what was said and done in a finished session, in order: for who had a seat at the end, who gets what it got
+        then, and for the game's developer, who gets all. Kept for as long as the operator decides.
+        """
 
     @abc.abstractmethod
     def Finish(

@@ -25,21 +25,29 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1boofgg/events/v1/match.proto\x12\x0foofgg.events.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa3\x01\n\x10MatchParticipant\x12\x12\n\x04seat\x18\x01 \x01(\rR\x04seat\x12\x17\n\x07user_id\x18\x02 \x01(\tR\x06userId\x12\x1a\n\x08username\x18\x03 \x01(\tR\x08username\x12\x12\n\x04team\x18\x04 \x01(\rR\x04team\x12\x1c\n\tplacement\x18\x05 \x01(\rR\tplacement\x12\x14\n\x05score\x18\x06 \x01(\x03R\x05score\"\xe8\x03\n\rMatchFinished\x12\x19\n\x08match_id\x18\x01 \x01(\tR\x07matchId\x12\x17\n\x07game_id\x18\x02 \x01(\tR\x06gameId\x12?\n\x0cresult_state\x18\x03 \x01(\x0e\x32\x1c.oofgg.events.v1.ResultStateR\x0bresultState\x12\x45\n\x0cparticipants\x18\x04 \x03(\x0b\x32!.oofgg.events.v1.MatchParticipantR\x0cparticipants\x12\x14\n\x05label\x18\x05 \x01(\tR\x05label\x12N\n\nattributes\x18\x06 \x03(\x0b\x32..oofgg.events.v1.MatchFinished.AttributesEntryR\nattributes\x12\x39\n\nstart_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tstartTime\x12;\n\x0b\x66inish_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nfinishTime\x1a=\n\x0f\x41ttributesEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01*x\n\x0bResultState\x12\x1c\n\x18RESULT_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13RESULT_STATE_AGREED\x10\x01\x12\x19\n\x15RESULT_STATE_DISPUTED\x10\x02\x12\x17\n\x13RESULT_STATE_STATED\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1boofgg/events/v1/match.proto\x12\x0foofgg.events.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe5\x02\n\x10MatchParticipant\x12\x12\n\x04seat\x18\x01 \x01(\rR\x04seat\x12\x17\n\x07user_id\x18\x02 \x01(\tR\x06userId\x12\x1a\n\x08username\x18\x03 \x01(\tR\x08username\x12\x12\n\x04team\x18\x04 \x01(\rR\x04team\x12\x1c\n\tplacement\x18\x05 \x01(\rR\tplacement\x12\x14\n\x05score\x18\x06 \x01(\x03R\x05score\x12\x42\n\rrating_change\x18\x07 \x01(\x0b\x32\x1d.oofgg.events.v1.RatingChangeR\x0cratingChange\x12\x42\n\x05stats\x18\x08 \x03(\x0b\x32,.oofgg.events.v1.MatchParticipant.StatsEntryR\x05stats\x1a\x38\n\nStatsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\x01R\x05value:\x02\x38\x01\"j\n\x06Rating\x12\x0e\n\x02mu\x18\x01 \x01(\x01R\x02mu\x12\x14\n\x05sigma\x18\x02 \x01(\x01R\x05sigma\x12\x18\n\x07matches\x18\x03 \x01(\x03R\x07matches\x12 \n\x0bprovisional\x18\x04 \x01(\x08R\x0bprovisional\"n\n\x0cRatingChange\x12/\n\x06\x62\x65\x66ore\x18\x01 \x01(\x0b\x32\x17.oofgg.events.v1.RatingR\x06\x62\x65\x66ore\x12-\n\x05\x61\x66ter\x18\x02 \x01(\x0b\x32\x17.oofgg.events.v1.RatingR\x05\x61\x66ter\"\xae\x04\n\rMatchFinished\x12\x19\n\x08match_id\x18\x01 \x01(\tR\x07matchId\x12\x17\n\x07game_id\x18\x02 \x01(\tR\x06gameId\x12?\n\x0cresult_state\x18\x03 \x01(\x0e\x32\x1c.oofgg.events.v1.ResultStateR\x0bresultState\x12\x45\n\x0cparticipants\x18\x04 \x03(\x0b\x32!.oofgg.events.v1.MatchParticipantR\x0cparticipants\x12\x14\n\x05label\x18\x05 \x01(\tR\x05label\x12N\n\nattributes\x18\x06 \x03(\x0b\x32..oofgg.events.v1.MatchFinished.AttributesEntryR\nattributes\x12\x39\n\nstart_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tstartTime\x12;\n\x0b\x66inish_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nfinishTime\x12\x14\n\x05queue\x18\t \x01(\tR\x05queue\x12.\n\x13match_history_topic\x18\n \x01(\tR\x11matchHistoryTopic\x1a=\n\x0f\x41ttributesEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01*x\n\x0bResultState\x12\x1c\n\x18RESULT_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13RESULT_STATE_AGREED\x10\x01\x12\x19\n\x15RESULT_STATE_DISPUTED\x10\x02\x12\x17\n\x13RESULT_STATE_STATED\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'oofgg.events.v1.match_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_MATCHPARTICIPANT_STATSENTRY']._loaded_options = None
+  _globals['_MATCHPARTICIPANT_STATSENTRY']._serialized_options = b'8\001'
   _globals['_MATCHFINISHED_ATTRIBUTESENTRY']._loaded_options = None
   _globals['_MATCHFINISHED_ATTRIBUTESENTRY']._serialized_options = b'8\001'
-  _globals['_RESULTSTATE']._serialized_start=738
-  _globals['_RESULTSTATE']._serialized_end=858
+  _globals['_RESULTSTATE']._serialized_start=1222
+  _globals['_RESULTSTATE']._serialized_end=1342
   _globals['_MATCHPARTICIPANT']._serialized_start=82
-  _globals['_MATCHPARTICIPANT']._serialized_end=245
-  _globals['_MATCHFINISHED']._serialized_start=248
-  _globals['_MATCHFINISHED']._serialized_end=736
-  _globals['_MATCHFINISHED_ATTRIBUTESENTRY']._serialized_start=675
-  _globals['_MATCHFINISHED_ATTRIBUTESENTRY']._serialized_end=736
+  _globals['_MATCHPARTICIPANT']._serialized_end=439
+  _globals['_MATCHPARTICIPANT_STATSENTRY']._serialized_start=383
+  _globals['_MATCHPARTICIPANT_STATSENTRY']._serialized_end=439
+  _globals['_RATING']._serialized_start=441
+  _globals['_RATING']._serialized_end=547
+  _globals['_RATINGCHANGE']._serialized_start=549
+  _globals['_RATINGCHANGE']._serialized_end=659
+  _globals['_MATCHFINISHED']._serialized_start=662
+  _globals['_MATCHFINISHED']._serialized_end=1220
+  _globals['_MATCHFINISHED_ATTRIBUTESENTRY']._serialized_start=1159
+  _globals['_MATCHFINISHED_ATTRIBUTESENTRY']._serialized_end=1220
 # @@protoc_insertion_point(module_scope)

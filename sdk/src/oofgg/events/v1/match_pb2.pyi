@@ -54,12 +54,30 @@ class MatchParticipant(google.protobuf.message.Message):
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
+    @typing.final
+    class StatsEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.float
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.float = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
     SEAT_FIELD_NUMBER: builtins.int
     USER_ID_FIELD_NUMBER: builtins.int
     USERNAME_FIELD_NUMBER: builtins.int
     TEAM_FIELD_NUMBER: builtins.int
     PLACEMENT_FIELD_NUMBER: builtins.int
     SCORE_FIELD_NUMBER: builtins.int
+    RATING_CHANGE_FIELD_NUMBER: builtins.int
+    STATS_FIELD_NUMBER: builtins.int
     seat: builtins.int
     """Number of the seat, from 1."""
     user_id: builtins.str
@@ -72,6 +90,14 @@ class MatchParticipant(google.protobuf.message.Message):
     """Place, from 1; equal places are a draw. 0 when disputed."""
     score: builtins.int
     """Points made. 0 when disputed."""
+    @property
+    def rating_change(self) -> Global___RatingChange:
+        """Of `oofgg.match-history.<game_id>`: what the match did to the player's rating; absent where it did nothing."""
+
+    @property
+    def stats(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.float]:
+        """The game's own figures."""
+
     def __init__(
         self,
         *,
@@ -81,10 +107,70 @@ class MatchParticipant(google.protobuf.message.Message):
         team: builtins.int = ...,
         placement: builtins.int = ...,
         score: builtins.int = ...,
+        rating_change: Global___RatingChange | None = ...,
+        stats: collections.abc.Mapping[builtins.str, builtins.float] | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["placement", b"placement", "score", b"score", "seat", b"seat", "team", b"team", "user_id", b"user_id", "username", b"username"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["rating_change", b"rating_change"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["placement", b"placement", "rating_change", b"rating_change", "score", b"score", "seat", b"seat", "stats", b"stats", "team", b"team", "user_id", b"user_id", "username", b"username"]) -> None: ...
 
 Global___MatchParticipant: typing_extensions.TypeAlias = MatchParticipant
+
+@typing.final
+class Rating(google.protobuf.message.Message):
+    """How good a player is in a queue; see `oofgg.v1.Rating`."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    MU_FIELD_NUMBER: builtins.int
+    SIGMA_FIELD_NUMBER: builtins.int
+    MATCHES_FIELD_NUMBER: builtins.int
+    PROVISIONAL_FIELD_NUMBER: builtins.int
+    mu: builtins.float
+    """Estimated skill."""
+    sigma: builtins.float
+    """Standard deviation of that estimate."""
+    matches: builtins.int
+    """Matches that moved it."""
+    provisional: builtins.bool
+    """Whether these are too few to believe it."""
+    def __init__(
+        self,
+        *,
+        mu: builtins.float = ...,
+        sigma: builtins.float = ...,
+        matches: builtins.int = ...,
+        provisional: builtins.bool = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["matches", b"matches", "mu", b"mu", "provisional", b"provisional", "sigma", b"sigma"]) -> None: ...
+
+Global___Rating: typing_extensions.TypeAlias = Rating
+
+@typing.final
+class RatingChange(google.protobuf.message.Message):
+    """What a match did to a rating."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    BEFORE_FIELD_NUMBER: builtins.int
+    AFTER_FIELD_NUMBER: builtins.int
+    @property
+    def before(self) -> Global___Rating:
+        """The rating before."""
+
+    @property
+    def after(self) -> Global___Rating:
+        """The rating after."""
+
+    def __init__(
+        self,
+        *,
+        before: Global___Rating | None = ...,
+        after: Global___Rating | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["after", b"after", "before", b"before"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["after", b"after", "before", b"before"]) -> None: ...
+
+Global___RatingChange: typing_extensions.TypeAlias = RatingChange
 
 @typing.final
 class MatchFinished(google.protobuf.message.Message):
@@ -116,6 +202,8 @@ class MatchFinished(google.protobuf.message.Message):
     ATTRIBUTES_FIELD_NUMBER: builtins.int
     START_TIME_FIELD_NUMBER: builtins.int
     FINISH_TIME_FIELD_NUMBER: builtins.int
+    QUEUE_FIELD_NUMBER: builtins.int
+    MATCH_HISTORY_TOPIC_FIELD_NUMBER: builtins.int
     match_id: builtins.str
     """Id of the match: that of its session."""
     game_id: builtins.str
@@ -124,6 +212,10 @@ class MatchFinished(google.protobuf.message.Message):
     """How the result came about."""
     label: builtins.str
     """Label of the session."""
+    queue: builtins.str
+    """The queue whose ratings it moves; empty for a session without one."""
+    match_history_topic: builtins.str
+    """Of `oofgg.match-results`: the topic on which the match is published for the game's developer; empty for none."""
     @property
     def participants(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___MatchParticipant]:
         """Everyone who had a seat at the end, by seat."""
@@ -151,8 +243,10 @@ class MatchFinished(google.protobuf.message.Message):
         attributes: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
         start_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         finish_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        queue: builtins.str = ...,
+        match_history_topic: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["finish_time", b"finish_time", "start_time", b"start_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["attributes", b"attributes", "finish_time", b"finish_time", "game_id", b"game_id", "label", b"label", "match_id", b"match_id", "participants", b"participants", "result_state", b"result_state", "start_time", b"start_time"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["attributes", b"attributes", "finish_time", b"finish_time", "game_id", b"game_id", "label", b"label", "match_history_topic", b"match_history_topic", "match_id", b"match_id", "participants", b"participants", "queue", b"queue", "result_state", b"result_state", "start_time", b"start_time"]) -> None: ...
 
 Global___MatchFinished: typing_extensions.TypeAlias = MatchFinished

@@ -1,0 +1,1 @@
+"""Which node runs a session, and how it comes to another one."""

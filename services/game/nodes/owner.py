@@ -1,0 +1,204 @@
+"""The sessions this node runs: taken from Redis when they are asked for, dropped when they are over.
+
+Those of a node that is dead are taken by who is asked for one, or comes across it (`takeover`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections.abc import Callable
+from typing import Final
+
+from pkg.clock import Clock
+from pkg.errors import Reason, Unavailable
+from services.game.engine.delivery import DeliveryLimits
+from services.game.engine.facts import State
+from services.game.engine.lineage import Lineage
+from services.game.engine.order import Tail
+from services.game.engine.room import Encoder, Room
+from services.game.engine.sessions import Session
+from services.game.journal import Journal
+from services.game.live import LiveSession
+from services.game.nodes.peers import Peers
+from services.game.stores.listing import Listing
+from services.game.stores.sessions import SessionStore, Taken, wrong_node
+
+_TICK_SECONDS: Final = 0.2
+_PAGE: Final = 256
+# A session that is over leaves memory when nobody has a stream to it for this long; it can be read back.
+_LINGER_SECONDS: Final = 10.0
+
+
+class Owner:
+    """Sessions by id."""
+
+    def __init__(
+        self,
+        store: SessionStore,
+        listing: Listing,
+        journal: Journal,
+        peers: Peers,
+        encoder: Encoder,
+        clock: Clock,
+        *,
+        limits: DeliveryLimits,
+        decided: Callable[[LiveSession], None],
+    ) -> None:
+        """`decided` is told of a session whose result has to be written."""
+        self._store = store
+        self._listing = listing
+        self._journal = journal
+        self._peers = peers
+        self._encoder = encoder
+        self._clock = clock
+        self._limits = limits
+        self._decided = decided
+        self._sessions: dict[str, LiveSession] = {}
+        self._taking: dict[str, asyncio.Task[LiveSession]] = {}
+        self._deadlines: list[tuple[float, int, LiveSession]] = []
+        self._pushed = 0
+        self._was_available = True
+        self.leaving = False  # no sessions are taken any more
+
+    @property
+    def running(self) -> int:
+        """Sessions that are not over."""
+        return sum(not live.room.session.over for live in self._sessions.values())
+
+    def now(self) -> float:
+        """Seconds since the epoch."""
+        return self._clock.now().timestamp()
+
+    def add(self, session: Session, epoch: int) -> LiveSession:
+        """A session that was just made here."""
+        session.quiet_since = self.now()
+        return self._adopt(Taken(session, epoch, {}, Tail(), Lineage(((epoch, 0),))))
+
+    def sessions(self) -> list[LiveSession]:
+        """Those this node runs, without those that are over."""
+        return [live for live in self._sessions.values() if live.lost is None and not live.room.session.over]
+
+    async def get(self, session_id: str) -> LiveSession:
+        """The session, taken if this node does not run it yet.
+
+        Raises NotFound(SESSION_NOT_FOUND), FailedPrecondition(WRONG_NODE), Unavailable.
+        """
+        live = self._sessions.get(session_id)
+        if live is not None and live.lost is None:
+            return live
+        task = self._taking.get(session_id)
+        if task is None:
+            task = self._taking[session_id] = asyncio.create_task(self._take(session_id))
+            task.add_done_callback(lambda _: self._taking.pop(session_id, None))
+        # Others may wait for the same: one who gives up must not take it from them.
+        return await asyncio.shield(task)
+
+    async def verify(self) -> None:
+        """Others had to think that this node is dead: lets go of what they took. Raises Unavailable."""
+        mine = self.sessions()
+        for start in range(0, len(mine), _PAGE):
+            page = mine[start : start + _PAGE]
+            owners = await self._store.owners([live.session_id for live in page])
+            for live, owner in zip(page, owners, strict=True):
+                if owner is not None and owner != self._peers.me and live.lost is None:
+                    live.lose(wrong_node(live.session_id, owner.node))
+
+    async def run_timers(self) -> None:
+        """Lets time have its effect on sessions, until cancelled."""
+        while True:
+            await asyncio.sleep(_TICK_SECONDS)
+            if not self._journal.available:
+                self._was_available = False
+                continue
+            now = self.now()
+            if not self._was_available:
+                self._was_available = True
+                self._excuse(now)
+            while self._deadlines and self._deadlines[0][0] <= now:
+                at, _, live = heapq.heappop(self._deadlines)
+                if live.scheduled == at:
+                    live.scheduled = None
+                    self._tick(live, now)
+
+    async def _take(self, session_id: str) -> LiveSession:
+        owner = await self._store.owner(session_id)
+        if owner != self._peers.me and not await self._peers.has_died(owner):
+            raise wrong_node(session_id, owner.node)
+        if self.leaving:
+            raise shutting_down()
+        # First, so that whoever looks for what this node left finds it, whenever it should die.
+        await self._listing.claim(session_id)
+        taken = await self._store.take(session_id, owner)
+        session = taken.session
+        now = self.now()
+        live = self._adopt(taken)
+        if session.over:
+            return live
+        session.quiet_since = session.active_at = now
+        for number in list(session.seats):
+            # Whoever had a stream here has lost it.
+            live.room.apply(session.disconnect(number, now), now)
+        session.renew_grace(now)
+        live.touch()
+        await self._listing.update(session, session.state, session.profile.label)
+        return live
+
+    def _adopt(self, taken: Taken) -> LiveSession:
+        room = Room(
+            taken.session,
+            self._encoder,
+            tail=taken.tail,
+            commands=taken.commands,
+            limits=self._limits,
+            lineage=taken.lineage,
+        )
+        live = LiveSession(room, taken.epoch, touch=self._touched)
+        self._sessions[live.session_id] = live
+        self._touched(live)
+        return live
+
+    def _touched(self, live: LiveSession) -> None:
+        self._journal.touch(live)
+        session = live.room.session
+        at: float | None
+        if live.lost is not None:
+            at = self.now()
+        elif session.over:
+            if live.scheduled is not None:
+                return
+            at = self.now() + _LINGER_SECONDS
+        else:
+            at = session.deadline()
+            if session.state is State.FINISHING:
+                self._decided(live)
+        if at is not None and (live.scheduled is None or at < live.scheduled):
+            live.scheduled = at
+            self._pushed += 1
+            heapq.heappush(self._deadlines, (at, self._pushed, live))
+
+    def _tick(self, live: LiveSession, now: float) -> None:
+        if live.lost is not None:
+            self._forget(live)
+            return
+        session = live.room.session
+        if session.over and not live.streams and live.room.idle:
+            self._forget(live)
+            return
+        live.room.apply(session.tick(now), now)
+        live.touch()
+
+    def _excuse(self, now: float) -> None:
+        """Nobody could come back while Redis was away: that time does not count against them."""
+        for live in self._sessions.values():
+            if not live.room.session.over:
+                live.room.session.renew_grace(now)
+
+    def _forget(self, live: LiveSession) -> None:
+        if self._sessions.get(live.session_id) is live:
+            del self._sessions[live.session_id]
+
+
+def shutting_down() -> Unavailable:
+    """The error for who asks a node that is about to end."""
+    return Unavailable(Reason.SHUTTING_DOWN, "This node is shutting down. Open the stream again.", retry_after=0.1)

@@ -1,0 +1,88 @@
+"""Takes the sessions of nodes that are dead, and those that other nodes give to this one.
+
+So their timers go on, and whoever comes back finds them at once. Every live node takes part; for each session one is
+first. A node that slept finds out what it lost meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from pkg.clock import Clock
+from pkg.errors import FailedPrecondition, NotFound, Unavailable
+from pkg.telemetry.logs import get_logger
+from services.game.nodes.claims import Claims
+from services.game.nodes.owner import Owner
+from services.game.nodes.peers import Peer, Peers
+
+_log = get_logger(__name__)
+
+_LOOK_SECONDS: Final = 0.25
+_RETRY_SECONDS: Final = 0.5
+_AT_ONCE: Final = 16
+_GIVEN_AT_ONCE: Final = 256
+
+
+class Takeover:
+    """Background work of one node."""
+
+    def __init__(self, owner: Owner, claims: Claims, peers: Peers, clock: Clock, *, lease_seconds: float) -> None:
+        self._owner = owner
+        self._claims = claims
+        self._peers = peers
+        self._clock = clock
+        self._lease_seconds = lease_seconds
+
+    async def run(self, draining: asyncio.Event) -> None:
+        """Looks around until the node drains, or until cancelled."""
+        entered, looked_at = False, self._clock.monotonic()
+        while not draining.is_set():
+            try:
+                if not entered:
+                    await self._claims.enter()
+                    entered = True
+                await self._peers.read()
+                now = self._clock.monotonic()
+                if now - looked_at > self._lease_seconds:
+                    await self._owner.verify()
+                looked_at = now
+                await self._peers.watch()
+                await self._look()
+            except Unavailable as error:
+                _log.info("cannot look for sessions without a node", reason=error.reason)
+                await asyncio.sleep(_RETRY_SECONDS)
+                continue
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    async def _look(self) -> None:
+        while given := await self._claims.given(_GIVEN_AT_ONCE):
+            await self._take(given)
+        for peer in await self._claims.owners():
+            if peer.incarnation != self._peers.me.incarnation and self._peers.is_dead(peer):
+                await self._take_over(peer)
+
+    async def _take_over(self, dead: Peer) -> None:
+        taken = 0
+        while session_ids := await self._claims.some(dead, _AT_ONCE):
+            taken += await self._take(session_ids)
+            await self._claims.drop(dead, session_ids)
+        await self._claims.forget(dead)
+        _log.info("took over what a node left", left_by=dead.node, sessions=taken)
+
+    async def _take(self, session_ids: list[str]) -> int:
+        outcomes = await asyncio.gather(*map(self._take_one, session_ids), return_exceptions=True)
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
+        return sum(outcome is True for outcome in outcomes)
+
+    async def _take_one(self, session_id: str) -> bool:
+        """Whether it is this node's now. Raises Unavailable."""
+        try:
+            await self._owner.get(session_id)
+        except FailedPrecondition:
+            return False  # another node was first
+        except NotFound:
+            return False
+        return True

@@ -1,0 +1,1 @@
+"""What `game` keeps in Redis."""

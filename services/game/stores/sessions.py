@@ -1,0 +1,292 @@
+"""Live state in Redis: sessions and their logs, replies to repeated requests.
+
+A session's hash holds its fields (`records`), `epoch`, `epochs` (`lineage`), `owner`, its `node` and `head`; its log is
+a stream with one entry per append, whose id is the number of its last event. What a process must not lose when it is
+killed is written here before anyone sees it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, cast
+
+import redis.asyncio as redis
+from google.protobuf.message import Message
+from redis.exceptions import NoScriptError, RedisError
+
+from pkg.cache.answers import answers
+from pkg.errors import FailedPrecondition, InvalidArgument, NotFound, Reason
+from services.game.codec import read_private, split_pieces
+from services.game.engine.facts import OVER, SessionTimes, State
+from services.game.engine.lineage import Lineage
+from services.game.engine.order import Tail
+from services.game.engine.records import all_fields, read_session
+from services.game.engine.room import Batch
+from services.game.engine.sessions import Session
+from services.game.nodes.peers import Peer
+from services.game.stores import scripts
+
+_REPLY_MILLISECONDS: Final = 24 * 3600 * 1000
+_ENTRY_BYTES: Final = 256 * 1024
+_PAGE: Final = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of an append. `detail` is the node that has taken the session when it is FENCED."""
+
+    status: str
+    detail: str = ""
+
+
+KEPT: Final = "KEPT"
+FENCED: Final = "FENCED"
+LOST: Final = "LOST"
+FAILED: Final = "FAILED"
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    """A batch of a session. `first` is the number of the first event the log has to keep."""
+
+    session_id: str
+    epoch: int
+    batch: Batch
+    first: int
+    lineage: Lineage
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A session this node now owns."""
+
+    session: Session
+    epoch: int
+    commands: dict[int, int]
+    tail: Tail
+    lineage: Lineage
+
+
+class SessionStore:
+    """Sessions in Redis. Everything raises Unavailable(BACKEND_UNAVAILABLE) when Redis is away."""
+
+    def __init__(self, client: redis.Redis, me: Peer, times: SessionTimes, *, ended_seconds: float) -> None:
+        self._redis = client
+        self._me = me
+        self._times = times
+        self._ended_milliseconds = int(ended_seconds * 1000)
+        self._append_sha = hashlib.sha1(scripts.APPEND.encode(), usedforsecurity=False).hexdigest()
+
+    async def create(self, session: Session, owner: Peer, reply: tuple[str, bytes] | None) -> int:
+        """Writes a new session of a node. Returns its epoch; 0 when it is there already."""
+        session_id = session.facts.session_id
+        arguments: list[str | bytes | int] = [
+            owner.incarnation, owner.node, _REPLY_MILLISECONDS, reply[1] if reply else b""
+        ]  # fmt: skip
+        for name, value in all_fields(session, {}).items():
+            arguments += [name, value]
+        keys = [_key(session_id), *([reply[0]] if reply else [])]
+        answer = await self._eval(scripts.CREATE, keys, arguments)
+        return int(answer[1]) if answer[0] == b"KEPT" else 0
+
+    async def read(self, session_id: str) -> tuple[Session, str]:
+        """A session as everybody may see it, and its node. Raises NotFound(SESSION_NOT_FOUND)."""
+        async with answers():
+            fields = cast("dict[bytes, bytes]", await self._redis.hgetall(_key(session_id)))
+        if not _is_whole(fields):
+            raise session_not_found(session_id)
+        return read_session(fields, self._times)[0], fields[b"node"].decode()
+
+    async def read_many(self, session_ids: Iterable[str]) -> list[Session | None]:
+        """Several sessions as everybody may see them, None for those that are gone."""
+        pipeline = self._redis.pipeline(transaction=False)
+        for session_id in session_ids:
+            pipeline.hgetall(_key(session_id))
+        async with answers():
+            found = await pipeline.execute()
+        return [read_session(fields, self._times)[0] if _is_whole(fields) else None for fields in found]
+
+    async def owner(self, session_id: str) -> Peer:
+        """The node that owns a session, dead or alive. Raises NotFound(SESSION_NOT_FOUND)."""
+        (found,) = await self.owners([session_id])
+        if found is None:
+            raise session_not_found(session_id)
+        return found
+
+    async def owners(self, session_ids: Sequence[str]) -> list[Peer | None]:
+        """The same for several; None for those that are gone."""
+        pipeline = self._redis.pipeline(transaction=False)
+        for session_id in session_ids:
+            pipeline.hmget(_key(session_id), "owner", "node")
+        async with answers():
+            found = await pipeline.execute()
+        return [Peer(owner.decode(), node.decode()) if owner and node else None for owner, node in found]
+
+    async def take(self, session_id: str, taken_from: Peer) -> Taken:
+        """Makes this node the owner of a session, at the next epoch, and reads it back.
+
+        Raises NotFound(SESSION_NOT_FOUND), or FailedPrecondition(WRONG_NODE) when another node was first.
+        """
+        me = self._me
+        answer = await self._eval(scripts.TAKE, [_key(session_id)], [me.incarnation, me.node, taken_from.incarnation])
+        if not answer:
+            raise session_not_found(session_id)
+        if answer[0] == b"FENCED":
+            raise wrong_node(session_id, answer[1].decode())
+        fields = dict(zip(answer[::2], answer[1::2], strict=True))
+        session, commands = read_session(fields, self._times)
+        tail = await self._read_tail(session_id, int(fields[b"head"]))
+        return Taken(session, int(fields[b"epoch"]), commands, tail, Lineage.read(fields[b"epochs"].decode()))
+
+    async def give(self, session_id: str, epoch: int, to: Peer) -> Outcome:
+        """Makes another node the owner: from then on this one can write nothing."""
+        return _outcome(await self._eval(scripts.GIVE, [_key(session_id)], [epoch, to.incarnation, to.node]))
+
+    async def append(self, appends: Sequence[Append]) -> list[Outcome]:
+        """Writes one batch each of several sessions in one round trip.
+
+        Raises Unavailable when it is not known what was written; all can be offered again. FAILED: refused for now.
+        """
+        async with answers():
+            try:
+                return await self._append(appends)
+            except NoScriptError:
+                await self._redis.script_load(scripts.APPEND)
+                return await self._append(appends)
+
+    async def restore(self, append: Append, pieces: Sequence[bytes], first: int, fields: dict[str, bytes]) -> Outcome:
+        """Writes a whole session again, whose log or state Redis has lost. `first` numbers the first piece."""
+        batch = append.batch
+        entries: list[str | bytes | int] = []
+        number, start = first - 1, 0
+        while start < len(pieces):
+            stop, size = start, 0
+            while stop < len(pieces) and (size == 0 or size + len(pieces[stop]) <= _ENTRY_BYTES):
+                size += len(pieces[stop])
+                stop += 1
+            number += stop - start
+            entries += [number, b"".join(pieces[start:stop])]
+            start = stop
+        flat: list[str | bytes | int] = ["owner", self._me.incarnation, "epochs", append.lineage.text()]
+        for name, value in fields.items():
+            flat += [name, value]
+        keys = [_key(append.session_id), _log_key(append.session_id), *batch.replies]
+        arguments = [
+            append.epoch, self._me.node, batch.last, self._expiry(batch.state), _REPLY_MILLISECONDS,
+            len(entries) // 2, *entries, len(flat) // 2, *flat, *batch.replies.values(),
+        ]  # fmt: skip
+        return _outcome(await self._eval(scripts.RESTORE, keys, arguments))
+
+    async def reserve(self, user_id: str, rpc: str, request_id: str, request: Message, session_id: str) -> str:
+        """Binds a request id of a caller to the content and the session it is for, for 24 hours.
+
+        Returns the session it was bound to before, if it was. Raises InvalidArgument(REQUEST_ID_REUSED).
+        """
+        digest = hashlib.sha256(request.SerializeToString(deterministic=True)).hexdigest()
+        key = f"{{r:{user_id}}}:{rpc}:{request_id}"
+        async with answers():
+            known = cast(
+                "bytes | None",
+                await self._redis.set(key, f"{digest} {session_id}", nx=True, get=True, px=_REPLY_MILLISECONDS),
+            )
+        if known is None:
+            return session_id
+        known_digest, _, known_session = known.decode().partition(" ")
+        if known_digest != digest:
+            raise InvalidArgument(
+                Reason.REQUEST_ID_REUSED, "request_id: was used before with other content. Choose a new one."
+            )
+        return known_session
+
+    async def reply(self, key: str) -> bytes | None:
+        """The reply that was kept with an effect."""
+        async with answers():
+            return cast("bytes | None", await self._redis.get(key))
+
+    async def _read_tail(self, session_id: str, head: int) -> Tail:
+        pieces: list[bytes] = []
+        start = "-"
+        while True:
+            async with answers():
+                entries = cast(
+                    "list[tuple[bytes, dict[bytes, bytes]]]",
+                    await self._redis.xrange(_log_key(session_id), start, "+", count=_PAGE),
+                )
+            for entry_id, fields in entries:
+                pieces += split_pieces(fields[b"d"])
+                start = f"({entry_id.decode()}"
+            if len(entries) < _PAGE:
+                break
+        tail = Tail(head - len(pieces))
+        tail.extend(pieces, read_private(pieces))
+        return tail
+
+    async def _append(self, appends: Sequence[Append]) -> list[Outcome]:
+        pipeline = self._redis.pipeline(transaction=False)
+        for append in appends:
+            batch = append.batch
+            fields: list[str | bytes | int] = []
+            for name, value in batch.fields.items():
+                fields += [name, value]
+            keys = [_key(append.session_id), _log_key(append.session_id), *batch.replies]
+            pipeline.evalsha(
+                self._append_sha, len(keys), *keys,
+                append.epoch, batch.before, batch.last, b"".join(batch.pieces), append.first,
+                self._expiry(batch.state), _REPLY_MILLISECONDS,
+                len(batch.fields), *fields, len(batch.removed), *batch.removed, *batch.replies.values(),
+            )  # fmt: skip
+        answers = await pipeline.execute(raise_on_error=False)
+        if missing := next((answer for answer in answers if isinstance(answer, NoScriptError)), None):
+            raise missing
+        return [_outcome(answer) for answer in answers]
+
+    def _expiry(self, state: State) -> int:
+        return self._ended_milliseconds if state in OVER else 0
+
+    async def _eval(self, script: str, keys: Sequence[str], arguments: Sequence[str | bytes | int]) -> list[bytes]:
+        async with answers():
+            answer: list[bytes] = await self._redis.eval(script, len(keys), *keys, *arguments)
+        return answer
+
+
+def reply_key(session_id: str, user_id: str, rpc: str, request_id: str) -> str:
+    """Where the reply to a request id is kept: with the session, so that one script can write both."""
+    return f"{_key(session_id)}:reply:{user_id}:{rpc}:{request_id}"
+
+
+def session_not_found(session_id: str) -> NotFound:
+    """The error for a session that there is not."""
+    return NotFound(
+        Reason.SESSION_NOT_FOUND, f"There is no session {session_id[:64]}; it may have ended.", session_id=session_id
+    )
+
+
+def wrong_node(session_id: str, node: str) -> FailedPrecondition:
+    """The error for a session that runs elsewhere."""
+    return FailedPrecondition(
+        Reason.WRONG_NODE,
+        f"Session {session_id} runs on node {node}. Open the stream there: send it as header `x-oofgg-node`.",
+        session_id=session_id,
+        node=node,
+    )
+
+
+def _outcome(answer: Sequence[bytes] | RedisError) -> Outcome:
+    if isinstance(answer, RedisError):
+        return Outcome(FAILED, str(answer))
+    return Outcome(answer[0].decode(), answer[1].decode() if len(answer) > 1 else "")
+
+
+def _key(session_id: str) -> str:
+    return f"{{s:{session_id}}}"
+
+
+def _log_key(session_id: str) -> str:
+    return f"{{s:{session_id}}}:log"
+
+
+def _is_whole(fields: Mapping[bytes, bytes]) -> bool:
+    """Whether there is a session in these fields; what an older version wrote is none."""
+    return b"facts" in fields and b"profile" in fields

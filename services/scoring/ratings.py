@@ -1,0 +1,117 @@
+"""Ratings: what a result says about the skill of those who played.
+
+The model is Weng-Lin with the Bradley-Terry likelihood and partial pairing (R. C. Weng, C.-J. Lin: A Bayesian
+Approximation Method for Online Ranking, Journal of Machine Learning Research 12, 2011), as `openskill` has it. Skills
+are normal distributions; a result moves their means and narrows them. Why this one of its models: docs/decisions/0009.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from openskill.models import BradleyTerryPart
+
+from services.scoring.outcomes import Participant, RatingShift, RatingView
+
+_MU: Final = 25.0
+_SIGMA_SHARE: Final = 1 / 3
+_BETA_SHARE: Final = 1 / 6
+_TAU_SHARE: Final = 1 / 300
+_PROVISIONAL_MATCHES: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class RatingRules:
+    """How a queue rates. All are skill, but for the matches before a rating is believed."""
+
+    mu: float
+    sigma: float
+    beta: float
+    tau: float
+    provisional_matches: int
+
+    @classmethod
+    def filled(
+        cls, *, mu: float = 0, sigma: float = 0, beta: float = 0, tau: float = 0, provisional_matches: int = 0
+    ) -> RatingRules:
+        """With defaults in the place of zeros."""
+        mu = mu or _MU
+        return cls(
+            mu,
+            sigma or mu * _SIGMA_SHARE,
+            beta or mu * _BETA_SHARE,
+            tau or mu * _TAU_SHARE,
+            provisional_matches or _PROVISIONAL_MATCHES,
+        )
+
+
+DEFAULT_RULES: Final = RatingRules.filled()
+
+
+@dataclass(frozen=True, slots=True)
+class Rating:
+    """How good a player is: mean and standard deviation of the skill, and the matches it was learnt from."""
+
+    mu: float
+    sigma: float
+    matches: int
+
+    @property
+    def ordinal(self) -> float:
+        """The skill that the player very probably has at least."""
+        return self.mu - 3 * self.sigma
+
+    def shown(self, rules: RatingRules) -> RatingView:
+        """As it is shown."""
+        return RatingView(self.mu, self.sigma, self.matches, self.is_provisional(rules))
+
+    def is_provisional(self, rules: RatingRules) -> bool:
+        """Whether it rests on too few matches to be believed."""
+        return self.matches < rules.provisional_matches
+
+
+@dataclass(frozen=True, slots=True)
+class RatingChange:
+    """What a match did to a rating."""
+
+    before: Rating
+    after: Rating
+
+    def shown(self, rules: RatingRules) -> RatingShift:
+        """As it is shown."""
+        return RatingShift(self.before.shown(rules), self.after.shown(rules))
+
+
+def beginning(rules: RatingRules) -> Rating:
+    """The rating everybody begins with."""
+    return Rating(rules.mu, rules.sigma, 0)
+
+
+def rate(
+    participants: Sequence[Participant], ratings: Mapping[str, Rating], rules: RatingRules
+) -> dict[str, RatingChange]:
+    """What a decided match does to the ratings of its participants, by user id.
+
+    Who shares a team wins and loses with it, at the best place any of them has; who has none is alone. A match with one
+    side alone says nothing.
+    """
+    sides: dict[tuple[int, int], list[Participant]] = {}
+    for participant in participants:
+        side = (participant.team, 0) if participant.team else (0, participant.seat)
+        sides.setdefault(side, []).append(participant)
+    if len(sides) < 2:
+        return {}
+    model = BradleyTerryPart(mu=rules.mu, sigma=rules.sigma, beta=rules.beta, tau=rules.tau)
+    teams = [
+        [model.rating(ratings[member.user_id].mu, ratings[member.user_id].sigma) for member in members]
+        for members in sides.values()
+    ]
+    ranks = [float(min(member.placement for member in members)) for members in sides.values()]
+    changes: dict[str, RatingChange] = {}
+    for members, rated in zip(sides.values(), model.rate(teams, ranks=ranks), strict=True):
+        for member, found in zip(members, rated, strict=True):
+            before = ratings[member.user_id]
+            changes[member.user_id] = RatingChange(before, Rating(found.mu, found.sigma, before.matches + 1))
+    return changes
