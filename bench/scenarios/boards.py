@@ -219,7 +219,6 @@ GROUP = Group(
             (Figure("get_around", "GetAround, 10 of 1,000,000, with its backends", PER_U, most(1.8)),),
             get_around,
         ),
-        _ECHO,
         Scenario(
             "board_rebuild",
             (
@@ -229,5 +228,6 @@ GROUP = Group(
             rebuild,
             runs=1,
         ),
+        _ECHO,
     ),
 )

@@ -19,11 +19,23 @@ Spot = tuple[str, datetime]
 Key = tuple[str, datetime, str]
 """The same, and a player."""
 
-_OF: Final = "from leaderboard_entry where leaderboard_id = $1 and window_start = $2"
+_OF: Final = "from leaderboard_entry e where e.leaderboard_id = $1 and e.window_start = $2"
+# Entry by entry (`offset 0` keeps it so): whatever the planner thinks of a window of which it knows nothing, it must
+# not read all of it.
+_OF_USERS: Final = f"""
+    select found.* from unnest($3::text[]) i cross join lateral (
+        select {COLUMNS} from leaderboard_entry e
+        where e.user_id = i::uuid and e.leaderboard_id = $1 and e.window_start = $2 offset 0
+    ) found
+"""  # noqa: S608
 _BY_KEYS: Final = f"""
-    select {COLUMNS}, leaderboard_id, window_start
+    select found.*, i.leaderboard_id, i.window_start
     from unnest($1::uuid[], $2::timestamptz[], $3::uuid[]) as i (leaderboard_id, window_start, user_id)
-    join leaderboard_entry e using (user_id, leaderboard_id, window_start)
+    cross join lateral (
+        select {COLUMNS} from leaderboard_entry e
+        where e.user_id = i.user_id and e.leaderboard_id = i.leaderboard_id and e.window_start = i.window_start
+        offset 0
+    ) found
 """  # noqa: S608
 _NOTE: Final = """
     insert into leaderboard_change (due_time, leaderboard_ids, window_starts, user_ids)
@@ -123,22 +135,19 @@ class EntryStore:
     async def of_users(self, spot: Spot, user_ids: Sequence[str]) -> dict[str, Entry]:
         """The entries of players in a window."""
         async with self._database.acquire() as connection:
-            rows = await connection.fetch(
-                f"select {COLUMNS} {_OF} and user_id = any($3::text[]::uuid[])",
-                *spot, user_ids,
-            )  # fmt: skip
+            rows = await connection.fetch(_OF_USERS, *spot, user_ids)
         return {row[0]: Entry(*row) for row in rows}
 
     async def page(
         self, leaderboard_id: str, start: datetime, after: bytes | None, limit: int, *, upwards: bool = False
     ) -> list[Entry]:
         """Entries that come after this place, best first; with `upwards` those before it, nearest first."""
-        condition = "" if after is None else f"and place {'<' if upwards else '>'} $4"
+        condition = "" if after is None else f"and e.place {'<' if upwards else '>'} $4"
         order = "desc" if upwards else ""
         values = [] if after is None else [after]
         async with self._database.acquire() as connection:
             rows = await connection.fetch(
-                f"select {COLUMNS} {_OF} {condition} order by place {order} limit $3",
+                f"select {COLUMNS} {_OF} {condition} order by e.place {order} limit $3",
                 leaderboard_id, start, limit, *values,
             )  # fmt: skip
         return [Entry(*row) for row in rows]
@@ -148,7 +157,7 @@ class EntryStore:
         async with self._database.acquire() as connection:
             rows = await connection.fetch(
                 f"""
-                select (select count(*) {_OF} and place < i.place) as before
+                select (select count(*) {_OF} and e.place < i.place) as before
                 from unnest($3::bytea[]) with ordinality as i (place, number) order by number
                 """,  # noqa: S608
                 leaderboard_id, start, places,

@@ -104,12 +104,22 @@ class Ranks:
         return answered
 
     async def read(self, questions: Sequence[Question]) -> list[Slice | None]:
-        """The answers to these questions, in one round trip."""
+        """The answers to these questions, in one round trip; None for windows that are not ready."""
         if self.away:
             return [None] * len(questions)
-        calls = [(_READ, _keys(spot)[:2], (what, about, size)) for spot, what, about, size in questions]
-        found = await self._ask(calls, _READ_SECONDS)
-        return [_slice(answer) for answer in found] if found else [None] * len(questions)
+        asked: dict[Spot, list[int]] = {}
+        for number, question in enumerate(questions):
+            asked.setdefault(question[0], []).append(number)
+        calls = [
+            (_READ, _keys(spot)[:2], [part for number in numbers for part in questions[number][1:]])
+            for spot, numbers in asked.items()
+        ]
+        found: list[Slice | None] = [None] * len(questions)
+        answered = await self._ask(calls, _READ_SECONDS)
+        for numbers, texts in zip(asked.values(), answered or (), strict=bool(answered)):
+            for number, text in zip(numbers, texts, strict=False):  # none at all unless ready
+                found[number] = _slice(text)
+        return found
 
     async def begin(self, spot: Spot, builder: str, *, force: bool, keep_seconds: int) -> bytes | None:
         """Makes a window's keys anew for a builder, unless it is ready (without `force`) or being built.
@@ -217,9 +227,7 @@ def _keys(spot: Spot) -> tuple[str, str, str]:
     return f"{base}:ranks", f"{base}:index", f"{base}:builder"
 
 
-def _slice(answer: bytes) -> Slice | None:
-    if not answer:
-        return None
+def _slice(answer: bytes) -> Slice:
     head, _, members = answer.partition(b"\n")
     total, first, *ranks = map(int, head.split())
     return Slice(total, first + 1, [rank + 1 for rank in ranks], members_in(members))

@@ -105,39 +105,42 @@ return 'ready'
 """
 )
 
-# ARGV: what to read, about what, how many. Answers '' unless ready; else a line of numbers, and members, joined. The
-# numbers: how many there are, the rank (from 0) of the first member, then
+# ARGV: for each question what to read, about what, how many. Answers nothing unless ready; else for each a line of
+# numbers, and members, joined. The numbers: how many there are, the rank (from 0) of the first member, then
 #   around USER SIZE    the rank of the player, -1 for none
 #   page PLACE SIZE     nothing; the members are those behind a place, '' for the first of all
 #   users IDS 0         a rank per joined id, -1 for none; there are no members
-# One text, since many small answers are dear to read.
+# Many questions to one script, and one text to each, since small commands and small answers are dear.
 READ: Final = (
     _COMMON
     + """
-if state() ~= 'ready' then return '' end
-local total = redis.call('ZCARD', KEYS[1]) - 1
+if state() ~= 'ready' then return {} end
+local ranks, index = KEYS[1], KEYS[2]
+local total = redis.call('ZCARD', ranks) - 1
 local function rank_of(user)
-  local place = redis.call('HGET', KEYS[2], user)
-  return place and redis.call('ZRANK', KEYS[1], place .. user) or -1
+  local place = redis.call('HGET', index, user)
+  return place and redis.call('ZRANK', ranks, place .. user) or -1
 end
-if ARGV[1] == 'users' then
-  local numbers = {total, 0}
-  for at = 1, #ARGV[2], 16 do numbers[#numbers + 1] = rank_of(string.sub(ARGV[2], at, at + 15)) end
-  return table.concat(numbers, ' ') .. '\\n'
+local function answer(what, about, size)
+  local numbers, first = {total, 0}, 0
+  if what == 'users' then
+    for at = 1, #about, 16 do numbers[#numbers + 1] = rank_of(string.sub(about, at, at + 15)) end
+    return table.concat(numbers, ' ') .. '\\n'
+  elseif what == 'around' then
+    local rank = rank_of(about)
+    numbers[3] = rank
+    if rank < 0 then size = 0 end
+    first = math.max(0, math.min(rank - math.floor((size - 1) / 2), total - size))
+  elseif about ~= '' then
+    first = redis.call('ZLEXCOUNT', ranks, '-', '[' .. about .. string.rep('\\255', 17))
+  end
+  numbers[2] = first
+  local stop = math.min(first + size, total) - 1
+  local members = stop < first and {} or redis.call('ZRANGE', ranks, first, stop)
+  return table.concat(numbers, ' ') .. '\\n' .. table.concat(members)
 end
-local size = tonumber(ARGV[3])
-local numbers, first = {total, 0}, 0
-if ARGV[1] == 'around' then
-  local rank = rank_of(ARGV[2])
-  numbers[3] = rank
-  if rank < 0 then size = 0 end
-  first = math.max(0, math.min(rank - math.floor((size - 1) / 2), total - size))
-elseif ARGV[2] ~= '' then
-  first = redis.call('ZLEXCOUNT', KEYS[1], '-', '[' .. ARGV[2] .. string.rep('\\255', 17))
-end
-numbers[2] = first
-local stop = math.min(first + size, total) - 1
-local members = stop < first and {} or redis.call('ZRANGE', KEYS[1], first, stop)
-return table.concat(numbers, ' ') .. '\\n' .. table.concat(members)
+local answers = {}
+for at = 1, #ARGV, 3 do answers[#answers + 1] = answer(ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2])) end
+return answers
 """
 )

@@ -9,16 +9,18 @@ from services.scoring.leaderboards.places import LEAST, MOST
 from services.scoring.leaderboards.rules import Operator
 
 # Ids travel as text: a UUID object costs more than all the rest of a row.
-COLUMNS: Final = "user_id::text as user_id, username, score, subscore, attempts, metadata, update_time, place"
+COLUMNS: Final = "e.user_id::text, e.username, e.score, e.subscore, e.attempts, e.metadata, e.update_time, e.place"
 
 _NEW_PAIR: Final = "(excluded.score, excluded.subscore) {} (e.score, e.subscore)"
 # Rows are locked in one order before they get their turns in another, so that two statements cannot wait for each
 # other. (Two that bring the same new entries may; one of them is tried again.)
 _LOCKED: Final = """
     with locked as materialized (
-        select turn from leaderboard_entry
-        where leaderboard_id = $1 and window_start = $2 and user_id = any($6::text[]::uuid[])
-        order by user_id for update
+        select l.turn from (select u::uuid as user_id from unnest($6::text[]) u order by 1) i
+        cross join lateral (
+            select e.turn from leaderboard_entry e
+            where e.user_id = i.user_id and e.leaderboard_id = $1 and e.window_start = $2 for update
+        ) l
     )
 """
 _STATEMENT: Final = """
