@@ -23,7 +23,7 @@ _OF: Final = "from leaderboard_entry e where e.leaderboard_id = $1 and e.window_
 # Entry by entry (`offset 0` keeps it so): whatever the planner thinks of a window of which it knows nothing, it must
 # not read all of it.
 _OF_USERS: Final = f"""
-    select found.* from unnest($3::text[]) i cross join lateral (
+    select found.* from unnest(string_to_array($3, ',')) i cross join lateral (
         select {COLUMNS} from leaderboard_entry e
         where e.user_id = i::uuid and e.leaderboard_id = $1 and e.window_start = $2 offset 0
     ) found
@@ -83,11 +83,11 @@ class EntryStore:
             max(one.submit_time for one in rows),
             board.ascending,
             board.max_attempts,
-            [one.user_id for one in rows],
-            [one.score for one in rows],
-            [one.subscore for one in rows],
-            [one.username for one in rows],
-            [one.metadata for one in rows],
+            ",".join([one.user_id for one in rows]),
+            ",".join([str(one.score) for one in rows]),
+            ",".join([str(one.subscore) for one in rows]),
+            [one.username for one in rows] if any(one.username for one in rows) else [],
+            [one.metadata for one in rows] if any(one.metadata for one in rows) else [],
         )
         outcomes = {chosen[row["user_id"]]: Outcome(Entry(*row[:8]), row["changed"]) for row in found}
         refused = [index for index in chosen.values() if index not in outcomes]
@@ -135,7 +135,7 @@ class EntryStore:
     async def of_users(self, spot: Spot, user_ids: Sequence[str]) -> dict[str, Entry]:
         """The entries of players in a window."""
         async with self._database.acquire() as connection:
-            rows = await connection.fetch(_OF_USERS, *spot, user_ids)
+            rows = await connection.fetch(_OF_USERS, *spot, ",".join(user_ids))
         return {row[0]: Entry(*row) for row in rows}
 
     async def page(

@@ -16,7 +16,7 @@ _NEW_PAIR: Final = "(excluded.score, excluded.subscore) {} (e.score, e.subscore)
 # other. (Two that bring the same new entries may; one of them is tried again.)
 _LOCKED: Final = """
     with locked as materialized (
-        select l.turn from (select u::uuid as user_id from unnest($6::text[]) u order by 1) i
+        select l.turn from (select u::uuid as user_id from unnest(string_to_array($6, ',')) u order by 1) i
         cross join lateral (
             select e.turn from leaderboard_entry e
             where e.user_id = i.user_id and e.leaderboard_id = $1 and e.window_start = $2 for update
@@ -26,9 +26,10 @@ _LOCKED: Final = """
 _STATEMENT: Final = """
     insert into leaderboard_entry as e (user_id, leaderboard_id, window_start, update_time, score, subscore, turn,
         attempts, ascending, username, metadata)
-    select i.user_id::uuid, $1, $2, $3, {first}, i.subscore, nextval('leaderboard_turn'), 1, $4, i.username, i.metadata
-    from unnest($6::text[], $7::bigint[], $8::bigint[], $9::text[], $10::text[])
-        as i (user_id, score, subscore, username, metadata)
+    select i.user_id::uuid, $1, $2, $3, {first}, i.subscore, nextval('leaderboard_turn'), 1, $4,
+        coalesce(i.username, ''), coalesce(i.metadata, '')
+    from unnest(string_to_array($6, ','), string_to_array($7, ',')::bigint[], string_to_array($8, ',')::bigint[],
+        $9::text[], $10::text[]) as i (user_id, score, subscore, username, metadata)
     where not exists (select from forgotten f where f.user_id = i.user_id::uuid) {after_locks}
     on conflict (user_id, leaderboard_id, window_start) do update set
         {values},
@@ -47,8 +48,9 @@ def upsert(operator: Operator, *, ascending: bool, in_order: bool) -> str:
     """The statement for a window of a leaderboard with this operator and order.
 
     Parameters are leaderboard, window, time, whether less is better, and the attempts a player has (0: any number);
-    then arrays of user, score, subscore, name and metadata. No two rows may be of one player. With `in_order` the first
-    row wins ties; without, rows must be sorted by player. Rows that do not come back were refused.
+    then users, scores and subscores, each joined by commas (to encode an array costs more than to split a text), and
+    arrays of names and metadata, empty where there are none. No two rows may be of one player. With `in_order` the
+    first row wins ties; without, rows must be sorted by player. Rows that do not come back were refused.
     """
     match operator:
         case Operator.BEST:
