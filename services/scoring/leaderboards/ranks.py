@@ -27,6 +27,9 @@ READY: Final = b"ready"
 
 _READ_SECONDS: Final = 0.5
 _WRITE_SECONDS: Final = 2.0
+_CLEAR_SECONDS: Final = 10.0
+# Which database the ranks are made from.
+_OWNER: Final = "boards:database"
 # How long a Redis that did not answer is left alone.
 _REST_SECONDS: Final = 2.0
 # How long a builder may be silent before another one takes over.
@@ -178,6 +181,22 @@ class Ranks:
         except OofggError as error:
             self._rest(error)
             return None
+
+    async def belong_to(self, database: str) -> bool:
+        """Forgets all ranks if they were made from another database, such as one from before a restore: its turns may
+        be ahead of this one's. False when Redis does not answer."""
+        try:
+            async with answers(_CLEAR_SECONDS):
+                before: Any = await self._redis.set(_OWNER, database, get=True)
+                if before not in (None, database.encode()):
+                    _log.warning("ranks of another database are forgotten")
+                    keys = [key async for key in self._redis.scan_iter("board:{*", count=1_000)]
+                    for key in keys:
+                        await self._redis.unlink(key)
+        except OofggError as error:
+            self._rest(error)
+            return False
+        return True
 
     async def _ask(
         self, calls: Sequence[tuple[str, Sequence[str], Sequence[str | bytes | int]]], seconds: float

@@ -276,6 +276,19 @@ async def test_redis_that_lost_its_newest_second_is_told_again(boards: Boards) -
     assert await boards.differences(board) == []
 
 
+async def test_ranks_of_another_database_are_forgotten(boards: Boards) -> None:
+    board = await boards.make()
+    await boards.submit(board, USERS[0], 1)
+    await boards.everybody(boards.reader, board)
+    await boards.changes.tend()
+    assert len(await boards.members(board)) == 1
+    await boards.client.set("boards:database", "of before a restore")
+    boards.changes._run_id = None  # as at the start of a process
+    await boards.changes.tend()
+    assert await boards.members(board) == []
+    assert len(await boards.everybody(boards.reader, board)) == 1
+
+
 async def test_an_older_write_that_comes_late_changes_nothing(boards: Boards) -> None:
     board = await boards.make(operator=Operator.LAST)
     first = (await boards.submit(board, USERS[0], 5)).entry
