@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bench.scenario import Group
 from bench.scenarios import (
+    boards,
     duels,
     engine,
     hostile,
@@ -31,6 +32,7 @@ GROUPS: tuple[Group, ...] = (
     hostile.GROUP,
     streams.GROUP,
     results.GROUP,
+    boards.GROUP,
     startup.GROUP,
     engine.GROUP,
 )

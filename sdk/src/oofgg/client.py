@@ -10,10 +10,11 @@ import grpc
 from oofgg import _convert
 from oofgg._channel import Caller, Metadata, new_request_id
 from oofgg._connection import Connection
+from oofgg._leaderboards import Leaderboards
 from oofgg._login import LoginKeeper
 from oofgg._own_account import OwnAccount
 from oofgg._play import PlaySession
-from oofgg._resources import Games, History, Leaderboards, Ratings, Sessions
+from oofgg._resources import Games, History, Ratings, Sessions
 from oofgg._types import Account, Login, Session, TokenInfo
 from oofgg.v1 import auth_pb2
 
