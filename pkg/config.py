@@ -79,7 +79,7 @@ class Settings(BaseSettings):
         86_400, ge=1, le=86_400, description="Life of a token of `POST /api/login`, which cannot be refreshed."
     )
     refresh_grace_seconds: float = Field(
-        10.0, ge=0, le=60, description="How long a client that lost the reply may use a refresh token again."
+        60.0, ge=0, le=300, description="How long a client that lost the reply may use a refresh token again."
     )
     signing_key_days: float = Field(30, gt=0, le=365, description="How long a key signs access tokens.")
     signing_key_lead_seconds: float = Field(

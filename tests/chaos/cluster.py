@@ -21,7 +21,9 @@ BASE: Final = ("auth", "catalog", "scoring", "edge")
 HEARTBEAT_SECONDS: Final = 2.0
 _SETTINGS: Final = {
     "login_limits_spare_loopback": "true",
-    # A stream that is silent for 2.5 of these is given up: with the default of 10 s a test would mostly wait.
+    # Logins are renewed in the middle of every fault.
+    "access_token_seconds": "40",
+    # A stream that is silent for 1.75 of these is given up: with the default of 5 s a test would mostly wait.
     "game_heartbeat_seconds": str(HEARTBEAT_SECONDS),
 }
 _REDIS_SECONDS: Final = 2.0
