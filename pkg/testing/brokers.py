@@ -77,7 +77,7 @@ def kafka_missing() -> str:
 
 
 class EmbeddedBroker:
-    """The broker of the embedded platform, under its supervisor. What was acknowledged in the last second dies with it."""
+    """The broker of the embedded platform, under its supervisor. What it acknowledged last dies with it."""
 
     def __init__(self, directory: Path) -> None:
         self._options = Options(directory, backends=("kafka",), environment={"PATH": os.environ["PATH"]})
@@ -113,7 +113,7 @@ class EmbeddedBroker:
 
 
 class ApacheBroker:
-    """A node of Apache Kafka. Its process ends with the thread that started it, and so with the tests, however they end."""
+    """A node of Apache Kafka. Its process ends with the thread that started it: with the tests, however they end."""
 
     def __init__(self, directory: Path, settings: Mapping[str, str] | None = None, listeners: str = "") -> None:
         """`settings` go beyond or over those of a plain node; `listeners` beside the plain one, as NAME://host:port."""
