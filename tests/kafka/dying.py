@@ -1,6 +1,6 @@
-"""A process of the platform that kills itself at a step: `python -m tests.kafka.dying STEP TIMES COMMAND…`.
+"""A process of the platform that ends at a step: `python -m tests.kafka.dying SIGNAL STEP TIMES COMMAND…`.
 
-With SIGKILL, the TIMES-th time it comes to STEP; empty for a process that lives. COMMAND is one of `python -m services`, or
+It sends itself SIGKILL, or SIGSTOP, the TIMES-th time it comes to STEP; never where STEP is empty. COMMAND is one of `python -m services`, or
 `decide GAME…`: results of matches are decided and written, as `game` writes them, until the process is ended.
 """
 
@@ -46,14 +46,15 @@ STEPS: Final[dict[str, tuple[Any, str, str]]] = {
     "events are numbered, not sent": (Ledger, "number_next", "after"),
     "records are sent, not committed": (AIOKafkaProducer, "commit_transaction", "before"),
     "the broker has committed, the relay does not know": (AIOKafkaProducer, "commit_transaction", "after"),
+    "records are fetched, not applied": (Projection, "_apply_together", "before"),
     "the position has moved, nothing is applied": (Positions, "advance", "after"),
     "a match is taken in, not committed": (MatchProjection, "apply", "after"),
     "a projection has committed": (Projection, "_apply_together", "after"),
 }
 
 
-def die_at(step: str, times: int) -> None:
-    """Has this process end at a step."""
+def die_at(step: str, times: int, how: signal.Signals) -> None:
+    """Has this process end, or pause, at a step."""
     owner, name, moment = STEPS[step]
     real = getattr(owner, name)
     left = times
@@ -62,7 +63,7 @@ def die_at(step: str, times: int) -> None:
         nonlocal left
         left -= worth
         if not left:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), how)
 
     @functools.wraps(real)
     async def watched(*arguments: Any, **options: Any) -> Any:
@@ -103,9 +104,9 @@ async def decide(games: list[str]) -> None:
 
 def run(arguments: list[str]) -> int:
     """Runs a command that may die."""
-    step, times, *command = arguments
+    how, step, times, *command = arguments
     if step:
-        die_at(step, int(times))
+        die_at(step, int(times), signal.Signals[how])
     if command[0] == "decide":
         asyncio.run(decide(command[1:]))
         return 0

@@ -10,13 +10,19 @@ from typing import Any, Final
 
 import asyncpg
 
-from pkg.events.topics import MATCH_HISTORY_PREFIX, MATCH_RESULTS
+from pkg.events.topics import MATCH_HISTORY_PREFIX, MATCH_RESULTS, spec_of
 from pkg.testing.brokers import Broker
 from tests.integration.events.outboxes import committed, id_of
 from tests.kafka.programs import Program, environment
 
 _SETTLE_SECONDS: Final = 60.0
 _POLL_SECONDS: Final = 0.2
+_PARTITIONS: Final = spec_of(MATCH_RESULTS).partitions
+_PARTS: Final = """
+    select array_agg(parts::int) from (
+        select count(*) as parts from scoring.position where topic = $1 and holder is not null and lease_until > now()
+        group by holder) as held
+"""
 _RESULTS: Final = "select count(*) from game.result"
 _UNSETTLED: Final = """
     select (select count(*) from game.outbox where number is null) as untold,
@@ -84,6 +90,16 @@ class Field:
         deadline = time.monotonic() + _SETTLE_SECONDS
         while await self.results() < wanted:
             assert time.monotonic() < deadline, "no results are written"
+            await asyncio.sleep(_POLL_SECONDS)
+
+    async def shared_among(self, readers: int) -> None:
+        """Waits until so many projections have equal parts of the results' partitions."""
+        deadline = time.monotonic() + _SETTLE_SECONDS
+        while True:
+            parts = (await self.ask(_PARTS, MATCH_RESULTS))[0]
+            if parts and len(parts) == readers and len(set(parts)) == 1 and sum(parts) == _PARTITIONS:
+                return
+            assert time.monotonic() < deadline, f"partitions are shared as {parts}"
             await asyncio.sleep(_POLL_SECONDS)
 
     async def settled(self) -> None:

@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+import psutil
+
 from pkg.embedded.processes import Command, environment_of, wrapped
 from pkg.testing.backends import ROOT
 from tests.integration.conftest import free_address
@@ -50,10 +52,10 @@ class Program:
         self._log = log
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self, step: str = "", times: int = 0) -> None:
-        """Starts it; with a step, to die there."""
+    def start(self, step: str = "", times: int = 0, how: signal.Signals = signal.SIGKILL) -> None:
+        """Starts it; with a step, to die there, or to stop there until it is resumed."""
         python = sys.executable
-        argv = [python, "-m", "tests.kafka.dying", step, str(times), *self._command]
+        argv = [python, "-m", "tests.kafka.dying", how.name, step, str(times), *self._command]
         command = Command(argv, self._variables, cwd=ROOT, stop_signal=signal.SIGKILL)
         with self._log.open("ab") as output:
             self._process = subprocess.Popen(
@@ -77,9 +79,19 @@ class Program:
             self._process.wait(_END_SECONDS)
             self._process = None
 
-    def pause(self) -> None:
-        """As a machine that is too busy, or a debugger: nothing of it runs, its connections stay."""
-        self._running().send_signal(signal.SIGSTOP)
+    def terminate(self) -> None:
+        """In order: it is told, and ends by itself."""
+        self._running().terminate()
+        self._running().wait(_END_SECONDS)
+        self._process = None
+
+    async def paused(self, within: float) -> None:
+        """Waits until it has stopped: nothing of it runs, its connections stay."""
+        process = psutil.Process(self._running().pid)
+        deadline = time.monotonic() + within
+        while process.status() != psutil.STATUS_STOPPED:
+            assert time.monotonic() < deadline, f"{self._command} goes on: {self.said()}"
+            await asyncio.sleep(_POLL_SECONDS)
 
     def resume(self) -> None:
         """Lets it go on in the belief that no time has passed."""
