@@ -1,4 +1,4 @@
-"""The platform in processes of their own, beside a broker of the test's own: the embedded one and Apache Kafka in turn."""
+"""The platform in processes of their own, beside a broker of the test's own: the embedded one, and Apache Kafka."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """A process of the platform that ends at a step: `python -m tests.kafka.dying SIGNAL STEP TIMES COMMAND…`.
 
-It sends itself SIGKILL, or SIGSTOP, the TIMES-th time it comes to STEP; never where STEP is empty. COMMAND is one of `python -m services`, or
-`decide GAME…`: results of matches are decided and written, as `game` writes them, until the process is ended.
+It sends itself SIGKILL, or SIGSTOP, the TIMES-th time it comes to STEP; never where STEP is empty. COMMAND is one of
+`python -m services`, or `decide GAME…`: results are decided and written, as `game` writes them, until it is ended.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from aiokafka import AIOKafkaProducer
 
 import services.game.finish
 from pkg.clock import SystemClock
-from pkg.config import Settings
 from pkg.db.database import open_database
 from pkg.events.ledger import Ledger
 from pkg.events.positions import Positions
@@ -95,7 +94,7 @@ def decided_room(game_id: str, choose: random.Random) -> Room:
 async def decide(games: list[str]) -> None:
     """Writes results of these games until the process is ended."""
     choose = random.Random()
-    async with open_database(Settings().postgres_url, "game", size=2) as database:
+    async with open_database(os.environ["OOFGG_POSTGRES_URL"], "game", size=2) as database:
         store = ResultStore(database, ReplayStore(database, SystemClock(), days=0), new_id)
         while True:
             await store.record(decided_room(choose.choice(games), choose), "")

@@ -23,6 +23,10 @@ _PARTS: Final = """
         select count(*) as parts from scoring.position where topic = $1 and holder is not null and lease_until > now()
         group by holder) as held
 """
+_EVENTS_OF_GAME: Final = """
+    select array_agg(event_id::text) from game.outbox o join game.result r on o.key = r.session_id::text
+    where r.game_id = $1
+"""
 _RESULTS: Final = "select count(*) from game.result"
 _UNSETTLED: Final = """
     select (select count(*) from game.outbox where number is null) as untold,
@@ -117,12 +121,7 @@ class Field:
         events = (await self.ask("select array_agg(event_id::text) from game.outbox"))[0]
         assert await self._on(MATCH_RESULTS, count) == Counter(events)
         for game in self.games:
-            events = (
-                await self.ask(
-                    "select array_agg(event_id::text) from game.outbox o join game.result r on o.key = r.session_id::text"
-                    " where r.game_id = $1", game,
-                )
-            )[0]  # fmt: skip
+            events = (await self.ask(_EVENTS_OF_GAME, game))[0]
             assert await self._on(MATCH_HISTORY_PREFIX + game, len(events)) == Counter(events)
         return count
 
