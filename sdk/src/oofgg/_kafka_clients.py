@@ -24,6 +24,7 @@ from oofgg import errors
 FAULTS: Final = (KafkaError, OSError, TimeoutError)
 REFUSALS: Final = (TopicAuthorizationFailedError, GroupAuthorizationFailedError, SaslAuthenticationFailed)
 _STOP_SECONDS: Final = 5.0
+_AGAIN_SECONDS: Final = 0.1
 _T = TypeVar("_T")
 
 
@@ -78,12 +79,11 @@ class Clients:
         admin = AIOKafkaAdminClient(**self._options)
         try:
             await self.within(admin.start())
-            left = await self.within(admin.list_consumer_group_offsets(group, partitions=[place]))
+            left = await self.within(_left_with(admin, group, place))
         finally:
             with suppress(*FAULTS):
                 await self.within(admin.close())
-        found = left.get(place)
-        return None if found is None or found.offset < 0 else found
+        return None if left is None or left.offset < 0 else left
 
     async def stop(self, consumers: Iterable[AIOKafkaConsumer | None]) -> None:
         """Stops those that there are. Raises nothing."""
@@ -102,6 +102,16 @@ def translated(error: Exception) -> errors.OofggError:
     if isinstance(error, REFUSALS):
         return errors.PermissionDenied(f"Kafka refuses: {error}")
     return errors.Unavailable(f"Kafka does not answer: {error!r}")
+
+
+async def _left_with(admin: AIOKafkaAdminClient, group: str, place: TopicPartition) -> OffsetAndMetadata | None:
+    while True:
+        try:
+            return (await admin.list_consumer_group_offsets(group, partitions=[place])).get(place)
+        except KafkaError as error:
+            if not error.retriable:
+                raise
+            await asyncio.sleep(_AGAIN_SECONDS)  # the first group of a broker has it make room for groups
 
 
 async def _ended(call: Coroutine[Any, Any, _T], seconds: float) -> _T:

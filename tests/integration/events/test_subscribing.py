@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaProducer
@@ -16,6 +18,7 @@ from pkg.events.outbox import Event, append
 from pkg.events.records import headers_of
 from pkg.events.topics import MATCH_HISTORY_PREFIX, ensure_topics, spec_of
 from pkg.ids import new_id
+from pkg.testing.backends import ROOT
 from pkg.testing.brokers import Broker
 from tests.integration.conftest import free_address
 from tests.integration.events.outboxes import relaying
@@ -104,6 +107,23 @@ async def test_matches_come_once_typed_and_go_on_at_a_position(database: Databas
         for record, left in ((first[2], 6), (first[6], 2)):
             async with MatchHistory(kafka_bootstrap, game, position=record.position) as history:
                 assert ids_of(await take(history, left)) == ids[-left:]
+
+
+async def test_the_readme_follows(kafka_bootstrap: str) -> None:
+    text = (ROOT / "sdk" / "README.md").read_text()
+    names: dict[str, Any] = {}
+    exec(re.findall(r"```python\n(.*?)```", text[text.index("## Every match, from Kafka") :], re.DOTALL)[0], names)
+    game = new_id()
+    events = [finished(game) for _ in range(3)]
+    await publish(kafka_bootstrap, game, [(event, number, number - 1) for number, event in enumerate(events, 1)])
+    taken: list[MatchRecord] = []
+
+    async def take_in(record: MatchRecord) -> bool:
+        taken.append(record)
+        return len(taken) < 2
+
+    await names["follow"](kafka_bootstrap, game, "1.1", take_in)
+    assert ids_of(taken) == [event.key for event in events[1:]]
 
 
 async def test_a_group_holds_the_position(database: Database, kafka_bootstrap: str) -> None:
