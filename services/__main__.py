@@ -12,6 +12,7 @@ COMMANDS = {
     "serve": "run services in this process: serve auth game … | all [--migrate]",
     "migrate": "apply database migrations and exit: migrate auth game … | all",
     "admin": "administer a running platform: admin make-developer USERNAME",
+    "topics": "who may read the Kafka topic of a game: topics grant --game ID --principal User:NAME",
     "health": "whether the services of this container are ready, for health checks",
     "backup": "save the data, while people play: backup FILE",
     "restore": "go back to a backup, while nothing runs: restore FILE",
