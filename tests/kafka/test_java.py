@@ -16,7 +16,6 @@ from pkg.testing.brokers import JARS
 from tests.integration.events.test_subscribing import finished, publish
 
 PAGE = ROOT / "docs" / "how-to" / "subscribe-to-matches.md"
-CODEGEN = ROOT / ".venv-codegen" / "bin" / "python"
 
 
 def done(*command: str | Path) -> str:
@@ -31,11 +30,10 @@ async def test_the_recipe_follows_matches(kafka_bootstrap: str, tmp_path: Path) 
         pytest.skip("Apache Kafka: there is no Java 17 to compile with")
     (recipe,) = re.findall(r"```java\n(.*?)```", PAGE.read_text(), re.DOTALL)
     (tmp_path / "FollowMatches.java").write_text(recipe)
+    (compiler,) = JARS.glob("protoc-*.exe")
+    compiler.chmod(0o755)
     proto = ROOT / "proto"
-    done(
-        CODEGEN, "-m", "grpc_tools.protoc", f"-I{proto}", f"--java_out={tmp_path}",
-        str(proto / "oofgg/events/v1/match.proto"),
-    )  # fmt: skip
+    done(compiler, f"-I{proto}", f"--java_out={tmp_path}", proto / "oofgg/events/v1/match.proto")
     classes = f"{JARS}/*:{tmp_path}"
     done("javac", "-cp", classes, "-d", tmp_path, *tmp_path.rglob("*.java"))
     game = new_id()
