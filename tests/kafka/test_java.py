@@ -32,8 +32,9 @@ async def test_the_recipe_follows_matches(kafka_bootstrap: str, tmp_path: Path) 
     (tmp_path / "FollowMatches.java").write_text(recipe)
     (compiler,) = JARS.glob("protoc-*.exe")
     compiler.chmod(0o755)
-    proto = ROOT / "proto"
-    done(compiler, f"-I{proto}", f"--java_out={tmp_path}", proto / "oofgg/events/v1/match.proto")
+    # The descriptors bring Google's messages along, which a whole installation of the compiler has at hand.
+    described = ROOT / "sdk/src/oofgg/events/v1/events.binpb"
+    done(compiler, f"--descriptor_set_in={described}", f"--java_out={tmp_path}", "oofgg/events/v1/match.proto")
     classes = f"{JARS}/*:{tmp_path}"
     done("javac", "-cp", classes, "-d", tmp_path, *tmp_path.rglob("*.java"))
     game = new_id()
