@@ -12,7 +12,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 SDK_LOCKS := sdk-oldest sdk-middle
-.PHONY: help demo demo-arena up secrets backup restore test test-unit test-matrix web explorers kafka test-web test-explorers test-kafka bench lint types format proto proto-check proto-baseline breaking lock setup setup-dev clean
+.PHONY: help demo demo-arena up secrets backup restore test test-unit test-matrix web explorers kafka test-web test-explorers test-kafka test-chaos soak bots bench lint types format proto proto-check proto-baseline breaking lock setup setup-dev clean
 
 help: ## Show this
 	@echo "oofgg, an open, self-hosted game backend. Start with \`make demo\`."
@@ -38,7 +38,7 @@ restore: setup ## Go back to a backup of the embedded platform (FROM=file), whil
 	@$(BIN)/python -m services restore $(or $(FROM),$(error FROM=file is needed)) $(ARGS)
 
 test: setup-dev ## Run all tests: units, real backends, the whole platform through Envoy (ARGS are for pytest)
-	$(BIN)/pytest --numprocesses 2 --dist loadgroup $(ARGS)
+	$(BIN)/pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder $(ARGS)
 
 test-unit: setup-dev ## Run the tests that need no backend: seconds
 	$(BIN)/pytest tests/unit $(ARGS)
@@ -63,6 +63,15 @@ test-explorers: setup-dev explorers ## Explore the platform with grpcurl, evans 
 
 test-kafka: setup-dev kafka ## Kill relay, projections and broker while results flow; events on Apache Kafka (needs Java 17, Maven)
 	$(BIN)/pytest --kafka apache tests/integration/events tests/kafka $(ARGS)
+
+test-chaos: setup-dev ## Kill, pause, cut and drain parts of a running platform under load: four minutes
+	$(BIN)/pytest tests/chaos $(ARGS)
+
+soak: setup-dev ## The same for MINUTES (30), in a random order, with an eye on memory (SEED=n repeats it)
+	@$(BIN)/python -m tests.chaos.soak --minutes $(or $(MINUTES),30) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+bots: setup ## Load a platform and check what it promises (TARGET=host:port, ARGS=--help)
+	@$(BIN)/python -m services bots --target $(or $(TARGET),localhost:8080) $(ARGS)
 
 bench: setup-dev ## Measure the platform, write docs/performance.md (needs Go; ARGS=--quick, ARGS=--help)
 	@$(BIN)/python -m bench $(ARGS)

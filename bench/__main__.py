@@ -12,6 +12,7 @@ import math
 import signal
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -107,7 +108,7 @@ def _chosen(names: Sequence[str]) -> list[Group]:
         kept = [s for s in group.scenarios if not names or group.name in names or s.name in names]
         if kept:
             echo = _echo(group, kept)
-            chosen.append(Group(group.name, [*echo, *kept, *echo], group.on_stage))
+            chosen.append(replace(group, scenarios=[*echo, *kept, *echo]))
     return chosen
 
 

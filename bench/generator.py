@@ -61,6 +61,10 @@ class Job:
     window: int = 0
     batch: int = 0
     hertz: float = 0.0
+    senders: int = 0
+    returns: bool = False
+    behaviour: str = ""
+    number: int = 0
 
     def line(self) -> bytes:
         """The job as the program reads it."""
@@ -80,6 +84,15 @@ class Mark:
     failed: int
     failure: str
     latency: dict[str, float]
+    open: int = 0
+    """Hostile clients that are where they want to be now."""
+    ended: dict[str, int] | None = None
+    """How often somebody was thrown out, by what it was told."""
+
+    @property
+    def thrown_out(self) -> int:
+        """How often somebody was."""
+        return sum((self.ended or {}).values())
 
 
 class Generator:

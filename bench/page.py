@@ -33,25 +33,48 @@ def render(template: str, document: dict[str, Any]) -> str:
         autoescape=template.endswith(".svg.j2"),
     )
     environment.globals |= {"number": number, "bound": bound, "verdict": verdict}
-    return environment.get_template(template).render(document, bars=bars(document))
+    return environment.get_template(template).render(document, bars=bars(document), topics=topics(document))
 
 
 def table(document: dict[str, Any]) -> str:
     """The figures, for a terminal."""
     lines = [f"U = {number(document['u_us'])} µs of CPU"] if document["u_us"] else []
-    for found in document["figures"].values():
-        spread = "–".join(number(value) for value in found.get("spread", ()))
-        lines.append(
-            f"{found['title']:<76} {number(found['value']):>9} {found['unit']:<19}"
-            f" {spread:<19} {bound(found):<11} {verdict(found)}"
-        )
+    for topic, figures in topics(document).items():
+        lines.append(f"\n{topic}")
+        for found in figures:
+            spread = "–".join(number(value) for value in found.get("spread", ()))
+            lines.append(
+                f"  {found['title']:<76} {number(found['value']):>9} {found['unit']:<19}"
+                f" {spread:<19} {bound(found):<11} {verdict(found)}"
+            )
     return "\n".join(lines)
+
+
+def topics(document: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    """Figures by topic, in their order.
+
+    What continues the one before (`… p99`) has its whole title as `full_title`; what comes from the same run as the one
+    before has `same_run`.
+    """
+    found: dict[str, list[dict[str, Any]]] = {}
+    subject = ""
+    before: dict[str, Any] | None = None
+    for figure in document["figures"].values():
+        title = figure["title"]
+        if title.startswith("…"):
+            title = f"{subject}: {title.removeprefix('…').strip()}"
+        else:
+            subject = title
+        same = figure.get("cores") is not None and figure.get("cores") == before
+        before = figure.get("cores")
+        found.setdefault(figure["topic"], []).append({**figure, "full_title": title, "same_run": same})
+    return found
 
 
 def bars(document: dict[str, Any]) -> list[dict[str, Any]]:
     """What the plot shows: how much of its bound each bounded figure takes; 1.0 and less is met."""
     shown = []
-    for found in document["figures"].values():
+    for found in (figure for figures in topics(document).values() for figure in figures):
         if found["bound"] and found["value"]:
             share = found["value"] / found["bound"]
             share = 1 / share if found["bound_kind"] == "least" else share

@@ -46,9 +46,16 @@ def results(
 
 
 def in_order(document: dict[str, Any], groups: Sequence[Group]) -> dict[str, Any]:
-    """The document with its figures in the order of the registry, without those that are not in it any more."""
-    names = [figure.name for group in groups for scenario in group.scenarios for figure in scenario.figures]
-    return {**document, "figures": {name: document["figures"][name] for name in names if name in document["figures"]}}
+    """The document with its figures in the order of the registry, without those that are not in it any more.
+
+    Each is told its topic, which is the title of its group.
+    """
+    topics = {
+        figure.name: group.title for group in groups for scenario in group.scenarios for figure in scenario.figures
+    }
+    figures = document["figures"]
+    kept = {name: {**figures[name], "topic": topic} for name, topic in topics.items() if name in figures}
+    return {**document, "figures": kept}
 
 
 def write(path: Path, document: dict[str, Any]) -> None:

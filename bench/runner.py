@@ -6,7 +6,6 @@ import asyncio
 import statistics
 from collections import defaultdict
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
 import grpc
@@ -16,7 +15,7 @@ from bench.figures import PER_U, Figure, Measured
 from bench.generator import BenchError
 from bench.progress import Progress
 from bench.quiet import Rule
-from bench.scenario import Context, Group, Run, Scenario
+from bench.scenario import Context, Group, Limits, Run, Scenario
 from bench.scenarios.unary import ECHO
 from bench.stage import Stage, open_stage
 
@@ -58,17 +57,16 @@ class Runner:
         self._findings = Findings()
 
     async def run(self, groups: Sequence[Group]) -> Findings:
-        """All of them; those that share a platform of the bench come last, on one platform."""
+        """All of them: first those without a platform of the bench, then those that share one, by its limits."""
         for group in groups:
-            if not group.on_stage:
+            if group.on_stage is None:
                 await self._rounds(group, None)
-        on_stage = [group for group in groups if group.on_stage]
-        if on_stage:
-            async with AsyncExitStack() as stack:
-                self._progress.note("the platform under load starts")
-                stage = await stack.enter_async_context(open_stage())
-                for group in on_stage:
-                    await self._rounds(group, stage)
+        for limits in Limits:
+            if on_stage := [group for group in groups if group.on_stage is limits]:
+                self._progress.note(f"the platform under load starts, its limits {limits.value}")
+                async with open_stage(lifted=limits is Limits.LIFTED) as stage:
+                    for group in on_stage:
+                        await self._rounds(group, stage)
         return self._findings
 
     async def _rounds(self, group: Group, stage: Stage | None) -> None:
@@ -108,6 +106,7 @@ class Runner:
             warm_up=self._plan.warm_up,
             quick=self._plan.quick,
             tell=lambda what: self._progress.now(f"{label}  {what}"),
+            note=lambda what: self._progress.note(f"{label}  {what}"),
             stage=stage,
         )
         for attempt in range(1, self._plan.attempts + 1):

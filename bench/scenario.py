@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 
 from bench.cpu import Usage, snapshot, usage
 from bench.figures import Figure
@@ -39,6 +40,7 @@ class Context:
     warm_up: float
     quick: bool
     tell: Callable[[str], None]
+    note: Callable[[str], None]
     stage: Stage | None = None
 
     @property
@@ -80,11 +82,20 @@ class Scenario:
     """How often at most, where more tells nothing."""
 
 
+class Limits(Enum):
+    """Rate limits, and limits per participant, of a platform under load."""
+
+    LIFTED = "lifted"
+    AS_SHIPPED = "as shipped"
+
+
 @dataclass(frozen=True, slots=True)
 class Group:
     """Scenarios that are run in turn, round after round."""
 
     name: str
+    title: str
+    """Of its table."""
     scenarios: Sequence[Scenario] = field(default=())
-    on_stage: bool = True
-    """Whether they share a platform that the bench keeps running."""
+    on_stage: Limits | None = Limits.LIFTED
+    """The platform they share, which the bench keeps running; None where they need none."""

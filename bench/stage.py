@@ -1,137 +1,43 @@
-"""The embedded platform under measurement, and the players on it."""
+"""A platform with a game on it: its players, its sessions, its nodes."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-import shutil
-import subprocess
-import sys
-import tempfile
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import grpc
 
-from bench.generator import ROOT, BenchError, Seat
+from bench.generator import BenchError, Seat
+from bench.nodes import Node, further_nodes
+from bench.platform import Platform, scratch
 from oofgg.v1 import auth_pb2, auth_pb2_grpc, game_pb2, game_pb2_grpc, session_pb2_grpc
 from oofgg.v1 import session_pb2 as pb
-from pkg.embedded import read_state
-from pkg.embedded.processes import Command, Lifeline, spawn
-from pkg.embedded.unit import tail
 
 PASSWORD = "correct horse"
-# Names in the report → names of the supervisor.
-PROGRAMS = {"service": "services", "envoy": "envoy", "postgresql": "postgres", "valkey": "valkey", "kafka": "kafka"}
-SERVER = ("service", "postgresql", "valkey", "kafka")
+# The first players have a password; more of them would take long to hash, so the others are guests.
+WITH_PASSWORD = 32
 
-_START_SECONDS = 180.0
-_STOP_SECONDS = 60.0
-_POLL_SECONDS = 0.02
 _CALL_SECONDS = 30.0
 _AT_ONCE = 16
-# What one participant may send is bounded, and so are tokens: saturation must not meet those bounds.
-_LIFTED = {
-    "OOFGG_ACCESS_TOKEN_SECONDS": "86400",
-    "OOFGG_GAME_COMMANDS_PER_SECOND": "1000000",
-    "OOFGG_GAME_BYTES_PER_SECOND": "1000000000",
-}
-_UP = "the platform is up"
+_MOST_ELSEWHERE = 2_000
+
 Metadata = tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoints:
-    """Where a running platform answers."""
-
-    service: str
-    envoy: str
-
-
-class Platform:
-    """`python -m services up` on a data directory, as a person would start it."""
-
-    def __init__(self, data_dir: Path) -> None:
-        self._data_dir = data_dir
-        self._log = data_dir.with_name(data_dir.name + ".log")
-        self._lifeline: Lifeline | None = None
-        self._process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def pids(self) -> dict[str, int]:
-        """Process ids by the names of the report."""
-        running = read_state(self._data_dir)["pids"]
-        return {name: int(running[program]["pid"]) for name, program in PROGRAMS.items()}
-
-    @property
-    def supervisor(self) -> int:
-        """The process id of the supervisor, the parent of the others."""
-        if self._process is None:
-            raise AssertionError("the platform does not run")
-        return self._process.pid
-
-    @property
-    def endpoints(self) -> Endpoints:
-        """Its addresses."""
-        endpoints = read_state(self._data_dir)["endpoints"]
-        return Endpoints(endpoints["services_grpc"], endpoints["envoy"])
-
-    async def start(self, *, lifted: bool) -> float:
-        """Starts it and returns the seconds until it said that a call through Envoy is answered."""
-        self._lifeline = Lifeline()
-        self._log.write_bytes(b"")
-        argv = [sys.executable, "-m", "services", "up", "--data-dir", str(self._data_dir)]
-        command = Command(
-            [*argv, "--lift-limits"] if lifted else argv,
-            {**(_LIFTED if lifted else {}), "PYTHONUNBUFFERED": "1"},
-            cwd=ROOT,
-        )
-        loop = asyncio.get_running_loop()
-        began = loop.time()
-        self._process = spawn(command, self._log, self._lifeline)
-        while _UP not in self._log.read_text():
-            if self._process.poll() is not None or loop.time() - began > _START_SECONDS:
-                raise BenchError(f"the platform does not start:\n{tail(self._log)}")
-            await asyncio.sleep(_POLL_SECONDS)
-        return loop.time() - began
-
-    async def stop(self) -> None:
-        """Stops it; its data stays."""
-        if self._process is not None:
-            self._process.terminate()
-            try:
-                await asyncio.to_thread(self._process.wait, _STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                await asyncio.to_thread(self._process.wait)
-            self._process = None
-        if self._lifeline is not None:
-            self._lifeline.close()
-            self._lifeline = None
-
-
-@contextmanager
-def scratch() -> Iterator[Path]:
-    """A directory for a data directory, removed at the end."""
-    with tempfile.TemporaryDirectory(prefix="oofgg-bench-", ignore_cleanup_errors=True) as name:
-        directory = Path(name)
-        directory.chmod(0o711)
-        try:
-            yield directory / "data"
-        finally:
-            shutil.rmtree(directory / "data", ignore_errors=True)
+_Item = TypeVar("_Item")
 
 
 @dataclass(slots=True)
 class Player:
-    """Somebody with a login."""
+    """Somebody with a login. A guest has a device."""
 
     name: str
     user_id: str
     token: str
+    device_id: str = ""
 
     @property
     def metadata(self) -> Metadata:
@@ -178,36 +84,103 @@ class Stage:
         )
         self.server = (("authorization", f"Bearer {exchanged.access_token}"),)
 
-    async def players(self, number: int) -> list[Player]:
-        """The first players of the game, always the same."""
-        while len(self._players) < number:
-            more = min(_AT_ONCE, number - len(self._players))
-            self._players += await asyncio.gather(*(self._register(self.game_id) for _ in range(more)))
-        return self._players[:number]
+    async def players(self, number: int, *, first: int = 0) -> list[Player]:
+        """Players of the game from the one numbered `first`, always the same."""
+        while (missing := first + number - len(self._players)) > 0:
+            with_password = len(self._players) < WITH_PASSWORD
+            more = range(min(_AT_ONCE, missing))
+            made = (self._register(self.game_id) if with_password else self._guest() for _ in more)
+            self._players += await asyncio.gather(*made)
+        return self._players[first : first + number]
+
+    def nodes(self, number: int, settings: Mapping[str, str] | None = None) -> AbstractAsyncContextManager[list[Node]]:
+        """Further nodes, ended when left. They are known by their process ids, which are not among `pids`."""
+        return further_nodes(self.platform.data_dir, number, settings or {})
 
     async def seated(self, number: int, *, window_ms: int | None = None) -> list[Seat]:
-        """A session with this many players seated. Without a window it has the default one."""
-        players = await self.players(number)
+        """A session with this many players seated, the first ones. Without a window it has the default one."""
+        return await self._seated(self.sessions, await self.players(number), number, window_ms)
+
+    async def duels(self, number: int, pairs: int) -> list[str]:
+        """Ids of sessions of two, played by so many pairs in turn. Whoever asks for them ends them."""
+        players = await self.players(2 * pairs)
+        made: list[str] = []
+
+        async def sit(index: int) -> None:
+            first = 2 * (index % pairs)
+            made.append((await self._seated(self.sessions, players[first : first + 2], 2, None))[0].session_id)
+
+        await _some_at_once(range(number), sit)
+        return made
+
+    @asynccontextmanager
+    async def session(
+        self, number: int, *, window_ms: int | None = None, node: Node | None = None
+    ) -> AsyncIterator[list[Seat]]:
+        """The same, on a node if one is given, closed when left."""
+        async with self.several(1, number, window_ms=window_ms, node=node) as seats:
+            yield seats
+
+    @asynccontextmanager
+    async def several(
+        self, sessions: int, number: int, *, window_ms: int | None = None, node: Node | None = None, first: int = 0
+    ) -> AsyncIterator[list[Seat]]:
+        """Sessions of this many players each, closed when left. No player is in two; they are those from `first` on."""
+        players = await self.players(number * sessions, first=first)
+        seats: list[Seat] = []
+        elsewhere: list[Seat] = []
+
+        async def close(seat: Seat) -> None:
+            closing = pb.CloseRequest(session_id=seat.session_id)
+            try:
+                await stub.Close(closing, metadata=self.server + _to(seat.node), timeout=_CALL_SECONDS)
+            except grpc.aio.AioRpcError:
+                # A node that was given may be gone by now; then its sessions end with their platform.
+                if node is None:
+                    raise
+
+        async with AsyncExitStack() as stack:
+            channel = self.channel
+            if node:  # only Envoy finds the nodes
+                channel = await stack.enter_async_context(grpc.aio.insecure_channel(self.endpoints.envoy))
+            stub: Any = session_pb2_grpc.SessionServiceStub(channel)
+
+            async def sit(start: int) -> None:
+                group = players[start : start + number]
+                placed = await self._created(stub, group[0], number, window_ms)
+                # The platform puts a session where there are the fewest.
+                while node and placed.node != node.name:
+                    elsewhere.append(placed)
+                    if len(elsewhere) > _MOST_ELSEWHERE:
+                        raise BenchError(f"no more sessions are placed on {node.name}")
+                    placed = await self._created(stub, group[0], number, window_ms)
+                seats.extend(await self._joined(stub, placed, group))
+
+            try:
+                await _some_at_once(range(0, len(players), number), sit)
+                await _some_at_once(elsewhere, close)
+                elsewhere.clear()
+                yield seats
+            finally:
+                await _some_at_once([*{seat.session_id: seat for seat in seats}.values(), *elsewhere], close)
+
+    async def _seated(self, stub: Any, players: list[Player], number: int, window_ms: int | None) -> list[Seat]:
+        return await self._joined(stub, await self._created(stub, players[0], number, window_ms), players)
+
+    async def _created(self, stub: Any, player: Player, number: int, window_ms: int | None) -> Seat:
         request = pb.CreateSessionRequest(game_id=self.game_id, min_seats=number, max_seats=number)
         if window_ms is not None:
             request.flush_window_ms = window_ms
-        made = await self.sessions.CreateSession(request, metadata=players[0].metadata, timeout=_CALL_SECONDS)
-        session_id = made.session.session_id
-        for player in players:
-            await self.sessions.Join(
-                pb.JoinRequest(session_id=session_id), metadata=player.metadata, timeout=_CALL_SECONDS
-            )
-        return [Seat(session_id, made.placement.node, player.token) for player in players]
+        made = await stub.CreateSession(request, metadata=player.metadata, timeout=_CALL_SECONDS)
+        return Seat(made.session.session_id, made.placement.node, player.token)
 
-    @asynccontextmanager
-    async def session(self, number: int, *, window_ms: int | None = None) -> AsyncIterator[list[Seat]]:
-        """The same, closed when left."""
-        seats = await self.seated(number, window_ms=window_ms)
-        try:
-            yield seats
-        finally:
-            closing = pb.CloseRequest(session_id=seats[0].session_id)
-            await self.sessions.Close(closing, metadata=self.server, timeout=_CALL_SECONDS)
+    async def _joined(self, stub: Any, placed: Seat, players: list[Player]) -> list[Seat]:
+        async def join(player: Player) -> None:
+            request = pb.JoinRequest(session_id=placed.session_id)
+            await stub.Join(request, metadata=player.metadata + _to(placed.node), timeout=_CALL_SECONDS)
+
+        await _some_at_once(players, join)
+        return [Seat(placed.session_id, placed.node, player.token) for player in players]
 
     async def _register(self, game_id: str) -> Player:
         name = f"bench-{os.urandom(6).hex()}"
@@ -217,17 +190,38 @@ class Stage:
         answer = await self.auth.Register(request, timeout=_CALL_SECONDS, wait_for_ready=True)
         return Player(name, answer.user_id, answer.access_token)
 
+    async def _guest(self) -> Player:
+        device = str(uuid.uuid4())
+        request = auth_pb2.LoginGuestRequest(device_id=device, game_id=self.game_id)
+        answer = await self.auth.LoginGuest(request, timeout=_CALL_SECONDS)
+        return Player(answer.username, answer.user_id, answer.access_token, device)
+
 
 @asynccontextmanager
-async def open_stage() -> AsyncIterator[Stage]:
-    """A platform with limits lifted and a game on it, gone when left."""
+async def open_stage(*, lifted: bool = True) -> AsyncIterator[Stage]:
+    """A platform with a game on it, gone when left; with its limits lifted, or as players meet it."""
     with scratch() as data_dir:
         platform = Platform(data_dir)
         try:
-            await platform.start(lifted=True)
+            await platform.start(lifted=lifted)
             async with grpc.aio.insecure_channel(platform.endpoints.service) as channel:
                 stage = Stage(platform, channel)
                 await stage.prepare()
                 yield stage
         finally:
             await platform.stop()
+
+
+def _to(node: str) -> Metadata:
+    return (("x-oofgg-node", node),)
+
+
+async def _some_at_once(items: Iterable[_Item], work: Callable[[_Item], Awaitable[None]]) -> None:
+    """Does the work for each, for a few at a time. Raises what the first that failed raised."""
+    waiting = iter(items)
+
+    async def some() -> None:
+        for item in waiting:
+            await work(item)
+
+    await asyncio.gather(*(some() for _ in range(_AT_ONCE)))

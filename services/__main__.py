@@ -13,10 +13,12 @@ COMMANDS = {
     "migrate": "apply database migrations and exit: migrate auth game … | all",
     "admin": "administer a running platform: admin make-developer USERNAME",
     "topics": "who may read the Kafka topic of a game: topics grant --game ID --principal User:NAME",
+    "boards": "leaderboards: boards verify | rebuild [--game ID] [--board NAME]",
     "health": "whether the services of this container are ready, for health checks",
     "backup": "save the data, while people play: backup FILE",
     "restore": "go back to a backup, while nothing runs: restore FILE",
     "up": "start the embedded platform and keep it running",
+    "bots": "load a platform with players and check what it promises [--target HOST:PORT] [--help]",
     "arena": "play a round of the arena on the embedded platform, in this terminal",
     "demo": "play a match on the embedded platform and show the result [--keep]",
 }

@@ -18,9 +18,12 @@ type Counts struct {
 	failed  int64
 	failure string
 	latency []time.Duration
+	open    int64
+	ended   map[string]int64
 }
 
-// Mark is a report of counts. Latencies are in microseconds.
+// Mark is a report of counts. Latencies are in microseconds. Open is how many hostile clients are where they want to be
+// now, Ended how often somebody was thrown out, by what it was told.
 type Mark struct {
 	Event   string             `json:"event"`
 	Seconds float64            `json:"seconds"`
@@ -29,6 +32,8 @@ type Mark struct {
 	Failed  int64              `json:"failed"`
 	Failure string             `json:"failure"`
 	Latency map[string]float64 `json:"latency"`
+	Open    int64              `json:"open"`
+	Ended   map[string]int64   `json:"ended"`
 }
 
 // Add counts things done and sent, and how long each took of those that were timed.
@@ -52,13 +57,30 @@ func (c *Counts) Fail(err error) {
 	}
 }
 
+// Open counts hostile clients that have got, or are no longer, where they want to be.
+func (c *Counts) Open(change int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.open += int64(change)
+}
+
+// End counts a client that was thrown out, and comes back.
+func (c *Counts) End(reason string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ended == nil {
+		c.ended = map[string]int64{}
+	}
+	c.ended[reason]++
+}
+
 // Reset returns all counts and begins anew.
 func (c *Counts) Reset() Mark {
 	c.mu.Lock()
 	now := time.Now()
-	mark := Mark{"mark", now.Sub(c.since).Seconds(), c.done, c.sent, c.failed, c.failure, nil}
+	mark := Mark{"mark", now.Sub(c.since).Seconds(), c.done, c.sent, c.failed, c.failure, nil, c.open, c.ended}
 	samples := c.latency
-	c.since, c.done, c.sent, c.failed, c.failure, c.latency = now, 0, 0, 0, "", nil
+	c.since, c.done, c.sent, c.failed, c.failure, c.latency, c.ended = now, 0, 0, 0, "", nil, nil
 	c.mu.Unlock()
 	mark.Latency = percentiles(samples)
 	return mark

@@ -17,7 +17,7 @@ import (
 
 // Job says what to send where.
 type Job struct {
-	Kind         string  `json:"kind"`        // "unary" or "play"
+	Kind         string  `json:"kind"`        // "unary", "play" or "hostile"
 	Target       string  `json:"target"`      // host:port; loopback only
 	Connections  int     `json:"connections"` // HTTP/2 connections that share the load
 	LimitSeconds float64 `json:"limit_seconds"`
@@ -27,15 +27,21 @@ type Job struct {
 	InFlight int    `json:"in_flight"`
 	Calls    []Call `json:"calls"`
 
-	// Play: one stream each, all of one session. Every stream has Window reliable commands under way that it has not
-	// seen come back, at most Batch of them in a request; or, with Hertz, it sends one command at that rate. With
-	// neither, streams are only kept open, of any sessions.
+	// Play: one stream each, of any sessions. Every stream has Window reliable commands under way that it has not seen
+	// come back, at most Batch of them in a request; or, with Hertz, it sends one command at that rate. With neither,
+	// streams are only kept open. The first Senders of a session send, and the others listen; 0: all send.
 	Streams  []Seat  `json:"streams"`
 	Delivery int     `json:"delivery"` // oofgg.v1.DeliveryClass
 	Payload  int     `json:"payload"`  // bytes, at least 8
 	Window   int     `json:"window"`
 	Batch    int     `json:"batch"`
 	Hertz    float64 `json:"hertz"`
+	Senders  int     `json:"senders"`
+	Returns  bool    `json:"returns"` // who is thrown out comes back, and that is counted; else the load fails
+
+	// Hostile: this many clients of a kind (see behaviours), on Streams in turn.
+	Behaviour string `json:"behaviour"`
+	Number    int    `json:"number"`
 }
 
 // Call is one request to send again and again.
@@ -84,9 +90,12 @@ func run() error {
 	counts := &Counts{}
 	counts.Reset()
 	var load Load
-	if job.Kind == "unary" {
+	switch job.Kind {
+	case "unary":
 		load = &Unary{job: job, connections: connections, counts: counts}
-	} else {
+	case "hostile":
+		load = &Hostile{job: job, connections: connections, counts: counts}
+	default:
 		load = &Play{job: job, connections: connections, counts: counts}
 	}
 
@@ -132,18 +141,24 @@ func (j *Job) check() error {
 		return fmt.Errorf("target: %s is not an address of this machine's loopback; load goes nowhere else", host)
 	}
 	switch {
-	case j.Kind != "unary" && j.Kind != "play":
-		return fmt.Errorf("kind: %q is neither unary nor play", j.Kind)
+	case j.Kind != "unary" && j.Kind != "play" && j.Kind != "hostile":
+		return fmt.Errorf("kind: %q is none of unary, play, hostile", j.Kind)
 	case j.Connections < 1:
 		return fmt.Errorf("connections: at least 1")
 	case j.LimitSeconds <= 0:
 		return fmt.Errorf("limit_seconds: the load has to end by itself")
 	case j.Kind == "unary" && (j.Method == "" || j.InFlight < 1 || len(j.Calls) == 0):
 		return fmt.Errorf("unary needs method, in_flight and calls")
-	case j.Kind == "play" && len(j.Streams) == 0:
-		return fmt.Errorf("play needs streams")
-	case j.Kind == "play" && j.Payload < stampBytes:
+	case j.Kind != "unary" && len(j.Streams) == 0:
+		return fmt.Errorf("%s needs streams", j.Kind)
+	case j.Kind == "hostile" && (behaviours[j.Behaviour] == nil || j.Number < 1):
+		return fmt.Errorf("hostile needs a number and one of its behaviours, and %q is none", j.Behaviour)
+	case j.Behaviour == "flood" && j.Batch < 1:
+		return fmt.Errorf("flood needs batch")
+	case j.Kind != "unary" && j.Payload < stampBytes:
 		return fmt.Errorf("payload: at least %d bytes, which hold the time", stampBytes)
+	case j.Senders > 0 && j.Hertz == 0:
+		return fmt.Errorf("senders needs hertz")
 	case j.Window > 0 && (j.Batch < 1 || j.Hertz > 0):
 		return fmt.Errorf("window needs batch, and no hertz")
 	}

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/metadata"
 )
 
 const (
@@ -20,8 +19,6 @@ const (
 	ackBytes = 16 * 1024
 	ackDelay = 100 * time.Millisecond
 )
-
-var playStream = grpc.StreamDesc{StreamName: "Play", ClientStreams: true, ServerStreams: true}
 
 // Play keeps one stream open per seat.
 type Play struct {
@@ -36,13 +33,35 @@ func (p *Play) Run(ctx context.Context, ready chan<- struct{}) error {
 	var opened, running sync.WaitGroup
 	start := make(chan struct{})
 	failed := make(chan error, 2*len(p.job.Streams))
+	players := map[string]int{}
+	for _, seat := range p.job.Streams {
+		players[seat.SessionID]++
+	}
+	senders := map[string]int{}
 	for i, seat := range p.job.Streams {
 		opened.Add(1)
-		player := &player{play: p, seat: seat, wake: make(chan struct{}, 1)}
+		senders[seat.SessionID]++
+		listens := p.job.Senders > 0 && senders[seat.SessionID] > p.job.Senders
+		entered := sync.OnceFunc(opened.Done)
 		connection := p.connections[i%len(p.connections)]
 		running.Go(func() {
-			if err := player.run(ctx, connection, opened.Done, start); err != nil && ctx.Err() == nil {
-				failed <- fmt.Errorf("stream %d of session %s: %w", i, seat.SessionID, err)
+			for {
+				player := &player{
+					play: p, seat: seat, players: players[seat.SessionID], wake: make(chan struct{}, 1), listens: listens,
+				}
+				err := player.run(ctx, connection, entered, start)
+				if err == nil || ctx.Err() != nil {
+					return
+				}
+				if !p.job.Returns {
+					failed <- fmt.Errorf("stream %d of session %s: %w", i, seat.SessionID, err)
+					return
+				}
+				p.counts.End(reason(err))
+				select {
+				case <-ctx.Done():
+				case <-time.After(comeBack):
+				}
 			}
 		})
 	}
@@ -74,10 +93,13 @@ func (p *Play) Run(ctx context.Context, ready chan<- struct{}) error {
 
 // player is one stream. Its reader notes what has to be said, its writer says it.
 type player struct {
-	play   *Play
-	seat   Seat
-	stream grpc.ClientStream
-	wake   chan struct{}
+	play    *Play
+	seat    Seat
+	players int  // of its session, itself included
+	listens bool // and sends nothing
+	stream  grpc.ClientStream
+	sent    uint64 // number of the last command
+	wake    chan struct{}
 
 	mu       sync.Mutex
 	flush    uint64 // to acknowledge; 0 for none
@@ -90,11 +112,7 @@ type player struct {
 func (p *player) run(ctx context.Context, connection *grpc.ClientConn, opened func(), start <-chan struct{}) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	ctx = withToken(ctx, p.seat.Token)
-	if p.seat.Node != "" {
-		ctx = metadata.AppendToOutgoingContext(ctx, "x-oofgg-node", p.seat.Node)
-	}
-	stream, err := connection.NewStream(ctx, &playStream, "/oofgg.v1.SessionService/Play")
+	stream, err := playing(ctx, connection, p.seat)
 	if err != nil {
 		return err
 	}
@@ -102,13 +120,14 @@ func (p *player) run(ctx context.Context, connection *grpc.ClientConn, opened fu
 	if err := stream.SendMsg(Opening(p.seat.SessionID)); err != nil {
 		return stream.RecvMsg(new([]byte)) // the status is there
 	}
-	first, err := p.receive()
+	first, err := receive(stream, false)
 	if err != nil {
 		return err
 	}
 	if !first.Opened {
 		return fmt.Errorf("the first response does not open the stream")
 	}
+	p.sent = first.Command
 	opened()
 	read := make(chan error, 1)
 	go func() {
@@ -121,19 +140,9 @@ func (p *player) run(ctx context.Context, connection *grpc.ClientConn, opened fu
 	return <-read
 }
 
-func (p *player) receive() (Response, error) {
-	var data []byte
-	if err := p.stream.RecvMsg(&data); err != nil {
-		return Response{}, err
-	}
-	response, err := Scan(data, p.play.job.Hertz > 0)
-	response.Size = len(data)
-	return response, err
-}
-
 func (p *player) read() error {
 	for {
-		response, err := p.receive()
+		response, err := receive(p.stream, p.play.job.Hertz > 0)
 		if err != nil {
 			return err
 		}
@@ -176,7 +185,7 @@ func (p *player) write(ctx context.Context, start <-chan struct{}) {
 	var due time.Time
 	period := time.Duration(0)
 	started := false
-	sent := uint64(0)
+	before, sent := p.sent, p.sent
 	acks := time.NewTimer(time.Hour)
 	for {
 		now := time.Now()
@@ -188,7 +197,7 @@ func (p *player) write(ctx context.Context, start <-chan struct{}) {
 		}
 		if started && job.Window > 0 {
 			// Everybody gets everybody's commands, so this is how many of its own a player has seen come back.
-			for range job.Window + p.seen()/len(job.Streams) - int(sent) {
+			for range job.Window + p.seen()/p.players - int(sent-before) {
 				stamps = append(stamps, now.Sub(began))
 			}
 		}
@@ -210,8 +219,8 @@ func (p *player) write(ctx context.Context, start <-chan struct{}) {
 		case <-ticks:
 		case <-acks.C:
 		case <-start:
-			start, started = nil, true
-			if job.Hertz > 0 {
+			start, started = nil, !p.listens
+			if started && job.Hertz > 0 {
 				period = time.Duration(float64(time.Second) / job.Hertz)
 				// Players do not move in step.
 				due = time.Now().Add(time.Duration(rand.Float64() * float64(period)))

@@ -13,8 +13,12 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// A payload begins with the moment at which it should have been sent, in nanoseconds of this process's clock.
-const stampBytes = 8
+// A payload begins with the moment at which it should have been sent, in nanoseconds of this process's clock. What is
+// not to be timed, because it is another process that reads it, has untimed in its place.
+const (
+	stampBytes = 8
+	untimed    = time.Duration(-1)
+)
 
 var began = time.Now()
 
@@ -55,13 +59,36 @@ func withToken(ctx context.Context, token string) context.Context {
 	return metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+token)
 }
 
+var playStream = grpc.StreamDesc{StreamName: "Play", ClientStreams: true, ServerStreams: true}
+
+// playing calls Play for a seat.
+func playing(ctx context.Context, connection *grpc.ClientConn, seat Seat) (grpc.ClientStream, error) {
+	ctx = withToken(ctx, seat.Token)
+	if seat.Node != "" {
+		ctx = metadata.AppendToOutgoingContext(ctx, "x-oofgg-node", seat.Node)
+	}
+	return connection.NewStream(ctx, &playStream, "/oofgg.v1.SessionService/Play")
+}
+
+// receive reads a response; with timed, also when the commands in it were to be sent.
+func receive(stream grpc.ClientStream, timed bool) (Response, error) {
+	var data []byte
+	if err := stream.RecvMsg(&data); err != nil {
+		return Response{}, err
+	}
+	response, err := Scan(data, timed)
+	response.Size = len(data)
+	return response, err
+}
+
 // Response is what a generator needs to know of an oofgg.v1.PlayResponse.
 type Response struct {
 	Size      int // bytes
 	Events    int
 	Flush     uint64
 	Opened    bool
-	Asked     bool // a heartbeat wants an answer
+	Command   uint64 // of a stream that opens: the last reliable command of its seat that was accepted
+	Asked     bool   // a heartbeat wants an answer
 	Nonce     uint64
 	Latencies []time.Duration
 }
@@ -82,6 +109,12 @@ func Scan(data []byte, timed bool) (Response, error) {
 			response.Flush = value
 		case 4:
 			response.Opened = true
+			return fields(body, func(number protowire.Number, value uint64, _ []byte) error {
+				if number == 4 {
+					response.Command = value
+				}
+				return nil
+			})
 		case 5:
 			response.Asked = true
 			return fields(body, func(number protowire.Number, value uint64, _ []byte) error {
@@ -116,7 +149,8 @@ func stampOf(event []byte) (time.Duration, bool) {
 	if len(payload) < stampBytes {
 		return 0, false
 	}
-	return time.Duration(binary.BigEndian.Uint64(payload)), true
+	stamp := time.Duration(binary.BigEndian.Uint64(payload))
+	return stamp, stamp != untimed
 }
 
 // fields walks over the fields of a message: numbers in value, texts and messages in body.

@@ -38,11 +38,12 @@ func TestAResponseIsCountedAndTimed(t *testing.T) {
 	stamp := time.Since(began)
 	request := AppendCommand(nil, 1, latest, stamp, 32)
 	request = AppendCommand(request, 2, 1, stamp, stampBytes)
+	request = AppendCommand(request, 3, 1, untimed, stampBytes)
 	response, err := Scan(echoed(t, request, 300, 2), true)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if response.Events != 2 || response.Flush != 300 || len(response.Latencies) != 2 {
+	if response.Events != 3 || response.Flush != 300 || len(response.Latencies) != 2 {
 		t.Fatalf("got %+v", response)
 	}
 	if latency := response.Latencies[0]; latency < 0 || latency > time.Minute {

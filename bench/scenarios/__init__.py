@@ -3,16 +3,36 @@
 from __future__ import annotations
 
 from bench.scenario import Group
-from bench.scenarios import engine, identity, latency, login, relay, results, startup, streams, unary
+from bench.scenarios import (
+    boards,
+    duels,
+    engine,
+    hostile,
+    identity,
+    login,
+    nodes,
+    pace,
+    relay,
+    results,
+    startup,
+    streams,
+    takeover,
+    unary,
+)
 
 GROUPS: tuple[Group, ...] = (
     unary.GROUP,
     login.GROUP,
     identity.GROUP,
     relay.GROUP,
-    latency.GROUP,
+    pace.GROUP,
+    duels.GROUP,
+    nodes.GROUP,
+    takeover.GROUP,
+    hostile.GROUP,
     streams.GROUP,
     results.GROUP,
+    boards.GROUP,
     startup.GROUP,
     engine.GROUP,
 )

@@ -27,6 +27,7 @@ def _measure(commands: int) -> Mapping[str, float]:
 
 GROUP = Group(
     "engine",
+    "The engine of a session, in memory",
     (
         Scenario(
             "engine",
@@ -37,5 +38,5 @@ GROUP = Group(
             engine,
         ),
     ),
-    on_stage=False,
+    on_stage=None,
 )

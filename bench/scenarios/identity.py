@@ -104,6 +104,7 @@ async def _refused_after_logout(stage: Stage, player: Player) -> float:
 
 GROUP = Group(
     "identity",
+    "Logins beside calls, and their end",
     (
         Scenario(
             "login_storm",

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from bench.figures import Figure, least
 from bench.generator import Call, Job
+from bench.platform import SERVER
 from bench.scenario import Context, Group, Run, Scenario
-from bench.stage import PASSWORD, SERVER
+from bench.stage import PASSWORD
 from oofgg.v1 import auth_pb2
 
 # More than the threads that hash, fewer than may wait for one.
@@ -35,5 +36,6 @@ async def logins(context: Context) -> Run:
 
 GROUP = Group(
     "login",
+    "Logins",
     (Scenario("login", (Figure("login", "Login (argon2id, OWASP)", "logins/s/core", least(30)),), logins),),
 )

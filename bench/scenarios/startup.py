@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from bench.cpu import Usage, megabytes, snapshot, usage
 from bench.figures import Figure, most
+from bench.platform import PROGRAMS, Platform, scratch
 from bench.scenario import Context, Group, Run, Scenario
-from bench.stage import PROGRAMS, Platform, scratch
 
 _REST_SECONDS, _REST_QUICK = 10.0, 2.0
 
@@ -42,6 +42,7 @@ async def _start(context: Context, platform: Platform, kind: str) -> tuple[float
 
 GROUP = Group(
     "startup",
+    "The embedded platform",
     (
         Scenario(
             "startup",
@@ -54,5 +55,5 @@ GROUP = Group(
             start,
         ),
     ),
-    on_stage=False,
+    on_stage=None,
 )

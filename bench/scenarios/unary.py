@@ -11,8 +11,8 @@ from bench.cpu import Usage
 from bench.echo import METHOD
 from bench.figures import PER_U, Figure, most
 from bench.generator import ROOT, BenchError, Call, Job, Mark
+from bench.platform import SERVER
 from bench.scenario import Context, Group, Run, Scenario
-from bench.stage import SERVER
 from oofgg.v1 import auth_pb2
 
 # The same for the echo and for all that is compared with it. Envoy opens as many connections to a service.
@@ -113,6 +113,7 @@ _ECHO = Scenario(ECHO, (), echo)
 
 GROUP = Group(
     "unary",
+    "Calls",
     (
         _ECHO,
         Scenario(

@@ -14,6 +14,7 @@ from redis.backoff import ExponentialBackoff
 from pkg.errors import OofggError, backend_unavailable
 
 _CONNECT_SECONDS: Final = 2.0
+_POOL_SECONDS: Final = 2.0
 _COMMAND_SECONDS: Final = 5.0
 _MOST_CONNECTIONS: Final = 64
 
@@ -32,8 +33,10 @@ async def open_redis(url: str) -> AsyncIterator[redis.Redis]:
 
     Commands must therefore be safe to repeat: scripts compare before they write.
     """
-    client = redis.Redis.from_url(
+    # A burst waits for a connection; it does not look like a Redis that is away.
+    pool = redis.BlockingConnectionPool.from_url(
         url,
+        timeout=_POOL_SECONDS,
         decode_responses=False,
         socket_connect_timeout=_CONNECT_SECONDS,
         socket_timeout=_COMMAND_SECONDS,
@@ -42,6 +45,7 @@ async def open_redis(url: str) -> AsyncIterator[redis.Redis]:
         health_check_interval=15,
         protocol=2,
     )
+    client = redis.Redis.from_pool(pool)
     try:
         yield client
     finally:

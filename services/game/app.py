@@ -56,6 +56,7 @@ async def app(host: Host) -> AsyncIterator[App]:
         host.revocations,
         host.clock,
         budget=settings.budget(),
+        session_budget=settings.session_budget(),
         heartbeat_seconds=settings.heartbeat_seconds,
         unconfirmed_bytes=settings.unconfirmed_bytes,
         limits=settings.streams(),

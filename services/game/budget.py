@@ -1,4 +1,4 @@
-"""How much one stream may send: two buckets that fill with time."""
+"""How much may be sent: buckets that fill with time. Who sends more is read more slowly."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class BudgetLimits:
 
 
 class Budget:
-    """The budget of one stream. `now` is monotonic seconds."""
+    """What one participant, or a whole session, may send. `now` is monotonic seconds."""
 
     __slots__ = ("_bytes", "_commands", "_filled", "_limits")
 
@@ -26,11 +26,45 @@ class Budget:
         self._bytes = limits.byte_burst
         self._filled = now
 
-    def spend(self, commands: float, size: int, now: float) -> bool:
-        """Whether there was enough for this; what there is is spent."""
+    def spend(self, commands: float, size: int, now: float) -> float:
+        """Spends what was sent, and returns the seconds until as much has come in again: 0 when there was enough."""
         limits = self._limits
         passed = now - self._filled
         self._filled = now
         self._commands = min(self._commands + passed * limits.commands_per_second, limits.command_burst) - commands
         self._bytes = min(self._bytes + passed * limits.bytes_per_second, limits.byte_burst) - size
-        return self._commands >= 0 and self._bytes >= 0
+        if self._commands >= 0 and self._bytes >= 0:
+            return 0.0
+        return max(-self._commands / limits.commands_per_second, -self._bytes / limits.bytes_per_second)
+
+    def is_full(self, now: float) -> bool:
+        """Whether nothing was spent for so long that it is as a new one."""
+        limits = self._limits
+        passed = now - self._filled
+        return (
+            self._commands + passed * limits.commands_per_second >= limits.command_burst
+            and self._bytes + passed * limits.bytes_per_second >= limits.byte_burst
+        )
+
+
+class Budgets:
+    """Those of a session: one per account, which survives its streams, and one for all of them together."""
+
+    __slots__ = ("_all", "_limits", "_own")
+
+    # Accounts that were here lately. Beyond so many, those whose budget is as a new one are dropped.
+    _MANY = 64
+
+    def __init__(self, each: BudgetLimits, together: BudgetLimits, now: float) -> None:
+        self._limits = each
+        self._all = Budget(together, now)
+        self._own: dict[str, Budget] = {}
+
+    def spend(self, user_id: str, commands: float, size: int, now: float) -> float:
+        """Spends what an account sent, and returns the seconds for which it is not to be read."""
+        own = self._own.get(user_id)
+        if own is None:
+            if len(self._own) >= self._MANY:
+                self._own = {user: budget for user, budget in self._own.items() if not budget.is_full(now)}
+            own = self._own[user_id] = Budget(self._limits, now)
+        return max(own.spend(commands, size, now), self._all.spend(commands, size, now))

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from pkg.errors import FailedPrecondition, OofggError, PermissionDenied, Reason
+from services.game.budget import Budgets
 from services.game.engine.room import FIRST_SPECTATOR, Room
 
 
@@ -36,6 +37,7 @@ class LiveSession:
         self.replaying = asyncio.Lock()  # held while a request with a request id takes effect
         self.trace_parent = ""  # the span of the call that stated a result last
         self.finishing = asyncio.Lock()  # held while its result is written
+        self.budgets: Budgets | None = None  # made with the first stream
         self._touch = touch
         self._spectators = 0
         self._waiters: list[tuple[int, asyncio.Future[None]]] = []

@@ -291,6 +291,7 @@ class SessionServicer:
         first = await self._streams.first_request(call)
         live, place = await self._place(first.open, call.caller)
         async with self._streams.opening(call, live, unary_sender=False) as stream:
+            await stream.hear(first)
             await stream.run(place, first.open, first.commands, reads=True)
 
     async def watch(self, request: pb.WatchRequest, call: StreamCall) -> None:
@@ -302,7 +303,7 @@ class SessionServicer:
         live = await self._owner.get(request.session_id)
         call.caller.require_game(live.room.session.facts.game_id)
         stream = _stream_of(live, call.caller.user_id)
-        stream.hear(request)
+        await stream.hear(request)
         stream.acknowledge(request.ack_flush)
         await stream.has_room()
         ticket = stream.take_commands(request.commands)

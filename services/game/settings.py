@@ -8,7 +8,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from services.game.budget import BudgetLimits
 from services.game.engine.delivery import DeliveryLimits
 from services.game.engine.facts import SessionTimes
-from services.game.streams import StreamLimits
+from services.game.streams import MOST_PAYLOAD, StreamLimits
 
 
 class GameSettings(BaseSettings):
@@ -26,10 +26,21 @@ class GameSettings(BaseSettings):
     ended_seconds: float = Field(default=600.0, gt=0, description="How long a session that is over can still be read.")
     heartbeat_seconds: float = Field(default=5.0, gt=0, description="Silence after which a stream sends a heartbeat.")
     commands_per_second: float = Field(
-        default=2_000.0, gt=0, description="Commands a stream may send; twice as many in a burst."
+        default=500.0, gt=0, description="Commands a participant may send; twice as many in a burst."
     )
     bytes_per_second: float = Field(
-        default=1024 * 1024.0, gt=0, description="Bytes one stream may send; four times in a burst."
+        default=256 * 1024.0, gt=0, description="Bytes a participant may send; four times in a burst."
+    )
+    payload_bytes: int = Field(
+        default=MOST_PAYLOAD, gt=0, le=MOST_PAYLOAD, description="Bytes that the payload of a command may have."
+    )
+    session_commands_per_second: float = Field(
+        default=20_000.0, gt=0, description="Commands all participants of a session may send together."
+    )
+    session_bytes_per_second: float = Field(
+        default=1024 * 1024.0,
+        gt=0,
+        description="Bytes all participants of a session may send together. What each receiver has to keep up with.",
     )
     unacknowledged_bytes: int = Field(default=64 * 1024, gt=0, description="Bytes on the way to one receiver.")
     behind_events: int = Field(
@@ -66,14 +77,21 @@ class GameSettings(BaseSettings):
         )
 
     def budget(self) -> BudgetLimits:
-        """For each stream."""
+        """For each participant."""
         return BudgetLimits(
             self.commands_per_second, 2 * self.commands_per_second, self.bytes_per_second, 4 * self.bytes_per_second
         )
 
+    def session_budget(self) -> BudgetLimits:
+        """For all participants of a session together: one second's worth in a burst, well below `behind_bytes`."""
+        commands, size = self.session_commands_per_second, self.session_bytes_per_second
+        return BudgetLimits(commands, commands, size, size)
+
     def streams(self) -> StreamLimits:
         """For the streams of a node."""
-        return StreamLimits(self.player_streams, self.player_unopened_streams, self.unopened_streams)
+        return StreamLimits(
+            self.player_streams, self.player_unopened_streams, self.unopened_streams, self.payload_bytes
+        )
 
     def delivery(self) -> DeliveryLimits:
         """For each receiver."""

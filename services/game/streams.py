@@ -25,10 +25,11 @@ from pkg.errors import (
     PermissionDenied,
     Reason,
     ResourceExhausted,
+    invalid_field,
 )
 from pkg.rpc.call import StreamCall
 from pkg.rpc.status import to_details
-from services.game.budget import Budget, BudgetLimits
+from services.game.budget import BudgetLimits, Budgets
 from services.game.codec import session_message, timestamp, trailer
 from services.game.engine.delivery import AckError, Receiver
 from services.game.engine.order import LATEST, VOLATILE
@@ -40,12 +41,16 @@ from services.game.nodes.owner import shutting_down
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
+# What the protos allow.
+MOST_PAYLOAD: Final = 64 * 1024
 _SWEEP_SECONDS: Final = 0.25
 _FIRST_REQUEST_SECONDS: Final = 10.0
 # uvloop's clock and timers count milliseconds: a timer may come that much early, and asking it for less would spin.
 _TIMER_SECONDS: Final = 0.001
 # What a request without commands takes from the budget of commands: acknowledgements come often.
 _REQUEST_COST: Final = 0.1
+# Who would have to be left unread for longer has sent far too much at once.
+_LONGEST_PAUSE_SECONDS: Final = 3.0
 # A stream that is over waits this long for its last acknowledgement, or for its error to be written.
 _LAST_WORD_SECONDS: Final = 1.0
 # Who was not heard for so many heartbeats is gone: found well within two.
@@ -54,11 +59,12 @@ _MISSED: Final = 1.75
 
 @dataclass(frozen=True, slots=True)
 class StreamLimits:
-    """Streams of one account, those of it that have not sent their first request, and of all accounts together."""
+    """Streams of one account, those of it that have not sent their first request, those of all; bytes of a payload."""
 
     per_player: int
     unopened_per_player: int
     unopened: int
+    payload: int = MOST_PAYLOAD
 
 
 class Stream:
@@ -76,7 +82,9 @@ class Stream:
         self._call = call
         self._streams = streams
         self._unary_sender = unary_sender
-        self._budget = Budget(streams.budget, now)
+        if live.budgets is None:
+            live.budgets = Budgets(streams.budget, streams.session_budget, now)
+        self._budgets = live.budgets
         self._loop = asyncio.get_running_loop()
         self._waiter: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -152,22 +160,35 @@ class Stream:
                 reader.cancel()
                 await asyncio.gather(reader, return_exceptions=True)
 
-    def hear(self, request: pb.PlayRequest | pb.SendRequest) -> None:
-        """Something came from the participant. Raises ResourceExhausted(RATE_LIMITED) when it is too much."""
+    async def hear(self, request: pb.PlayRequest | pb.SendRequest) -> None:
+        """Something came from the participant: returns once it may be taken, and the next be read.
+
+        Raises ResourceExhausted(RATE_LIMITED) when that would take too long.
+        """
         self.heard = now = self._loop.time()
-        if not self._budget.spend(len(request.commands) or _REQUEST_COST, request.ByteSize(), now):
+        pause = self._budgets.spend(self.user_id, len(request.commands) or _REQUEST_COST, request.ByteSize(), now)
+        if not pause:
+            return
+        if pause > _LONGEST_PAUSE_SECONDS:
             raise ResourceExhausted(
                 Reason.RATE_LIMITED,
-                "This stream sends more than a stream may. Send fewer commands, or join them.",
-                retry_after=1.0,
+                "You send more than a participant may. Send fewer commands, or smaller ones.",
+                retry_after=pause,
             )
+        # Not reading is what slows the sender down, all the way back: nothing of it is kept in between.
+        await asyncio.sleep(pause)
+        self.heard = self._loop.time()
 
     def take_commands(self, commands: Sequence[pb.Command]) -> int:
         """Takes what the participant sent and returns the ticket that confirms the reliable commands.
 
-        Raises Unavailable when reliable commands cannot be kept, PermissionDenied(NOT_A_PARTICIPANT) for a spectator.
+        Raises Unavailable when reliable commands cannot be kept, PermissionDenied(NOT_A_PARTICIPANT) for a spectator,
+        InvalidArgument for a payload that is too large.
         """
         room = self.live.room
+        most = self._streams.limits.payload
+        if most < MOST_PAYLOAD and any(len(command.payload) > most for command in commands):
+            raise invalid_field("commands[].payload", f"has more than {most} bytes, which is what this platform takes")
         if commands and self.receiver.place >= FIRST_SPECTATOR:
             raise PermissionDenied(
                 Reason.NOT_A_PARTICIPANT, "A spectator cannot send commands. Join the session to play."
@@ -200,7 +221,7 @@ class Stream:
     async def _read(self) -> None:
         try:
             while (request := await self._call.read()) is not None:
-                self.hear(request)
+                await self.hear(request)
                 if request.HasField("open"):
                     raise InvalidArgument(
                         Reason.PROTOCOL_VIOLATION, "open: only the first request of a stream opens it."
@@ -296,15 +317,17 @@ class Streams:
         clock: Clock,
         *,
         budget: BudgetLimits,
+        session_budget: BudgetLimits,
         heartbeat_seconds: float,
         unconfirmed_bytes: int,
         limits: StreamLimits,
     ) -> None:
         self.journal = journal
         self.budget = budget
+        self.session_budget = session_budget
         self.heartbeat_seconds = heartbeat_seconds
         self.unconfirmed_bytes = unconfirmed_bytes
-        self._limits = limits
+        self.limits = limits
         self._unopened = Counter[str]()
         self._by_user = Counter[str]()
         self._revocations = revocations
@@ -324,7 +347,7 @@ class Streams:
             raise shutting_down()
         self.journal.require_available()
         stream = Stream(call, live, self, unary_sender=unary_sender, now=asyncio.get_running_loop().time())
-        with _counted(self._by_user, stream.user_id, self._limits.per_player):
+        with _counted(self._by_user, stream.user_id, self.limits.per_player):
             self._open.add(stream)
             try:
                 yield stream
@@ -337,12 +360,12 @@ class Streams:
         Raises InvalidArgument(PROTOCOL_VIOLATION), DeadlineExceeded, and ResourceExhausted(OVERLOADED) when too many
         streams wait for theirs.
         """
-        if self._unopened.total() >= self._limits.unopened:
+        if self._unopened.total() >= self.limits.unopened:
             raise ResourceExhausted(
                 Reason.OVERLOADED, "Too many streams wait to be opened. Try again shortly.", retry_after=1.0
             )
         try:
-            with _counted(self._unopened, call.caller.user_id, self._limits.unopened_per_player):
+            with _counted(self._unopened, call.caller.user_id, self.limits.unopened_per_player):
                 async with asyncio.timeout(_FIRST_REQUEST_SECONDS):
                     request: pb.PlayRequest | None = await call.read()
         except TimeoutError as error:

@@ -96,8 +96,8 @@ async def make_cast(channel: grpc.aio.Channel) -> Cast:
     )
 
 
-def operate(platform: Platform, *command: str) -> subprocess.CompletedProcess[str]:
-    """Runs `python -m services admin …` beside a running platform."""
+def operate(platform: Platform, *arguments: str, command: str = "admin") -> subprocess.CompletedProcess[str]:
+    """Runs `python -m services admin …`, or another command, beside a running platform."""
     secrets = platform.data_dir / "secrets"
     environment = {
         **os.environ,
@@ -107,7 +107,7 @@ def operate(platform: Platform, *command: str) -> subprocess.CompletedProcess[st
         "OOFGG_MASTER_KEY_FILE": str(secrets / "master_key"),
         "OOFGG_SERVICE_SECRET_FILE": str(secrets / "service_secret"),
     }
-    argv = [sys.executable, "-m", "services", "admin", *command]
+    argv = [sys.executable, "-m", "services", command, *arguments]
     return subprocess.run(argv, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False)
 
 

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import io
 import os
 import re
 import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
 
 import oofgg
+from oofgg.v1 import auth_pb2, auth_pb2_grpc
 from pkg.embedded import Platform
 from services.up import describe
-from tests.e2e.callers import PASSWORD, make_cast
+from tests.e2e.callers import PASSWORD, Cast, make_cast
 from tests.e2e.recipes import ROOT, pasted, section
 
 
@@ -66,6 +70,53 @@ async def test_api_keys_how_to(envoy: str, capsys: pytest.CaptureFixture[str]) -
         game = await console.games.create("Keys")
     assert await python_of("docs/how-to/api-keys.md")["main"](envoy, game.game_id, name, PASSWORD) == []
     assert capsys.readouterr().out.startswith("match server oofgg_")
+
+
+async def test_session_how_to(envoy: str, channel: grpc.aio.Channel) -> None:
+    cast = await make_cast(channel)
+    names = python_of("docs/how-to/sessions.md")
+    async with players(envoy, cast.game_id) as (ada, bob):
+        assert await names["lobby"](ada, bob) == ["ranked", "good luck", "psst"]
+        session = await ada.sessions.create()
+        async with ada.play(session) as mine, bob.play(session) as theirs:
+            await mine.send("well played")
+            for stream in (mine, theirs):
+                await stream.finish({1: 1, 2: 1})
+        assert await names["replay"](bob, session.session_id) == ["1: well played"]
+
+
+async def test_match_history_how_to(envoy: str, channel: grpc.aio.Channel, tmp_path: Path) -> None:
+    cast = await make_cast(channel)
+    names = python_of("docs/how-to/match-history.md")
+    api_key = await new_api_key(channel, cast)
+    async with (
+        players(envoy, cast.game_id) as (ada, bob),
+        oofgg.Client(envoy, api_key=api_key, game=cast.game_id) as server,
+    ):
+        match_id = await names["judge"](server, ada, bob)
+        async with asyncio.timeout(20):
+            news = await names["next_match"](server)
+        assert news.match.match_id == match_id
+        users = [(await client.account()).user_id for client in (ada, bob)]
+        assert await names["duels_won"](ada, *users) == 1
+        await names["save"](server, tmp_path / "matches.ndjson")
+        assert (tmp_path / "matches.ndjson").read_text().count("\n") == 1
+        assert await names["how_good"](ada, users[0]) == "3.4 after 1 matches (provisional)"
+
+
+@contextlib.asynccontextmanager
+async def players(envoy: str, game_id: str) -> AsyncIterator[tuple[oofgg.Client, oofgg.Client]]:
+    async with oofgg.Client(envoy, game=game_id) as one, oofgg.Client(envoy, game=game_id) as two:
+        for client in (one, two):
+            name = f"docs-{os.urandom(4).hex()}"
+            await client.register(name, f"{name}@example.org", PASSWORD)
+        yield one, two
+
+
+async def new_api_key(channel: grpc.aio.Channel, cast: Cast) -> str:
+    request = auth_pb2.CreateApiKeyRequest(game_id=cast.game_id, name="server")
+    made = await auth_pb2_grpc.AuthServiceStub(channel).CreateApiKey(request, metadata=cast.developer, timeout=10)
+    return str(made.api_key)
 
 
 def test_readme_example_has_twenty_lines_or_so() -> None:

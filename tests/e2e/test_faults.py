@@ -180,6 +180,6 @@ async def test_matches_on_the_topic_survive_a_broker_that_forgets(own_platform: 
             return [MatchFinished.FromString(r.value or b"").match_id for records in found.values() for r in records]
 
         async def complete() -> bool:
-            return await published() == matches
+            return sorted(await published()) == sorted(matches)
 
         await eventually(complete, within=45)

@@ -118,7 +118,13 @@ FILLED: dict[str, Callable[[Any], object]] = {
     "GetRatings": lambda request: request.user_ids.append("0" * 32),
     "SetRatingRules": lambda request: request.rules.SetInParent(),
     "SetGameQuotas": lambda request: request.quotas.SetInParent(),
+    "CreateLeaderboard": lambda request: setattr(request.leaderboard, "name", "stolen"),
+    "UpdateLeaderboard": lambda request: request.update_mask.paths.append("description"),
+    "SubmitScore": lambda request: setattr(request.score, "leaderboard", "stolen"),
+    "SubmitScores": lambda request: request.scores.add(leaderboard="stolen"),
+    "GetEntries": lambda request: request.user_ids.append("0" * 32),
 }
+NAMED = {"DeleteLeaderboard", "GetLeaderboardInfo", "GetAround", "GetEntries", "ListSeasons"}
 
 
 def aimed(method: MethodDescriptor, game_id: str, session_id: str) -> Any:
@@ -137,6 +143,10 @@ def aimed(method: MethodDescriptor, game_id: str, session_id: str) -> Any:
         return None
     if method.name in FILLED:
         FILLED[method.name](request)
+    if method.name in NAMED:
+        request.leaderboard = "stolen"
+    if method.name == "UpdateLeaderboard":
+        request.leaderboard.name = "stolen"
     return request
 
 

@@ -9,9 +9,24 @@ async with oofgg.Client("localhost:8080", game="…") as client:
 from oofgg import errors
 from oofgg._channel import Stubs
 from oofgg._events import Event, LogReset, Message, Presence, ResultChange, SessionChange, StateChange
+from oofgg._leaderboard_types import (
+    Around,
+    Leaderboard,
+    LeaderboardEntry,
+    Rank,
+    Score,
+    ScoreOperator,
+    ScoreOrder,
+    Season,
+    Submitted,
+    Submitters,
+    Window,
+    WindowKind,
+)
+from oofgg._leaderboards import Leaderboards
 from oofgg._own_account import OwnAccount
 from oofgg._play import PlaySession
-from oofgg._resources import Games, History, Leaderboards, Ratings, Sessions
+from oofgg._resources import Games, History, Ratings, Sessions
 from oofgg._types import (
     Account,
     ApiKey,
@@ -20,7 +35,6 @@ from oofgg._types import (
     EndReason,
     Game,
     GameSettings,
-    LeaderboardEntry,
     Login,
     LoginInfo,
     Match,
@@ -29,7 +43,6 @@ from oofgg._types import (
     MatchParticipant,
     Outcome,
     PresenceChange,
-    Rank,
     Rating,
     RatingChange,
     RatingRules,
@@ -50,6 +63,7 @@ __all__ = [
     "Account",
     "ApiKey",
     "ApiKeyInfo",
+    "Around",
     "Client",
     "Delivery",
     "EndReason",
@@ -58,6 +72,7 @@ __all__ = [
     "GameSettings",
     "Games",
     "History",
+    "Leaderboard",
     "LeaderboardEntry",
     "Leaderboards",
     "LogReset",
@@ -83,6 +98,10 @@ __all__ = [
     "ResultChange",
     "ResultState",
     "Role",
+    "Score",
+    "ScoreOperator",
+    "ScoreOrder",
+    "Season",
     "Seat",
     "SeatResult",
     "Session",
@@ -91,7 +110,11 @@ __all__ = [
     "Sessions",
     "StateChange",
     "Stubs",
+    "Submitted",
+    "Submitters",
     "TokenInfo",
+    "Window",
+    "WindowKind",
     "__version__",
     "errors",
 ]

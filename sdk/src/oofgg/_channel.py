@@ -12,7 +12,15 @@ import grpc
 import grpc.aio
 
 from oofgg._backoff import Backoff
-from oofgg.errors import Cancelled, FailedPrecondition, Reason, Unauthenticated, Unavailable, from_rpc_error
+from oofgg.errors import (
+    Cancelled,
+    DeadlineExceeded,
+    FailedPrecondition,
+    Reason,
+    Unauthenticated,
+    Unavailable,
+    from_rpc_error,
+)
 from oofgg.v1 import (
     account_pb2_grpc,
     auth_pb2_grpc,
@@ -25,6 +33,8 @@ from oofgg.v1 import (
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
+
+    from oofgg._connection import Connection
 
 logger = logging.getLogger("oofgg")
 
@@ -87,14 +97,19 @@ class Stubs:
     ratings: rating_pb2_grpc.RatingServiceAsyncStub
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
-        opened: Any = channel  # the generated classes say Channel and take both kinds
-        self.auth = auth_pb2_grpc.AuthServiceStub(opened)
-        self.accounts = account_pb2_grpc.AccountServiceStub(opened)
-        self.games = game_pb2_grpc.GameServiceStub(opened)
-        self.sessions = session_pb2_grpc.SessionServiceStub(opened)
-        self.leaderboards = leaderboard_pb2_grpc.LeaderboardServiceStub(opened)
-        self.history = history_pb2_grpc.HistoryServiceStub(opened)
-        self.ratings = rating_pb2_grpc.RatingServiceStub(opened)
+        bind(self, channel)
+
+
+def bind(stubs: Stubs, channel: grpc.aio.Channel) -> None:
+    """Calls go over this channel from now on."""
+    opened: Any = channel  # the generated classes say Channel and take both kinds
+    stubs.auth = auth_pb2_grpc.AuthServiceStub(opened)
+    stubs.accounts = account_pb2_grpc.AccountServiceStub(opened)
+    stubs.games = game_pb2_grpc.GameServiceStub(opened)
+    stubs.sessions = session_pb2_grpc.SessionServiceStub(opened)
+    stubs.leaderboards = leaderboard_pb2_grpc.LeaderboardServiceStub(opened)
+    stubs.history = history_pb2_grpc.HistoryServiceStub(opened)
+    stubs.ratings = rating_pb2_grpc.RatingServiceStub(opened)
 
 
 class Caller:
@@ -105,6 +120,7 @@ class Caller:
         self.timeout = timeout
         self.authorize: Authorize | None = None
         self.renew: Renew | None = None
+        self.connection: Connection | None = None
         self._backoff = backoff
 
     async def call(
@@ -117,7 +133,7 @@ class Caller:
     ) -> _Response:
         """The response. Raises OofggError.
 
-        Only UNAVAILABLE is repeated: every change that is not idempotent by nature carries a request id.
+        UNAVAILABLE is repeated, and WRONG_NODE: every change that is not idempotent by nature carries a request id.
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self.timeout
@@ -126,6 +142,7 @@ class Caller:
         while True:
             authorization = await self._authorization() if authorized else ()
             metadata = (*authorization, (NODE_HEADER, node)) if node else authorization
+            connection = self.connection.number if self.connection is not None else 0
             try:
                 return await method(request, metadata=metadata, timeout=max(0.001, deadline - loop.time()))
             except grpc.aio.AioRpcError as failure:
@@ -134,9 +151,14 @@ class Caller:
                 if was_cancelled():
                     raise
                 raise Cancelled("the platform ended the call") from None
-            if isinstance(error, FailedPrecondition) and error.reason is Reason.WRONG_NODE and nodes < _MOST_NODES:
-                node, nodes = error.metadata.get("node", ""), nodes + 1
-                continue
+            if isinstance(error, FailedPrecondition) and error.reason is Reason.WRONG_NODE:
+                named, nodes = error.metadata.get("node", ""), nodes + 1
+                # One that was asked for and did not answer is gone, until another owns what it ran.
+                delay = 0.0 if named != node and nodes <= _MOST_NODES else backoff.delay(error.retry_after)
+                if loop.time() + delay < deadline:
+                    node = named
+                    await asyncio.sleep(delay)
+                    continue
             if isinstance(error, Unauthenticated) and error.reason is Reason.TOKEN_EXPIRED and not renewed:
                 if authorized and self.renew is not None:
                     await self.renew(authorization)
@@ -148,6 +170,12 @@ class Caller:
                     logger.debug("repeating a call in %.2f s: %s", delay, error)
                     await asyncio.sleep(delay)
                     continue
+            if (
+                isinstance(error, DeadlineExceeded)
+                and error.reason is Reason.UNSPECIFIED
+                and self.connection is not None
+            ):
+                self.connection.replace(connection)  # it may be dead: the next call shall not find out again
             raise error
 
     async def _authorization(self) -> Metadata:

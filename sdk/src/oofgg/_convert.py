@@ -13,7 +13,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from oofgg import _events as events
 from oofgg import _types as types
-from oofgg.v1 import auth_pb2, game_pb2, history_pb2, leaderboard_pb2, rating_pb2, session_pb2
+from oofgg.v1 import auth_pb2, game_pb2, history_pb2, rating_pb2, session_pb2
 
 _E = TypeVar("_E", bound=StrEnum)
 
@@ -176,19 +176,6 @@ def session(wire: session_pb2.Session, node: str = "") -> types.Session:
 
 def outcome(wire: session_pb2.FinishResponse) -> types.Outcome:
     return types.Outcome(result_state(wire.state), result(wire.result), time(wire, "deadline_time"))
-
-
-def leaderboard_entry(wire: leaderboard_pb2.LeaderboardEntry) -> types.LeaderboardEntry:
-    return types.LeaderboardEntry(
-        wire.rank,
-        wire.user_id,
-        wire.username,
-        wire.wins,
-        wire.losses,
-        wire.draws,
-        wire.score,
-        time(wire, "update_time"),
-    )
 
 
 def match(wire: history_pb2.Match) -> types.Match:

@@ -12,8 +12,9 @@ from typing import Self
 import grpc.aio
 
 from oofgg import _convert
-from oofgg._channel import NODE_HEADER, Metadata, Stubs, was_cancelled
+from oofgg._channel import NODE_HEADER, Metadata, was_cancelled
 from oofgg._clock import ClockOffset
+from oofgg._connection import Connection
 from oofgg._events import Event
 from oofgg._inbox import Gap, Inbox
 from oofgg._login import LoginKeeper
@@ -66,7 +67,7 @@ class PlaySession:
         self,
         *,
         sessions: Sessions,
-        stubs: Stubs,
+        connection: Connection,
         login: LoginKeeper,
         session: str | Session,
         team: int,
@@ -75,7 +76,7 @@ class PlaySession:
         spectate: bool = False,
     ) -> None:
         self._sessions = sessions
-        self._stubs = stubs
+        self._connection = connection
         self._login = login
         self._session = session
         self._team = team
@@ -344,7 +345,18 @@ class PlaySession:
         metadata = self._authorization = await self._login.metadata()
         if self._node:
             metadata = (*metadata, (NODE_HEADER, self._node))
-        call: _Call = self._stubs.sessions.Play(metadata=metadata)
+        with self._connection.stream() as connection:
+            try:
+                await self._serve(session_id, metadata)
+            except TimeoutError:
+                self._connection.replace(connection)
+                raise DeadlineExceeded("nothing was heard from the server for too long") from None
+            except DeadlineExceeded:
+                self._connection.replace(connection)  # the server has not heard anything either
+                raise
+
+    async def _serve(self, session_id: str, metadata: Metadata) -> None:
+        call: _Call = self._connection.stubs.sessions.Play(metadata=metadata)
         writer: asyncio.Task[None] | None = None
         try:
             responses = call.__aiter__()
@@ -357,8 +369,6 @@ class PlaySession:
             if was_cancelled():
                 raise
             raise Cancelled("the stream was cut") from None
-        except TimeoutError:
-            raise DeadlineExceeded("nothing was heard from the server for too long") from None
         except Gap as gap:
             raise Unavailable(f"the stream is not whole: {gap}") from gap
         finally:

@@ -1,4 +1,4 @@
-"""Games, sessions, leaderboards and history: the calls of a client, grouped."""
+"""Games, sessions and history: the calls of a client, grouped."""
 
 from __future__ import annotations
 
@@ -17,12 +17,10 @@ from oofgg._types import (
     ApiKeyInfo,
     Game,
     GameSettings,
-    LeaderboardEntry,
     Match,
     MatchNews,
     MatchOutcome,
     Outcome,
-    Rank,
     Rating,
     RatingRules,
     ResultState,
@@ -30,7 +28,7 @@ from oofgg._types import (
     Session,
     SessionState,
 )
-from oofgg.v1 import auth_pb2, game_pb2, history_pb2, leaderboard_pb2, rating_pb2, session_pb2
+from oofgg.v1 import auth_pb2, game_pb2, history_pb2, rating_pb2, session_pb2
 
 _T = TypeVar("_T")
 _PAGE = 100
@@ -297,29 +295,6 @@ class Sessions(_Resource):
         request = session_pb2.ChangeStateRequest(session_id=session_id, state=state, request_id=new_request_id())
         response = await self._caller.call(self._stubs.sessions.ChangeState, request, node=node)
         return _convert.session(response.session, node)
-
-
-class Leaderboards(_Resource):
-    """Who is best. A leaderboard is `wins` (then fewer losses) or `score`."""
-
-    def get(self, leaderboard: str = "wins", *, game_id: str | None = None) -> AsyncIterator[LeaderboardEntry]:
-        """The entries, best first."""
-        game = self._game(game_id)
-
-        async def page(token: str) -> tuple[Iterable[LeaderboardEntry], str]:
-            request = leaderboard_pb2.GetLeaderboardRequest(
-                game_id=game, leaderboard=leaderboard, page_size=_PAGE, page_token=token
-            )
-            response = await self._caller.call(self._stubs.leaderboards.GetLeaderboard, request)
-            return map(_convert.leaderboard_entry, response.entries), response.next_page_token
-
-        return paged(page)
-
-    async def rank(self, user_id: str = "", *, leaderboard: str = "wins", game_id: str | None = None) -> Rank:
-        """A player's entry, the caller's by default. Raises NotFound(ENTRY_NOT_FOUND) before the first match."""
-        request = leaderboard_pb2.GetRankRequest(game_id=self._game(game_id), leaderboard=leaderboard, user_id=user_id)
-        response = await self._caller.call(self._stubs.leaderboards.GetRank, request)
-        return Rank(_convert.leaderboard_entry(response.entry), response.total)
 
 
 class Ratings(_Resource):

@@ -257,28 +257,6 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class LeaderboardEntry:
-    """A player's place on a leaderboard."""
-
-    rank: int
-    user_id: str
-    username: str
-    wins: int
-    losses: int
-    draws: int
-    score: int
-    update_time: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class Rank:
-    """A player's entry, and how many players are on the leaderboard."""
-
-    entry: LeaderboardEntry
-    total: int
-
-
-@dataclass(frozen=True, slots=True)
 class Rating:
     """How good a player is in a queue, by what is known from matches."""
 

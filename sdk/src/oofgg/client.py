@@ -8,11 +8,13 @@ from typing import Self
 import grpc
 
 from oofgg import _convert
-from oofgg._channel import Caller, Metadata, Stubs, new_request_id, open_channel
+from oofgg._channel import Caller, Metadata, new_request_id
+from oofgg._connection import Connection
+from oofgg._leaderboards import Leaderboards
 from oofgg._login import LoginKeeper
 from oofgg._own_account import OwnAccount
 from oofgg._play import PlaySession
-from oofgg._resources import Games, History, Leaderboards, Ratings, Sessions
+from oofgg._resources import Games, History, Ratings, Sessions
 from oofgg._types import Account, Login, Session, TokenInfo
 from oofgg.v1 import auth_pb2
 
@@ -47,13 +49,14 @@ class Client:
         self._api_key = api_key or ""
         self._credentials = credentials
         self._caller = Caller(timeout)
-        self._channel: grpc.aio.Channel | None = None
+        self._connection: Connection | None = None
 
     async def __aenter__(self) -> Self:
-        if self._channel is not None:
+        if self._connection is not None:
             raise RuntimeError("this client is open already")
-        self._channel = open_channel(self._target, self._credentials)
-        self.stubs = Stubs(self._channel)
+        self._connection = Connection(self._target, self._credentials)
+        self._caller.connection = self._connection
+        self.stubs = self._connection.stubs
         """The generated stubs, for what is not wrapped here."""
         self._login = LoginKeeper(self.stubs, self._caller, self._api_key)
         parts = (self.stubs, self._caller, lambda: self.game or (self.login_info.game_id if self.login_info else ""))
@@ -74,10 +77,10 @@ class Client:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._channel is not None:
+        if self._connection is not None:
             await self._login.close()
-            await self._channel.close()
-            self._channel = None
+            await self._connection.close()
+            self._connection = None
 
     @property
     def login_info(self) -> Login | None:
@@ -161,7 +164,7 @@ class Client:
         """
         return PlaySession(
             sessions=self.sessions,
-            stubs=self.stubs,
+            connection=self._open_connection(),
             login=self._login,
             session=session,
             team=team,
@@ -178,7 +181,7 @@ class Client:
         """
         return PlaySession(
             sessions=self.sessions,
-            stubs=self.stubs,
+            connection=self._open_connection(),
             login=self._login,
             session=session,
             team=0,
@@ -186,6 +189,11 @@ class Client:
             reconnect_for=reconnect_for,
             spectate=True,
         )
+
+    def _open_connection(self) -> Connection:
+        if self._connection is None:
+            raise RuntimeError("the client is not open: use `async with`")
+        return self._connection
 
     def _accept(
         self, response: auth_pb2.RegisterResponse | auth_pb2.LoginResponse | auth_pb2.LoginGuestResponse

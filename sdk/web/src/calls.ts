@@ -34,7 +34,7 @@ export class Caller {
   /**
    * The response. Throws OofggError.
    *
-   * Only UNAVAILABLE is repeated: every change that is not idempotent by nature carries a request id.
+   * UNAVAILABLE is repeated, and WRONG_NODE: every change that is not idempotent by nature carries a request id.
    */
   async call<I, O>(method: (request: I, options: CallOptions) => Promise<O>, request: I, rules: CallRules): Promise<O> {
     const deadline = performance.now() + this.timeoutMs;
@@ -51,9 +51,14 @@ export class Caller {
         return await method(request, rules.signal ? { ...options, signal: rules.signal } : options);
       } catch (failure) {
         const error = fromConnectError(failure);
-        if (error.reason === "WRONG_NODE" && nodes < MOST_NODES) {
-          node = error.metadata["node"] ?? "";
+        if (error.reason === "WRONG_NODE") {
+          const named = error.metadata["node"] ?? "";
           nodes += 1;
+          // One that was asked for and did not answer is gone, until another owns what it ran.
+          const delay = named !== node && nodes <= MOST_NODES ? 0 : backoff.delay(error.retryAfterMs);
+          if (performance.now() + delay >= deadline) throw error;
+          node = named;
+          await sleep(delay, rules.signal);
         } else if (error.reason === "TOKEN_EXPIRED" && rules.authority && !renewed) {
           await rules.authority.renewed(authorization);
           renewed = true;

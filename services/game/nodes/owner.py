@@ -127,6 +127,8 @@ class Owner:
             raise wrong_node(session_id, owner.node)
         if self.leaving:
             raise shutting_down()
+        # First, so that whoever looks for what this node left finds it, whenever it should die.
+        await self._listing.claim(session_id)
         taken = await self._store.take(session_id, owner)
         session = taken.session
         now = self.now()

@@ -55,6 +55,11 @@ class Listing:
         async with answers():
             await pipeline.execute()
 
+    async def claim(self, session_id: str) -> None:
+        """Points to a session as one of this node."""
+        async with answers():
+            await self._redis.sadd(owned_key(self._me.incarnation), session_id)
+
     async def page(
         self, game_id: str, state: State | None, label: str, after: str, size: int
     ) -> tuple[list[Session], str]:

@@ -11,8 +11,9 @@ from pkg.db.database import Database
 from pkg.errors import OofggError
 from pkg.ids import NewId
 from pkg.telemetry.logs import get_logger
+from services.scoring.leaderboards.entries import Spot
 from services.scoring.leaderboards.places import MEMBER_BYTES, PLACE_BYTES
-from services.scoring.leaderboards.ranks import READY, Moves, Ranks, Spot
+from services.scoring.leaderboards.ranks import READY, Moves, Ranks
 from services.scoring.leaderboards.windows import Window
 
 _log = get_logger(__name__)

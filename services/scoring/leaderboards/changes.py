@@ -120,6 +120,9 @@ class Changes:
             return run_id is not None
         async with self._database.acquire() as connection:
             known = await connection.fetchval("select true from leaderboard_redis where run_id = $1", run_id)
+            oid = await connection.fetchval("select oid::text from pg_database where datname = current_database()")
+        if not await self._ranks.belong_to(oid):
+            return False
         if not known:
             last = 0
             while True:

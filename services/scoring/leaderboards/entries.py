@@ -7,26 +7,36 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from itertools import groupby
 from typing import Final
-
-import asyncpg
 
 from pkg.db.database import Connection, Database
 from pkg.errors import Reason
-from services.scoring.leaderboards.rules import Entry, Outcome, Submission
+from services.scoring.leaderboards.rules import Entry, Operator, Outcome, Submission
 from services.scoring.leaderboards.upsert import COLUMNS, upsert
 
+Spot = tuple[str, datetime]
+"""A window of a leaderboard: the leaderboard's id, and when it begins."""
 Key = tuple[str, datetime, str]
-"""Leaderboard, beginning of the window, player."""
+"""The same, and a player."""
 
-_OF = "from leaderboard_entry where leaderboard_id = $1 and window_start = $2"
-_BY_KEYS: Final = """
-    select e.leaderboard_id, e.window_start, e.user_id, e.username, e.score, e.subscore, e.attempts, e.metadata,
-        e.update_time, e.place
+_OF: Final = "from leaderboard_entry e where e.leaderboard_id = $1 and e.window_start = $2"
+# Entry by entry (`offset 0` keeps it so): whatever the planner thinks of a window of which it knows nothing, it must
+# not read all of it.
+_OF_USERS: Final = f"""
+    select found.* from unnest(string_to_array($3, ',')) i cross join lateral (
+        select {COLUMNS} from leaderboard_entry e
+        where e.user_id = i::uuid and e.leaderboard_id = $1 and e.window_start = $2 offset 0
+    ) found
+"""  # noqa: S608
+_BY_KEYS: Final = f"""
+    select found.*, i.leaderboard_id, i.window_start
     from unnest($1::uuid[], $2::timestamptz[], $3::uuid[]) as i (leaderboard_id, window_start, user_id)
-    join leaderboard_entry e using (user_id, leaderboard_id, window_start)
-"""
+    cross join lateral (
+        select {COLUMNS} from leaderboard_entry e
+        where e.user_id = i.user_id and e.leaderboard_id = i.leaderboard_id and e.window_start = i.window_start
+        offset 0
+    ) found
+"""  # noqa: S608
 _NOTE: Final = """
     insert into leaderboard_change (due_time, leaderboard_ids, window_starts, user_ids)
     values (now() + make_interval(secs => $1), $2, $3, $4) returning change_id
@@ -40,55 +50,48 @@ class EntryStore:
         self._database = database
 
     async def submit(self, connection: Connection, submissions: Sequence[Submission]) -> list[Outcome]:
-        """Takes scores in, in their order, and tells what became of each."""
-        outcomes: list[Outcome | None] = [None] * len(submissions)
-        waiting = list(range(len(submissions)))
-        while waiting:
-            # A statement may touch an entry once; whoever comes twice comes again in the next round.
-            chosen: dict[Key, int] = {}
-            later = []
-            for index in waiting:
-                key = key_of(submissions[index])
-                if key in chosen:
-                    later.append(index)
-                else:
-                    chosen[key] = index
-            for index, outcome in (await self._round(connection, submissions, chosen)).items():
-                outcomes[index] = outcome
-            waiting = later
-        return [outcome for outcome in outcomes if outcome is not None]
+        """Takes scores in and tells what became of each. Of equal ones the first was earlier."""
+        outcomes: dict[int, Outcome] = {}
+        spots: dict[Spot, list[int]] = {}
+        for index, one in enumerate(submissions):
+            spots.setdefault((one.board.leaderboard_id, one.window.start), []).append(index)
+        # In one order, so that two transactions cannot wait for each other.
+        for spot in sorted(spots):
+            waiting = spots[spot]
+            while waiting:
+                # A statement may touch an entry once; whoever comes twice comes again in the next.
+                chosen: dict[str, int] = {}
+                for index in waiting:
+                    chosen.setdefault(submissions[index].user_id, index)
+                outcomes |= await self._statement(connection, spot, submissions, chosen)
+                taken = set(chosen.values())
+                waiting = [index for index in waiting if index not in taken]
+        return [outcomes[index] for index in range(len(submissions))]
 
-    async def _round(
-        self, connection: Connection, submissions: Sequence[Submission], chosen: Mapping[Key, int]
+    async def _statement(
+        self, connection: Connection, spot: Spot, submissions: Sequence[Submission], chosen: Mapping[str, int]
     ) -> dict[int, Outcome]:
-        found: dict[int, Outcome] = {}
-
-        # Statements and their rows come in one order, so that two transactions cannot wait for each other.
-        def order(index: int) -> tuple[str, bool, int, str, str, datetime]:
-            one = submissions[index]
-            board = one.board
-            return (board.operator, board.ascending, board.max_attempts,
-                    one.user_id, board.leaderboard_id, one.window.start)  # fmt: skip
-
-        for (_, ascending, attempts), indices in groupby(sorted(chosen.values(), key=order), lambda i: order(i)[:3]):
-            rows = [submissions[index] for index in indices]
-            for row in await connection.fetch(
-                upsert(rows[0].board.operator, ascending=ascending),
-                [one.user_id for one in rows],
-                [one.board.leaderboard_id for one in rows],
-                [one.window.start for one in rows],
-                [one.submit_time for one in rows],
-                [one.score for one in rows],
-                [one.subscore for one in rows],
-                [one.username for one in rows],
-                attempts,
-                ascending,
-                [one.metadata for one in rows],
-            ):
-                key = (str(row["leaderboard_id"]), row["window_start"], str(row["user_id"]))
-                found[chosen[key]] = Outcome(entry_of(row), changed=row["changed"])
-        refused = [index for index in chosen.values() if index not in found]
-        return {**found, **(await self._refusals(connection, submissions, refused) if refused else {})}
+        rows = [submissions[index] for index in chosen.values()]
+        board = rows[0].board
+        adds = board.operator in (Operator.SUM, Operator.INCREMENT)
+        in_order = len(rows) > 1 and (adds or len({(one.score, one.subscore) for one in rows}) < len(rows))
+        if not in_order:
+            rows.sort(key=lambda one: one.user_id)
+        found = await connection.fetch(
+            upsert(board.operator, ascending=board.ascending, in_order=in_order),
+            *spot,
+            max(one.submit_time for one in rows),
+            board.ascending,
+            board.max_attempts,
+            ",".join([one.user_id for one in rows]),
+            ",".join([str(one.score) for one in rows]),
+            ",".join([str(one.subscore) for one in rows]),
+            [one.username for one in rows] if any(one.username for one in rows) else [],
+            [one.metadata for one in rows] if any(one.metadata for one in rows) else [],
+        )
+        outcomes = {chosen[row["user_id"]]: Outcome(Entry(*row[:8]), row["changed"]) for row in found}
+        refused = [index for index in chosen.values() if index not in outcomes]
+        return {**outcomes, **(await self._refusals(connection, submissions, refused) if refused else {})}
 
     async def _refusals(
         self, connection: Connection, submissions: Sequence[Submission], refused: Sequence[int]
@@ -127,33 +130,44 @@ class EntryStore:
         rows = await connection.fetch(
             _BY_KEYS, [key[0] for key in keys], [key[1] for key in keys], [key[2] for key in keys]
         )
-        return {(str(row["leaderboard_id"]), row["window_start"], str(row["user_id"])): entry_of(row) for row in rows}
+        return {(str(row[8]), row[9], row[0]): Entry(*row[:8]) for row in rows}
+
+    async def of_users(self, spot: Spot, user_ids: Sequence[str]) -> dict[str, Entry]:
+        """The entries of players in a window."""
+        async with self._database.acquire() as connection:
+            rows = await connection.fetch(_OF_USERS, *spot, ",".join(user_ids))
+        return {row[0]: Entry(*row) for row in rows}
 
     async def page(
         self, leaderboard_id: str, start: datetime, after: bytes | None, limit: int, *, upwards: bool = False
     ) -> list[Entry]:
         """Entries that come after this place, best first; with `upwards` those before it, nearest first."""
-        condition = "" if after is None else f"and place {'<' if upwards else '>'} $4"
+        condition = "" if after is None else f"and e.place {'<' if upwards else '>'} $4"
         order = "desc" if upwards else ""
         values = [] if after is None else [after]
         async with self._database.acquire() as connection:
             rows = await connection.fetch(
-                f"select {COLUMNS} {_OF} {condition} order by place {order} limit $3",
+                f"select {COLUMNS} {_OF} {condition} order by e.place {order} limit $3",
                 leaderboard_id, start, limit, *values,
             )  # fmt: skip
-        return [entry_of(row) for row in rows]
+        return [Entry(*row) for row in rows]
 
     async def before(self, leaderboard_id: str, start: datetime, places: Sequence[bytes]) -> list[int]:
         """How many entries come before each of these places."""
         async with self._database.acquire() as connection:
             rows = await connection.fetch(
                 f"""
-                select (select count(*) {_OF} and place < i.place) as before
+                select (select count(*) {_OF} and e.place < i.place) as before
                 from unnest($3::bytea[]) with ordinality as i (place, number) order by number
                 """,  # noqa: S608
                 leaderboard_id, start, places,
             )  # fmt: skip
         return [row["before"] for row in rows]
+
+    async def any(self, leaderboard_id: str, start: datetime) -> bool:
+        """Whether a window has entries."""
+        async with self._database.acquire() as connection:
+            return bool(await connection.fetchval(f"select exists (select {_OF})", leaderboard_id, start))
 
     async def total(self, leaderboard_id: str, start: datetime) -> int:
         """How many entries a window has."""
@@ -164,11 +178,3 @@ class EntryStore:
 def key_of(submission: Submission) -> Key:
     """The entry that a submission is for."""
     return submission.board.leaderboard_id, submission.window.start, submission.user_id
-
-
-def entry_of(row: asyncpg.Record) -> Entry:
-    """An entry from its columns."""
-    return Entry(
-        str(row["user_id"]), row["username"], row["score"], row["subscore"], row["attempts"], row["metadata"],
-        row["update_time"], row["place"],
-    )  # fmt: skip

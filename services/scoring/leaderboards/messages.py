@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import base64
+from datetime import datetime, timedelta
 from typing import Final
+
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from oofgg.v1 import errors_pb2
 from oofgg.v1 import leaderboard_pb2 as pb
 from pkg.errors import Reason
-from pkg.pagination import decode_token, encode_token, foreign_token
-from services.scoring.leaderboards.places import PLACE_BYTES
-from services.scoring.leaderboards.ranks import Spot
+from pkg.pagination import foreign_token
+from services.scoring.leaderboards.entries import Spot
+from services.scoring.leaderboards.places import PLACE_BYTES, user_bytes, users_in
 from services.scoring.leaderboards.rules import Entry, Leaderboard, Operator, Outcome, Submitters
 from services.scoring.leaderboards.store import Season
 from services.scoring.leaderboards.windows import EPOCH, Window, WindowKind, checked_schedule
@@ -33,6 +36,8 @@ _KINDS: Final = {
     pb.LEADERBOARD_WINDOW_KIND_MONTHLY: WindowKind.MONTHLY,
     pb.LEADERBOARD_WINDOW_KIND_CRON: WindowKind.CRON,
 }
+# Leaderboard, seconds since the epoch, place.
+_TOKEN_BYTES: Final = 16 + 8 + PLACE_BYTES
 _OPERATOR_NUMBERS: Final = {operator: number for number, operator in _OPERATORS.items()}
 _SUBMITTER_NUMBERS: Final = {submitters: number for number, submitters in _SUBMITTERS.items()}
 _KIND_NUMBERS: Final = {kind: number for number, kind in _KINDS.items()}
@@ -79,8 +84,8 @@ def board_message(board: Leaderboard) -> pb.Leaderboard:
         kept_windows=board.kept_windows,
         version=board.version,
     )
-    message.create_time.FromDatetime(board.create_time)
-    message.update_time.FromDatetime(board.update_time)
+    _stamp(message.create_time, board.create_time)
+    _stamp(message.update_time, board.update_time)
     return message
 
 
@@ -95,26 +100,30 @@ def entry_message(rank: int, entry: Entry) -> pb.LeaderboardEntry:
         attempts=entry.attempts,
         metadata=entry.metadata,
     )
-    message.update_time.FromDatetime(entry.update_time)
+    _stamp(message.update_time, entry.update_time)
     return message
 
 
 def result_message(outcome: Outcome) -> pb.SubmissionResult:
-    """What became of a submission, for the wire."""
-    if outcome.entry is None:
+    """What became of one of many submissions, for the wire: its entry in numbers alone."""
+    entry = outcome.entry
+    if entry is None:
         return pb.SubmissionResult(refusal=reason_number(outcome.refusal or Reason.INTERNAL))
-    return pb.SubmissionResult(entry=entry_message(0, outcome.entry), changed=outcome.changed)
+    values = pb.LeaderboardEntry(
+        user_id=entry.user_id, score=entry.score, subscore=entry.subscore, attempts=entry.attempts
+    )
+    return pb.SubmissionResult(entry=values, changed=outcome.changed)
 
 
 def season_message(season: Season, now: datetime) -> pb.LeaderboardSeason:
     """A window for the wire. That of all time begins at the epoch."""
     window = season.window
     message = pb.LeaderboardSeason(ended=window.over(now), entries=season.entries)
-    message.start_time.FromDatetime(window.start)
+    _stamp(message.start_time, window.start)
     if window.end is not None:
-        message.end_time.FromDatetime(window.end)
+        _stamp(message.end_time, window.end)
     if season.archive_time is not None:
-        message.archive_time.FromDatetime(season.archive_time)
+        _stamp(message.archive_time, season.archive_time)
     return message
 
 
@@ -130,19 +139,27 @@ def reason_number(reason: Reason) -> errors_pb2.ErrorReason.ValueType:
 
 def encode_place(spot: Spot, place: bytes) -> str:
     """The token of the page behind a place."""
-    return encode_token([spot[0], int(spot[1].timestamp()), place.hex()])
+    start = spot[1] - EPOCH
+    seconds = start.days * 86_400 + start.seconds
+    return base64.urlsafe_b64encode(user_bytes(spot[0]) + seconds.to_bytes(8, "big", signed=True) + place).decode()
 
 
 def decode_place(token: str) -> tuple[Spot, bytes] | None:
     """The window and place in a token; None for the first page. Raises InvalidArgument(INVALID_PAGE_TOKEN)."""
-    key = decode_token(token, str, int, str)
-    if key is None:
+    if not token:
         return None
     try:
-        start = datetime.fromtimestamp(int(key[1]), UTC) if key[1] else EPOCH
-        place = bytes.fromhex(str(key[2]))
-    except (ValueError, OverflowError, OSError):
+        key = base64.b64decode(token.encode(), altchars=b"-_", validate=True)
+        if len(key) != _TOKEN_BYTES:
+            raise foreign_token()
+        start = EPOCH + timedelta(seconds=int.from_bytes(key[16:24], "big", signed=True))
+    except (ValueError, OverflowError):
         raise foreign_token() from None
-    if len(place) != PLACE_BYTES:
-        raise foreign_token()
-    return (str(key[0]), start), place
+    return (users_in(key[:16])[0], start), key[24:]
+
+
+def _stamp(into: Timestamp, time: datetime) -> None:
+    """As FromDatetime, which is four fifths of what an entry costs."""
+    since = time - EPOCH
+    into.seconds = since.days * 86_400 + since.seconds
+    into.nanos = since.microseconds * 1_000

@@ -6,9 +6,8 @@ What does not answer or is not ready is None, not an error, except where a metho
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any, Final
 
 import redis.asyncio as redis
@@ -16,11 +15,11 @@ from redis.exceptions import NoScriptError, ResponseError
 
 from pkg.cache.answers import answers
 from pkg.clock import Clock
-from pkg.db.lookups import Lookup
 from pkg.errors import OofggError
 from pkg.telemetry.logs import get_logger
 from services.scoring.leaderboards import scripts
-from services.scoring.leaderboards.places import user_bytes, user_of
+from services.scoring.leaderboards.entries import Spot
+from services.scoring.leaderboards.places import MEMBER_BYTES, members_in, user_bytes, user_of
 
 _log = get_logger(__name__)
 
@@ -28,6 +27,9 @@ READY: Final = b"ready"
 
 _READ_SECONDS: Final = 0.5
 _WRITE_SECONDS: Final = 2.0
+_CLEAR_SECONDS: Final = 10.0
+# Which database the ranks are made from.
+_OWNER: Final = "boards:database"
 # How long a Redis that did not answer is left alone.
 _REST_SECONDS: Final = 2.0
 # How long a builder may be silent before another one takes over.
@@ -41,9 +43,8 @@ def _sha(script: str) -> str:
 _SCRIPTS: Final = {_sha(text): text for text in (scripts.APPLY, scripts.READ, scripts.BEGIN, scripts.BUILT)}
 _APPLY, _READ, _BEGIN, _BUILT = _SCRIPTS
 
-Spot = tuple[str, datetime]
-"""A window of a leaderboard: the leaderboard's id, and when it begins."""
-_Question = tuple[Spot, str, bytes, int]
+Question = tuple[Spot, str, bytes, int]
+"""What to read of a window: `around` a user id (in bytes), a `page` behind a place, or the ranks of joined `users`."""
 
 
 @dataclass(slots=True)
@@ -66,11 +67,12 @@ class Applied:
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """A part of a ready window. `rank` and `first` (that of the first user) count from 1; rank is 0 for none."""
+    """A part of a ready window: how many there are in all, the users from rank `first` on, and the ranks that were
+    asked for, 0 for none."""
 
     total: int
-    rank: int
     first: int
+    ranks: Sequence[int]
     users: Sequence[str]
 
 
@@ -81,7 +83,6 @@ class Ranks:
         self._redis = client
         self._clock = clock
         self._rest_until = 0.0
-        self._reads = Lookup[_Question, Any](self._read_many)
 
     @property
     def away(self) -> bool:
@@ -105,18 +106,23 @@ class Ranks:
             answered[spot] = Applied(answer[0], ranks)
         return answered
 
-    async def around(self, spot: Spot, user_id: str, size: int) -> Slice | None:
-        """The players around one, who is in the middle where there are enough on both sides."""
-        return _slice(await self._read((spot, "around", user_bytes(user_id), size)))
-
-    async def page(self, spot: Spot, after: bytes, size: int) -> Slice | None:
-        """Players behind a place, `b""` for the first of all."""
-        return _slice(await self._read((spot, "page", after, size)))
-
-    async def of_users(self, spot: Spot, user_ids: Iterable[str]) -> tuple[int, list[int]] | None:
-        """How many there are, and the rank of each of these, 0 for none."""
-        answer = await self._read((spot, "users", b"".join(map(user_bytes, user_ids)), 0))
-        return (answer[0], [rank + 1 for rank in answer[1]]) if answer else None
+    async def read(self, questions: Sequence[Question]) -> list[Slice | None]:
+        """The answers to these questions, in one round trip; None for windows that are not ready."""
+        if self.away:
+            return [None] * len(questions)
+        asked: dict[Spot, list[int]] = {}
+        for number, question in enumerate(questions):
+            asked.setdefault(question[0], []).append(number)
+        calls = [
+            (_READ, _keys(spot)[:2], [part for number in numbers for part in questions[number][1:]])
+            for spot, numbers in asked.items()
+        ]
+        found: list[Slice | None] = [None] * len(questions)
+        answered = await self._ask(calls, _READ_SECONDS)
+        for numbers, texts in zip(asked.values(), answered or (), strict=bool(answered)):
+            for number, text in zip(numbers, texts, strict=False):  # none at all unless ready
+                found[number] = _slice(text)
+        return found
 
     async def begin(self, spot: Spot, builder: str, *, force: bool, keep_seconds: int) -> bytes | None:
         """Makes a window's keys anew for a builder, unless it is ready (without `force`) or being built.
@@ -165,7 +171,7 @@ class Ranks:
         """Players from this position on (from 0). Raises Unavailable(BACKEND_UNAVAILABLE)."""
         async with answers(_WRITE_SECONDS):
             found = await self._command("ZRANGE", _keys(spot)[0], first, first + size - 1)
-        return [user_of(member) for member in found if len(member) == 40]
+        return [user_of(member) for member in found if len(member) == MEMBER_BYTES]
 
     async def run_id(self) -> str | None:
         """Which start of which server this is; None when it does not answer."""
@@ -176,20 +182,21 @@ class Ranks:
             self._rest(error)
             return None
 
-    async def _read(self, question: _Question) -> Any:
-        if self.away:
-            return None
+    async def belong_to(self, database: str) -> bool:
+        """Forgets all ranks if they were made from another database, such as one from before a restore: its turns may
+        be ahead of this one's. False when Redis does not answer."""
         try:
-            return await self._reads.get(question)
+            async with answers(_CLEAR_SECONDS):
+                before: Any = await self._redis.set(_OWNER, database, get=True)
+                if before not in (None, database.encode()):
+                    _log.warning("ranks of another database are forgotten")
+                    keys = [key async for key in self._redis.scan_iter("board:{*", count=1_000)]
+                    for key in keys:
+                        await self._redis.unlink(key)
         except OofggError as error:
             self._rest(error)
-            return None
-
-    async def _read_many(self, questions: list[_Question]) -> dict[_Question, Any]:
-        asked = list(dict.fromkeys(questions))
-        calls = [(_READ, _keys(spot)[:2], (what, about, size)) for spot, what, about, size in asked]
-        found = await self._ask(calls, _READ_SECONDS)
-        return {} if found is None else dict(zip(asked, found, strict=True))
+            return False
+        return True
 
     async def _ask(
         self, calls: Sequence[tuple[str, Sequence[str], Sequence[str | bytes | int]]], seconds: float
@@ -239,8 +246,7 @@ def _keys(spot: Spot) -> tuple[str, str, str]:
     return f"{base}:ranks", f"{base}:index", f"{base}:builder"
 
 
-def _slice(answer: Any) -> Slice | None:
-    if not answer:
-        return None
-    total, rank, first, members = answer
-    return Slice(total, rank + 1, first + 1, [user_of(member) for member in members])
+def _slice(answer: bytes) -> Slice:
+    head, _, members = answer.partition(b"\n")
+    total, first, *ranks = map(int, head.split())
+    return Slice(total, first + 1, [rank + 1 for rank in ranks], members_in(members))

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Final, TypeVar
+from typing import Final, NamedTuple
 
 from pkg.db.lookups import Lookup
 from services.scoring.leaderboards.builder import Builder
-from services.scoring.leaderboards.entries import EntryStore
-from services.scoring.leaderboards.ranks import Ranks, Spot
+from services.scoring.leaderboards.entries import EntryStore, Spot
+from services.scoring.leaderboards.places import user_bytes, users_in
+from services.scoring.leaderboards.ranks import Question, Ranks, Slice
 from services.scoring.leaderboards.rules import Entry, Leaderboard, Ranked
 from services.scoring.leaderboards.windows import Window
 
 # How long a call waits for ranks that are being built, before it counts in PostgreSQL.
 _BUILD_SECONDS: Final = 0.25
-
-T = TypeVar("T")
-_Rows = tuple[str, datetime, tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +27,13 @@ class Part:
     more: bool
 
 
+class _Found(NamedTuple):
+    """What Redis said, with the rows of the players it named or was asked for."""
+
+    slice: Slice
+    rows: Mapping[str, Entry]
+
+
 class BoardReader:
     """Entries with their ranks."""
 
@@ -37,14 +41,13 @@ class BoardReader:
         self._entries = entries
         self._ranks = ranks
         self._builder = builder
-        self._rows = Lookup[_Rows, list[Entry]](self._fetch)
+        self._found = Lookup[Question, _Found](self._find)
 
     async def page(self, board: Leaderboard, window: Window, after: bytes, size: int) -> Part:
         """Entries behind a place, `b""` for the best."""
         spot = (board.leaderboard_id, window.start)
-        found = await self._ready(spot, window, lambda: self._ranks.page(spot, after, size))
-        if found is not None:
-            return await self._part(spot, found.total, found.first, found.users)
+        if found := await self._ask((spot, "page", after, size), window):
+            return _listed(found)
         rows = await self._entries.page(*spot, after, size)
         first = (await self._entries.before(*spot, [rows[0].place]))[0] + 1 if rows and after else 1
         return _part(await self._entries.total(*spot), first, rows)
@@ -52,10 +55,9 @@ class BoardReader:
     async def around(self, board: Leaderboard, window: Window, user_id: str, size: int) -> Part | None:
         """Entries around a player's; None when there is none."""
         spot = (board.leaderboard_id, window.start)
-        found = await self._ready(spot, window, lambda: self._ranks.around(spot, user_id, size))
-        if found is not None:
-            return await self._part(spot, found.total, found.first, found.users) if found.rank else None
-        entry = (await self._entries.by_keys([(*spot, user_id)])).get((*spot, user_id))
+        if found := await self._ask((spot, "around", user_bytes(user_id), size), window):
+            return _listed(found) if found.slice.ranks[0] else None
+        entry = (await self._entries.of_users(spot, [user_id])).get(user_id)
         if entry is None:
             return None
         before = (await self._entries.before(*spot, [entry.place]))[0]
@@ -69,43 +71,52 @@ class BoardReader:
         """The entries of these players that have one, with their ranks among all."""
         spot = (board.leaderboard_id, window.start)
         users = list(dict.fromkeys(user_ids))
-        found = await self._ready(spot, window, lambda: self._ranks.of_users(spot, users))
-        if found is not None:
-            ranks = {user: rank for user, rank in zip(users, found[1], strict=True) if rank}
-            rows = await self._rows.get((*spot, tuple(ranks))) if ranks else []
-            ranked = [Ranked(ranks[row.user_id], row) for row in rows or []]
-            return Part(found[0], sorted(ranked, key=lambda one: one.rank), more=False)
-        entries = list((await self._entries.by_keys([(*spot, user) for user in users])).values())
-        before = await self._entries.before(*spot, [entry.place for entry in entries])
-        ranked = [Ranked(count + 1, entry) for count, entry in zip(before, entries, strict=True)]
-        return Part(await self._entries.total(*spot), sorted(ranked, key=lambda one: one.rank), more=False)
+        if found := await self._ask((spot, "users", b"".join(map(user_bytes, users)), 0), window):
+            total, ranks = found.slice.total, found.slice.ranks
+            pairs = zip(ranks, users, strict=True)
+            ranked = [Ranked(rank, found.rows[user]) for rank, user in pairs if rank and user in found.rows]
+        else:
+            entries = list((await self._entries.of_users(spot, users)).values())
+            before = await self._entries.before(*spot, [entry.place for entry in entries])
+            total = await self._entries.total(*spot)
+            ranked = [Ranked(count + 1, entry) for count, entry in zip(before, entries, strict=True)]
+        return Part(total, sorted(ranked, key=lambda one: one.rank), more=False)
 
     async def rank_known(self, board: Leaderboard, window: Window, user_id: str) -> int:
         """A rank if it can be told quickly, else 0."""
-        spot = (board.leaderboard_id, window.start)
-        found = await self._ready(spot, window, lambda: self._ranks.of_users(spot, [user_id]))
-        return found[1][0] if found else 0
+        found = await self._ask(((board.leaderboard_id, window.start), "users", user_bytes(user_id), 0), window)
+        return found.slice.ranks[0] if found else 0
 
-    async def _ready(self, spot: Spot, window: Window, ask: Callable[[], Awaitable[T | None]]) -> T | None:
-        found = await ask()
-        if found is None and not self._ranks.away:
+    async def _ask(self, question: Question, window: Window) -> _Found | None:
+        """What Redis says; None when it does not answer, or does not know soon."""
+        if self._ranks.away:
+            return None
+        found = await self._found.get(question)
+        spot = question[0]
+        if found is None and not self._ranks.away and (window.end is None or await self._entries.any(*spot)):
             await self._builder.want(spot, window, within=_BUILD_SECONDS)
-            found = await ask()
+            found = await self._found.get(question)
         return found
 
-    async def _part(self, spot: Spot, total: int, first: int, users: Sequence[str]) -> Part:
-        rows = await self._rows.get((*spot, tuple(users))) if users else []
-        known = {row.user_id: row for row in rows or []}
-        entries = [Ranked(first + index, known[user]) for index, user in enumerate(users) if user in known]
-        return Part(total, entries, first - 1 + len(users) < total)
-
-    async def _fetch(self, asked: list[_Rows]) -> dict[_Rows, list[Entry]]:
-        keys = {(leaderboard_id, start, user) for leaderboard_id, start, users in asked for user in users}
-        rows = await self._entries.by_keys(list(keys))
-        return {
-            (leaderboard_id, start, users): [row for user in users if (row := rows.get((leaderboard_id, start, user)))]
-            for leaderboard_id, start, users in asked
+    async def _find(self, questions: list[Question]) -> dict[Question, _Found]:
+        asked = list(dict.fromkeys(questions))
+        slices = {
+            question: found for question, found in zip(asked, await self._ranks.read(asked), strict=True) if found
         }
+        wanted: dict[Spot, set[str]] = {}
+        for (spot, what, about, _), found in slices.items():
+            users = users_in(about) if what == "users" else found.users
+            wanted.setdefault(spot, set()).update(users)
+        rows: dict[Spot, dict[str, Entry]] = {
+            spot: await self._entries.of_users(spot, list(users)) if users else {} for spot, users in wanted.items()
+        }
+        return {question: _Found(found, rows[question[0]]) for question, found in slices.items()}
+
+
+def _listed(found: _Found) -> Part:
+    part, rows = found
+    entries = [Ranked(part.first + index, rows[user]) for index, user in enumerate(part.users) if user in rows]
+    return Part(part.total, entries, part.first - 1 + len(part.users) < part.total)
 
 
 def _part(total: int, first: int, rows: Sequence[Entry]) -> Part:

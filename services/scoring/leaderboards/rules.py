@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 from pkg.errors import InvalidArgument, PermissionDenied, Reason, invalid_field
 from services.scoring.leaderboards.windows import Schedule, Window
@@ -59,8 +59,10 @@ class Leaderboard:
     update_time: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Submission:
+# Tuples, since there are many of them at a time.
+
+
+class Submission(NamedTuple):
     """A score on its way into a window of a leaderboard."""
 
     board: Leaderboard
@@ -73,8 +75,7 @@ class Submission:
     submit_time: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """A player's entry in a window."""
 
     user_id: str
@@ -87,8 +88,7 @@ class Entry:
     place: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What became of a submission: an entry, or why there is none."""
 
     entry: Entry | None
@@ -96,8 +96,7 @@ class Outcome:
     refusal: Reason | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Ranked:
+class Ranked(NamedTuple):
     """An entry and its rank, from 1; 0 while it is not known."""
 
     rank: int
@@ -157,10 +156,10 @@ def within_caps(board: Leaderboard, score: int) -> bool:
 
 
 def check_score(board: Leaderboard, score: int, field: str) -> None:
-    """Raises InvalidArgument for a score that the leaderboard does not take."""
+    """Raises InvalidArgument naming `field.score` for a score that the leaderboard does not take."""
     if not within_caps(board, score):
         raise invalid_field(
-            field, f"“{board.name}” takes scores from {_shown(board.min_score)} to {_shown(board.max_score)}"
+            f"{field}.score", f"“{board.name}” takes scores from {_shown(board.min_score)} to {_shown(board.max_score)}"
         )
 
 

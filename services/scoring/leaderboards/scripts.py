@@ -105,35 +105,42 @@ return 'ready'
 """
 )
 
-# ARGV: what to read. Answers nothing unless ready; else how many there are, and
-#   around USER SIZE    the rank (from 0, -1 for none) of a player, the rank of the first member, the members
-#   page AFTER SIZE     the same from the first member behind a place ('' for the first of all)
-#   users IDS           a rank per id, -1 for none
+# ARGV: for each question what to read, about what, how many. Answers nothing unless ready; else for each a line of
+# numbers, and members, joined. The numbers: how many there are, the rank (from 0) of the first member, then
+#   around USER SIZE    the rank of the player, -1 for none
+#   page PLACE SIZE     nothing; the members are those behind a place, '' for the first of all
+#   users IDS 0         a rank per joined id, -1 for none; there are no members
+# Many questions to one script, and one text to each, since small commands and small answers are dear.
 READ: Final = (
     _COMMON
     + """
 if state() ~= 'ready' then return {} end
-local total = redis.call('ZCARD', KEYS[1]) - 1
+local ranks, index = KEYS[1], KEYS[2]
+local total = redis.call('ZCARD', ranks) - 1
 local function rank_of(user)
-  local place = redis.call('HGET', KEYS[2], user)
-  return place and redis.call('ZRANK', KEYS[1], place .. user) or -1
+  local place = redis.call('HGET', index, user)
+  return place and redis.call('ZRANK', ranks, place .. user) or -1
 end
-if ARGV[1] == 'users' then
-  local ranks = {}
-  for at = 1, #ARGV[2], 16 do ranks[#ranks + 1] = rank_of(string.sub(ARGV[2], at, at + 15)) end
-  return {total, ranks}
+local function answer(what, about, size)
+  local numbers, first = {total, 0}, 0
+  if what == 'users' then
+    for at = 1, #about, 16 do numbers[#numbers + 1] = rank_of(string.sub(about, at, at + 15)) end
+    return table.concat(numbers, ' ') .. '\\n'
+  elseif what == 'around' then
+    local rank = rank_of(about)
+    numbers[3] = rank
+    if rank < 0 then size = 0 end
+    first = math.max(0, math.min(rank - math.floor((size - 1) / 2), total - size))
+  elseif about ~= '' then
+    first = redis.call('ZLEXCOUNT', ranks, '-', '[' .. about .. string.rep('\\255', 17))
+  end
+  numbers[2] = first
+  local stop = math.min(first + size, total) - 1
+  local members = stop < first and {} or redis.call('ZRANGE', ranks, first, stop)
+  return table.concat(numbers, ' ') .. '\\n' .. table.concat(members)
 end
-local size = tonumber(ARGV[3])
-local rank, first = -1, 0
-if ARGV[1] == 'around' then
-  rank = rank_of(ARGV[2])
-  if rank < 0 then return {total, rank, 0, {}} end
-  first = math.max(0, math.min(rank - math.floor((size - 1) / 2), total - size))
-elseif ARGV[2] ~= '' then
-  first = redis.call('ZLEXCOUNT', KEYS[1], '-', '[' .. ARGV[2] .. string.rep('\\255', 17))
-end
-local stop = math.min(first + size, total) - 1
-if stop < first then return {total, rank, first, {}} end
-return {total, rank, first, redis.call('ZRANGE', KEYS[1], first, stop)}
+local answers = {}
+for at = 1, #ARGV, 3 do answers[#answers + 1] = answer(ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2])) end
+return answers
 """
 )

@@ -18,6 +18,7 @@ from services.scoring.leaderboards.messages import entry_message, result_message
 from services.scoring.leaderboards.reading import BoardReader
 from services.scoring.leaderboards.rules import (
     RESERVED,
+    Leaderboard,
     Outcome,
     Submission,
     check_metadata,
@@ -25,6 +26,20 @@ from services.scoring.leaderboards.rules import (
     check_submitter,
 )
 from services.scoring.leaderboards.submitting import Job, Repeat, Submitting
+from services.scoring.leaderboards.windows import Window
+
+
+class _Submitter:
+    """Who submits, and the boards that were looked up for the call."""
+
+    __slots__ = ("boards", "caller", "game_id", "server", "submit_time")
+
+    def __init__(self, game_id: str, caller: Caller, submit_time: datetime) -> None:
+        self.game_id = game_id
+        self.caller = caller
+        self.server = caller.role is CallerRole.DEVELOPER
+        self.submit_time = submit_time
+        self.boards: dict[str, tuple[Leaderboard, Window]] = {}
 
 
 class SubmissionServicer:
@@ -46,7 +61,9 @@ class SubmissionServicer:
 
     async def submit_score(self, request: pb.SubmitScoreRequest, call: Call) -> pb.SubmitScoreResponse:
         await self._games.require_access(call.caller, request.game_id, call)
-        one = await self._submission(request.score, "score", request.game_id, call.caller, self._clock.now())
+        one = await self._submission(
+            request.score, "score", _Submitter(request.game_id, call.caller, self._clock.now())
+        )
 
         def reply(outcomes: Sequence[Outcome]) -> bytes | None:
             return None if outcomes[0].entry is None else _response(outcomes[0]).SerializeToString()
@@ -65,10 +82,9 @@ class SubmissionServicer:
 
     async def submit_scores(self, request: pb.SubmitScoresRequest, call: Call) -> pb.SubmitScoresResponse:
         await self._games.require_access(call.caller, request.game_id, call)
-        now = self._clock.now()
+        submitter = _Submitter(request.game_id, call.caller, self._clock.now())
         submissions = [
-            await self._submission(score, f"scores[{number}]", request.game_id, call.caller, now)
-            for number, score in enumerate(request.scores)
+            await self._submission(score, f"scores[{number}]", submitter) for number, score in enumerate(request.scores)
         ]
 
         def reply(outcomes: Sequence[Outcome]) -> bytes:
@@ -80,29 +96,24 @@ class SubmissionServicer:
             return pb.SubmitScoresResponse.FromString(written.kept)
         return _results(written.outcomes)
 
-    async def _submission(
-        self, score: pb.ScoreSubmission, field: str, game_id: str, caller: Caller, now: datetime
-    ) -> Submission:
-        if score.leaderboard in RESERVED:
-            raise invalid_field(f"{field}.leaderboard", f"`{score.leaderboard}` follows from results alone")
-        board = await self._directory.get(game_id, score.leaderboard)
-        server = caller.role is CallerRole.DEVELOPER
-        user_id = score.user_id or ("" if server else caller.user_id)
-        check_submitter(board, server=server, own=user_id == caller.user_id)
+    async def _submission(self, score: pb.ScoreSubmission, field: str, by: _Submitter) -> Submission:
+        name = score.leaderboard
+        found = by.boards.get(name)
+        if found is None:
+            if name in RESERVED:
+                raise invalid_field(f"{field}.leaderboard", f"`{name}` follows from results alone")
+            board = await self._directory.get(by.game_id, name)
+            found = by.boards[name] = board, self._directory.window(board)
+        board, window = found
+        user_id = score.user_id or ("" if by.server else by.caller.user_id)
+        check_submitter(board, server=by.server, own=user_id == by.caller.user_id)
         if not is_id(user_id):
             raise invalid_field(f"{field}.user_id", "must be the id of an account")
-        check_score(board, score.score, f"{field}.score")
-        check_metadata(score.metadata, f"{field}.metadata")
-        return Submission(
-            board=board,
-            window=self._directory.window(board),
-            user_id=user_id,
-            username=score.username if server else caller.username,
-            score=score.score,
-            subscore=score.subscore,
-            metadata=score.metadata,
-            submit_time=now,
-        )
+        check_score(board, score.score, field)
+        if score.metadata:
+            check_metadata(score.metadata, f"{field}.metadata")
+        username = score.username if by.server else by.caller.username
+        return Submission(board, window, user_id, username, score.score, score.subscore, score.metadata, by.submit_time)
 
     def _refused(self, refusal: Reason, one: Submission) -> OofggError:
         if refusal is Reason.ACCOUNT_NOT_FOUND:

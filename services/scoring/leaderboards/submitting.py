@@ -21,9 +21,9 @@ from pkg.deadline import within
 from pkg.errors import InvalidArgument, OofggError, Reason, ResourceExhausted, Unavailable, backend_unavailable
 from pkg.telemetry.logs import get_logger
 from services.scoring.leaderboards.changes import Changes
-from services.scoring.leaderboards.entries import EntryStore, key_of
+from services.scoring.leaderboards.entries import EntryStore, Spot, key_of
 from services.scoring.leaderboards.places import member_of
-from services.scoring.leaderboards.ranks import Moves, Ranks, Spot
+from services.scoring.leaderboards.ranks import Moves, Ranks
 from services.scoring.leaderboards.rules import Outcome, Submission
 from services.scoring.leaderboards.store import SeasonStore
 from services.scoring.leaderboards.windows import Window

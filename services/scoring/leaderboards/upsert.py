@@ -8,37 +8,49 @@ from typing import Final
 from services.scoring.leaderboards.places import LEAST, MOST
 from services.scoring.leaderboards.rules import Operator
 
-COLUMNS: Final = "user_id, username, score, subscore, attempts, metadata, update_time, place"
+# Ids travel as text: a UUID object costs more than all the rest of a row.
+COLUMNS: Final = "e.user_id::text, e.username, e.score, e.subscore, e.attempts, e.metadata, e.update_time, e.place"
 
 _NEW_PAIR: Final = "(excluded.score, excluded.subscore) {} (e.score, e.subscore)"
-# $8: attempts a player has in a window; 0 for any number. $9: whether less is better.
+# Rows are locked in one order before they get their turns in another, so that two statements cannot wait for each
+# other. (Two that bring the same new entries may; one of them is tried again.)
+_LOCKED: Final = """
+    with locked as materialized (
+        select l.turn from (select u::uuid as user_id from unnest(string_to_array($6, ',')) u order by 1) i
+        cross join lateral (
+            select e.turn from leaderboard_entry e
+            where e.user_id = i.user_id and e.leaderboard_id = $1 and e.window_start = $2 for update
+        ) l
+    )
+"""
 _STATEMENT: Final = """
     insert into leaderboard_entry as e (user_id, leaderboard_id, window_start, update_time, score, subscore, turn,
         attempts, ascending, username, metadata)
-    select i.user_id, i.leaderboard_id, i.window_start, i.update_time, {first}, i.subscore,
-        nextval('leaderboard_turn'), 1, $9, i.username, i.metadata
-    from unnest($1::uuid[], $2::uuid[], $3::timestamptz[], $4::timestamptz[], $5::bigint[], $6::bigint[], $7::text[],
-        $10::text[]) as i (user_id, leaderboard_id, window_start, update_time, score, subscore, username, metadata)
-    where not exists (select from forgotten f where f.user_id = i.user_id)
+    select i.user_id::uuid, $1, $2, $3, {first}, i.subscore, nextval('leaderboard_turn'), 1, $4,
+        coalesce(i.username, ''), coalesce(i.metadata, '')
+    from unnest(string_to_array($6, ','), string_to_array($7, ',')::bigint[], string_to_array($8, ',')::bigint[],
+        $9::text[], $10::text[]) as i (user_id, score, subscore, username, metadata)
+    where not exists (select from forgotten f where f.user_id = i.user_id::uuid) {after_locks}
     on conflict (user_id, leaderboard_id, window_start) do update set
         {values},
         turn = case when {changes} then nextval('leaderboard_turn') else e.turn end,
         update_time = case when {changes} then excluded.update_time else e.update_time end,
         attempts = e.attempts + 1,
         username = case when excluded.username = '' then e.username else excluded.username end
-    where ($8 = 0 or e.attempts < $8) and {fits}
-    returning new.leaderboard_id, new.window_start, new.user_id, new.username, new.score, new.subscore, new.attempts,
-        new.metadata, new.update_time, new.place, old.turn is distinct from new.turn as changed
+    where ($5 = 0 or e.attempts < $5) and {fits}
+    returning new.user_id::text as user_id, new.username, new.score, new.subscore, new.attempts, new.metadata,
+        new.update_time, new.place, old.turn is distinct from new.turn as changed
 """
 
 
 @cache
-def upsert(operator: Operator, *, ascending: bool) -> str:
-    """The statement for boards with this operator and order.
+def upsert(operator: Operator, *, ascending: bool, in_order: bool) -> str:
+    """The statement for a window of a leaderboard with this operator and order.
 
-    Parameters are arrays of user, leaderboard, window, time, score, subscore and name, then the most attempts, whether
-    less is better, and an array of metadata. No two of the rows may be of one entry. Rows that do not come back were
-    refused.
+    Parameters are leaderboard, window, time, whether less is better, and the attempts a player has (0: any number);
+    then users, scores and subscores, each joined by commas (to encode an array costs more than to split a text), and
+    arrays of names and metadata, empty where there are none. No two rows may be of one player. With `in_order` the
+    first row wins ties; without, rows must be sorted by player. Rows that do not come back were refused.
     """
     match operator:
         case Operator.BEST:
@@ -60,7 +72,9 @@ def upsert(operator: Operator, *, ascending: bool) -> str:
             changes = "true"
             values = f"score = e.score + 1, {_added('subscore')}, metadata = excluded.metadata"
             first, fits = "1", _fits("subscore")
-    return _STATEMENT.format(first=first, values=values, changes=changes, fits=fits)
+    after_locks = "and (select count(*) from locked) >= 0" if in_order else ""
+    statement = _STATEMENT.format(first=first, values=values, changes=changes, fits=fits, after_locks=after_locks)
+    return _LOCKED + statement if in_order else statement
 
 
 def _added(name: str) -> str:

@@ -19,7 +19,7 @@ from oofgg.v1 import auth_pb2, auth_pb2_grpc, game_pb2, game_pb2_grpc
 from pkg.errors import Reason
 from pkg.rpc.status import from_rpc_error
 from tests.integration.calls import bearer, register
-from tests.integration.edge.processes import Running, Stage, wait_ready
+from tests.processes import Running, Stage, wait_ready
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.integration.edge.processes import READY_SECONDS, Stage, wait_ready
+from tests.processes import READY_SECONDS, Stage, wait_ready
 
 GAMES = ("game-a", "game-b", "game-c")
 

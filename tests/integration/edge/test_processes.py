@@ -20,7 +20,7 @@ from oofgg.v1 import session_pb2_grpc
 from tests.e2e.callers import Metadata, make_cast
 from tests.e2e.matches import register
 from tests.integration.edge.conftest import GAMES
-from tests.integration.edge.processes import Running, Stage, wait_ready
+from tests.processes import Running, Stage, wait_ready
 
 pytestmark = pytest.mark.timeout(180)
 

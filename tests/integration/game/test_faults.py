@@ -314,7 +314,7 @@ async def test_postgres_away_delays_a_result_and_loses_none(
     assert (answer.state, answer.result) == (pb.RESULT_STATE_STATED, result(1, 2))
     connection = await asyncpg.connect(url)
     assert await connection.fetchval("select count(*) from game.result") == 1
-    assert await connection.fetchval("select count(*) from game.outbox") == 2
+    assert await connection.fetchval("select count(*) from game.outbox") == 1
     await connection.close()
     other = pb.FinishRequest(session_id=session_id, result=result(2, 1), request_id="finish")
     assert await reason_of(arena.sessions.Finish(other, metadata=server, timeout=WITHIN)) is Reason.REQUEST_ID_REUSED

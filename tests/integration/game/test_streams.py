@@ -97,17 +97,33 @@ async def test_a_receiver_too_old_for_the_log_gets_a_snapshot(with_settings: Bui
             await again.until(lambda: again.messages == [(1, b"on we go")])
 
 
-async def test_a_flood_ends_the_stream_that_floods(with_settings: Build) -> None:
+async def test_who_sends_too_much_is_read_more_slowly_and_nobody_else_is(with_settings: Build) -> None:
     arena = await with_settings(commands_per_second=100)
     ada, bob, session_id = await arena.duel()
     async with arena.play(ada, session_id) as one, arena.play(bob, session_id) as two:
         await one.send(*(say(n) for n in range(1, 190)))
-        await one.until(lambda: one.acked_command == 189)
         await one.send(*(say(n) for n in range(190, 300)))
+        await one.send(say(300))
+        await one.until(lambda: one.acked_command == 189)
+        await two.send(say(1, "unharmed"))
+        await two.until(lambda: two.acked_command == 1)
+        assert one.acked_command == 189, "more than its burst waits"
+        await one.until(lambda: one.acked_command == 300)
+    assert [payload for seat, payload in one.messages if seat == 2] == [b"unharmed"]
+
+
+async def test_a_flood_ends_the_stream_that_floods_and_coming_back_does_not_help(with_settings: Build) -> None:
+    arena = await with_settings(commands_per_second=50)
+    ada, bob, session_id = await arena.duel()
+    async with arena.play(ada, session_id) as one, arena.play(bob, session_id) as two:
+        await one.send(*(say(n) for n in range(1, 257)))
         error = await one.ended()
         assert error is not None
         assert error.reason is Reason.RATE_LIMITED
         assert error.retry_after
+        with pytest.raises(Exception, match="more than a participant may") as again:
+            await arena.play(ada, session_id).__aenter__()
+        assert getattr(again.value, "reason", None) is Reason.RATE_LIMITED
         await two.send(say(1, "unharmed"))
         await two.until(lambda: two.acked_command == 1)
 
@@ -116,10 +132,44 @@ async def test_too_many_bytes_end_the_stream(with_settings: Build) -> None:
     arena = await with_settings(bytes_per_second=10_000)
     ada, _, session_id = await arena.duel()
     async with arena.play(ada, session_id) as one:
-        await one.send(say(1, "x" * 50_000))
+        await one.send(say(1, "x" * 64_000), say(2, "x" * 64_000))
         error = await one.ended()
         assert error is not None
         assert error.reason is Reason.RATE_LIMITED
+
+
+async def test_the_operator_can_allow_smaller_payloads_only(with_settings: Build) -> None:
+    arena = await with_settings(payload_bytes=100)
+    ada, _, session_id = await arena.duel()
+    async with arena.play(ada, session_id) as one:
+        await one.send(say(1, "x" * 100))
+        await one.kept(1)
+        await one.send(say(2, "x" * 101))
+        error = await one.ended()
+        assert error is not None
+        assert error.reason is Reason.INVALID_FIELD
+        assert "100 bytes" in error.message
+
+
+async def test_a_flood_of_large_commands_throws_nobody_out(with_settings: Build) -> None:
+    """With the bounds as they are shipped: what one may send, all others can take."""
+    arena = await with_settings()
+    ada, bob, session_id = await arena.duel()
+    async with arena.play(ada, session_id) as flood, arena.play(bob, session_id) as other:
+
+        async def send() -> None:
+            with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+                for number in range(1, 400):
+                    await flood.send(say(number, "x" * 60_000))
+
+        sending = asyncio.create_task(send())
+        for number in range(1, 31):
+            await other.send(say(number))
+            await other.kept(number)
+            await asyncio.sleep(0.1)
+        sending.cancel()
+        await asyncio.gather(sending, return_exceptions=True)
+        assert flood.acked_command < 100, "it was read no faster than it may send"
 
 
 async def test_heartbeats_go_both_ways_and_find_the_dead(with_settings: Build) -> None:
@@ -224,12 +274,12 @@ async def test_half_closing_ends_the_stream_well(arena: Arena) -> None:
     assert responses[0].opened.seat == 1
 
 
-async def test_a_flood_without_commands_is_a_flood_too(with_settings: Build) -> None:
+async def test_a_flood_without_commands_is_read_slowly_too(with_settings: Build) -> None:
     arena = await with_settings(commands_per_second=10)
-    ada, _, session_id = await arena.duel()
-    async with arena.play(ada, session_id) as one:
-        with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
-            for _ in range(2_000):
-                await one.send()
-        await one.ended()
-        assert one.error is not None
+    ada, bob, session_id = await arena.duel()
+    async with arena.play(ada, session_id) as one, arena.play(bob, session_id) as two:
+        for nonce in range(1, 601):
+            await one.send(heartbeat=pb.Heartbeat(nonce=nonce))
+        await two.send(say(1))
+        await two.kept(1)
+        assert one.heartbeats < 600

@@ -89,10 +89,12 @@ class Games:
     def __init__(self) -> None:
         self.created: list[game_pb2.CreateGameRequest] = []
         self.failures: list[tuple[grpc.StatusCode, str]] = []
+        self.peers: list[str] = []
         self.sleep = 0.0
 
     async def CreateGame(self, request: Any, context: Any) -> Any:  # noqa: N802
         self.created.append(request)
+        self.peers.append(context.peer())
         await asyncio.sleep(self.sleep)
         if self.failures:
             await refuse(context, *self.failures.pop(0))
@@ -111,6 +113,7 @@ class StreamScript:
         self._requests = requests
         self.context = context
         self.headers = headers(context)
+        self.peer: str = context.peer()
         self.opening = session_pb2.StreamOpen()
 
     async def accept(
@@ -184,10 +187,15 @@ class Sessions:
         self.streams: list[StreamScript] = []
         self.errors: list[BaseException] = []
         self.join_nodes: list[str] = []
+        self.owner_is_dead = 0
+        """How many calls still hear of a node that nobody reaches any more."""
 
     async def Join(self, request: Any, context: Any) -> Any:  # noqa: N802
         node = headers(context).get("x-oofgg-node", "")
         self.join_nodes.append(node)
+        if self.owner_is_dead:
+            self.owner_is_dead -= 1
+            await refuse(context, grpc.StatusCode.FAILED_PRECONDITION, "WRONG_NODE", node="dead")
         session = session_pb2.Session(session_id=request.session_id)
         placement = session_pb2.Placement(node=node or "n1")
         return session_pb2.JoinResponse(session=session, seat=session_pb2.Seat(seat=1), placement=placement)
@@ -222,7 +230,7 @@ class Platform:
         server = grpc.aio.server()
         for module, servicer in ((auth_pb2, self.auth), (game_pb2, self.games), (session_pb2, self.sessions)):
             for service in module.DESCRIPTOR.services_by_name.values():
-                server.add_generic_rpc_handlers((_handlers(service, servicer),))
+                server.add_generic_rpc_handlers((handlers_of(service, servicer),))
         self.target = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
         await server.start()
         try:
@@ -233,7 +241,7 @@ class Platform:
             pytest.fail(f"the scripted server saw something else: {self.sessions.errors!r}")
 
 
-def _handlers(service: ServiceDescriptor, servicer: object) -> grpc.GenericRpcHandler:
+def handlers_of(service: ServiceDescriptor, servicer: object) -> grpc.GenericRpcHandler:
     """The RPCs of a service that the script has."""
     handlers = {}
     for method in service.methods:

@@ -121,6 +121,15 @@ class TestCalls:
                 await client.games.create("Duel")
         assert time.monotonic() - began < 2
 
+    async def test_after_a_call_without_an_answer_the_next_takes_another_connection(self, platform: Platform) -> None:
+        platform.games.sleep = 30
+        async with oofgg.Client(platform.target, timeout=0.3) as client:
+            with pytest.raises(errors.DeadlineExceeded):
+                await client.games.create("Duel")
+            platform.games.sleep = 0
+            await client.games.create("Duel")
+        assert len(set(platform.games.peers)) == 2
+
     async def test_nobody_there(self) -> None:
         began = time.monotonic()
         async with oofgg.Client("127.0.0.1:1", timeout=0.5) as client:
@@ -133,6 +142,23 @@ class TestCalls:
 
     async def test_another_node_is_followed(self, client: oofgg.Client) -> None:
         await client.sessions.leave(SESSION)
+
+    async def test_a_node_that_is_dead_is_waited_for_until_another_takes_over(
+        self, platform: Platform, client: oofgg.Client
+    ) -> None:
+        platform.sessions.owner_is_dead = 6
+        began = time.monotonic()
+        await client.sessions.join(SESSION)
+        assert platform.sessions.join_nodes == ["", *["dead"] * 6]
+        assert time.monotonic() - began > 0.5, "not all of them at once"
+
+    async def test_a_node_that_stays_dead_is_told_in_the_end(self, platform: Platform) -> None:
+        platform.sessions.owner_is_dead = 1_000
+        async with oofgg.Client(platform.target, timeout=0.5) as client:
+            with pytest.raises(errors.FailedPrecondition) as failed:
+                await client.sessions.join(SESSION)
+        assert failed.value.reason is oofgg.Reason.WRONG_NODE
+        assert 2 < len(platform.sessions.join_nodes) < 20
 
     async def test_a_closed_client_can_be_opened_again(self, platform: Platform) -> None:
         client = oofgg.Client(platform.target)
@@ -334,6 +360,33 @@ class TestStreams:
         began = time.monotonic()
         assert texts(await everything(client, platform, silent, second)) == ["here"]
         assert 0.6 < time.monotonic() - began < 5, "1.75 heartbeats of 0.4 s"
+        silent_peer, second_peer = (stream.peer for stream in platform.sessions.streams)
+        assert silent_peer != second_peer, "the network may be swallowing everything on that connection"
+
+    async def test_other_streams_of_a_connection_that_is_left_may_end_by_themselves(
+        self, platform: Platform, client: oofgg.Client
+    ) -> None:
+        gone = asyncio.Event()
+
+        async def silent(stream: StreamScript) -> None:
+            await stream.accept()
+            await stream.stay()
+            gone.set()
+
+        async def other(stream: StreamScript) -> None:
+            await stream.accept(heartbeat_ms=60_000)
+            await gone.wait()
+            await stream.tell(message(1, "still here"), finished(2))
+
+        async def second(stream: StreamScript) -> None:
+            await stream.accept()
+            await stream.tell(finished(1))
+
+        platform.sessions.scripts = [other, silent, second]
+        async with client.play(SESSION) as first, client.play(SESSION) as session:
+            assert [event async for event in session]
+            assert texts([event async for event in first]) == ["still here"]
+        assert len(platform.sessions.streams) == 3
 
     async def test_the_right_node_is_asked(self, platform: Platform, client: oofgg.Client) -> None:
         async def wrong(stream: StreamScript) -> None:

@@ -13,6 +13,7 @@ from bench.scenarios import GROUPS
 
 FIGURES = {figure.name: figure for group in GROUPS for scenario in group.scenarios for figure in scenario.figures}
 SLOW: dict[str, Any] = {
+    "topic": "First things",
     "title": "A & B",
     "value": 3.0,
     "unit": "ms",
@@ -25,7 +26,8 @@ SLOW: dict[str, Any] = {
     "other_cores": 0.01,
 }
 LOUD: dict[str, Any] = {
-    "title": "B",
+    "topic": "Second things",
+    "title": "… B",
     "value": None,
     "unit": "s",
     "in_u": None,
@@ -63,9 +65,15 @@ def test_every_figure_of_the_registry_is_in_the_results() -> None:
 def test_what_missed_and_what_is_missing_is_told() -> None:
     text = page.render("performance.md.j2", DOCUMENT)
     assert "| A & B | 3 ms | 2.5–3.5 |  | ≤ 2 | missed | service 0.50, other 0.01 |" in text
-    assert "| B | missing |" in text
+    assert "| … B | missing |" in text
     assert "it was too loud" in text
-    assert "Not within its bound in this run: A & B; B." in text
+    assert "Not within its bound in this run: A & B; A & B: B." in text
+
+
+def test_each_topic_has_its_table() -> None:
+    text = page.render("performance.md.j2", DOCUMENT)
+    first, second = text.index("### First things"), text.index("### Second things")
+    assert first < text.index("| A & B |") < second < text.index("| … B |")
 
 
 def test_the_plot_is_well_formed_and_ends_at_twice_the_bound() -> None:
@@ -85,4 +93,4 @@ def test_numbers_have_three_digits(value: float | None, told: str) -> None:
 def test_the_terminal_shows_every_figure() -> None:
     table = page.table(DOCUMENT)
     assert table.splitlines()[0] == "U = 250 µs of CPU"
-    assert [line.split()[-1] for line in table.splitlines()[1:]] == ["missed", "missing"]
+    assert [line.split()[-1] for line in table.splitlines() if line.startswith("  ")] == ["missed", "missing"]

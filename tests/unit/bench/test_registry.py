@@ -7,6 +7,7 @@ from bench.scenarios import GROUPS
 from bench.scenarios.unary import ECHO
 
 SCENARIOS = [scenario for group in GROUPS for scenario in group.scenarios if scenario.name != ECHO]
+BEHAVIOURS = ("deaf", "slow", "flood", "flood_large", "half_open", "half_connection")
 FIGURES = [figure for scenario in SCENARIOS for figure in scenario.figures]
 
 
@@ -36,11 +37,17 @@ def test_the_bounds_are_those_that_were_promised() -> None:
         "revocation_p99": 1000,
         "fan_out_32": 700_000,
         "fan_out_32_envoy": 300_000,
-        "fan_out_32_20hz_envoy": 16,
+        "cost_32_20hz_window_default_envoy": 16,
         "latency_8_20hz_window_0_p99": 5,
         "latency_8_20hz_window_0_envoy_p99": 5,
         "latency_32_20hz_window_default_p99": 30,
         "latency_32_20hz_window_default_envoy_p99": 30,
+        "takeover_max": 5,
+        **{f"hostile_{name}{door}": 2 for name in BEHAVIOURS for door in ("", "_envoy")},
+        **{f"hostile_{name}{door}_others": 0 for name in BEHAVIOURS for door in ("", "_envoy")},
         "idle_stream": 50,
         "finish_visible_p99": 250,
+        "submit_score": 1.8,
+        "submit_scores": 0.1,
+        "get_around": 1.8,
     }

@@ -46,7 +46,7 @@ def spoiled(value: float) -> Run:
 @pytest.fixture
 def measured() -> Callable[..., Any]:
     async def measure(*scenarios: Scenario) -> dict[str, Any]:
-        group = Group("group", scenarios, on_stage=False)
+        group = Group("group", "A group", scenarios, on_stage=None)
         findings = await Runner(PLAN, RULE, Progress()).run([group])
         return results([group], findings, PLAN, RULE)
 
@@ -83,7 +83,7 @@ async def test_what_is_compared_with_u_needs_the_echoes_of_its_round(measured: C
 
 
 async def test_figures_of_other_groups_stay(measured: Callable[..., Any]) -> None:
-    group = Group("group", (scenario([good(1)] * 3),), on_stage=False)
+    group = Group("group", "A group", (scenario([good(1)] * 3),), on_stage=None)
     findings = await Runner(PLAN, RULE, Progress()).run([group])
     document = results([group], findings, PLAN, RULE, {"u_us": 250.0, "figures": {"older": {"value": 7}}})
     assert document["figures"]["older"] == {"value": 7}

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from oofgg.v1 import session_pb2 as pb
-from services.game.budget import Budget, BudgetLimits
+from services.game.budget import Budget, BudgetLimits, Budgets
 from services.game.codec import (
     RESULT_STATES,
     STATES,
@@ -79,9 +81,49 @@ def test_times_are_exact_to_the_microsecond(seconds: float) -> None:
 
 def test_a_budget_fills_with_time_up_to_its_burst() -> None:
     budget = Budget(BudgetLimits(10, 20, 1000, 4000), 0.0)
-    assert budget.spend(20, 0, 0.0)
-    assert not budget.spend(1, 0, 0.0)
-    assert budget.spend(9, 0, 1.0)
-    assert budget.spend(20, 4000, 100.0)
-    assert not budget.spend(0, 1, 100.0)
-    assert budget.spend(0, 900, 101.0)
+    assert budget.spend(20, 0, 0.0) == 0
+    assert budget.spend(1, 0, 0.0) == pytest.approx(0.1)
+    assert budget.spend(9, 0, 1.0) == 0
+    assert budget.spend(20, 4000, 100.0) == 0
+    assert budget.spend(0, 500, 100.0) == pytest.approx(0.5)
+    assert budget.spend(0, 400, 101.0) == 0
+    assert not budget.is_full(101.0)
+    assert budget.is_full(200.0)
+
+
+def test_budgets_outlive_streams_and_bound_all_together() -> None:
+    each, together = BudgetLimits(10, 20, 1000, 4000), BudgetLimits(15, 30, 10_000, 10_000)
+    budgets = Budgets(each, together, 0.0)
+    assert budgets.spend("ada", 20, 0, 0.0) == 0
+    assert budgets.spend("ada", 5, 0, 0.0) == pytest.approx(0.5), "coming back does not fill it"
+    assert budgets.spend("bob", 20, 0, 0.0) == pytest.approx(1.0), "what all may send is spent"
+    for number in range(1_000):
+        budgets.spend(f"passer-by {number}", 0, 0, float(number * 100))
+    assert len(budgets._own) <= 64
+
+
+@given(
+    seq=st.integers(0, 2**63 - 1),
+    after_seq=st.integers(0, 2**63 - 1),
+    seat=st.integers(1, 512),
+    now=st.floats(0, 4e9),
+    number=st.integers(0, 2**64 - 1),
+    key=st.text(max_size=64),
+    kind=st.text(max_size=64),
+    payload=st.binary(max_size=300),
+    audience=st.none() | st.frozensets(st.integers(1, 512), max_size=5),
+)
+def test_a_command_is_encoded_as_protobuf_does_it(
+    seq: int, after_seq: int, seat: int, now: float, number: int, key: str, kind: str, payload: bytes,
+    audience: frozenset[int] | None,
+) -> None:  # fmt: skip
+    command = pb.Command(number=number, key=key, kind=kind, payload=payload)
+    heard = None if audience is None else audience | {seat}
+    message = pb.Message(key=key, payload=payload, kind=kind, command=number)
+    if heard is not None:
+        message.to_seats.extend(sorted(heard - {seat}) or [seat])
+    event = pb.Event(seq=seq, after_seq=after_seq, seat=seat, event_time=timestamp(now), message=message)
+    encoder = PieceEncoder()
+    expected = pb.PlayResponse(events=[event]).SerializeToString()
+    assert encoder.message(seq, after_seq, seat, now, command, heard) == expected
+    assert encoder.message(seq, after_seq, seat, now, command, heard) == expected

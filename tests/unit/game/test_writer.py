@@ -54,6 +54,7 @@ def test_a_busy_writer_flushes_once_per_window_and_sleeps_in_between(monkeypatch
             cast("Any", None),
             SystemClock(),
             budget=budget,
+            session_budget=budget,
             heartbeat_seconds=10.0,
             unconfirmed_bytes=1,
             limits=StreamLimits(1, 1, 1),
@@ -74,3 +75,25 @@ def test_a_busy_writer_flushes_once_per_window_and_sleeps_in_between(monkeypatch
         written, passed = runner.run(play())
     assert 3 <= written <= passed * 1000 / (WINDOW_MS - 2) + 3
     assert asked <= 4 * written, "the writer must not spin until its window is over"
+
+
+@pytest.mark.parametrize(("silent", "found"), [(1.5, False), (1.99, True)], ids=["late", "within two heartbeats"])
+def test_a_dead_peer_is_found_within_two_heartbeats(silent: float, found: bool) -> None:
+    closed: list[object] = []
+    beats: list[object] = []
+    stream = SimpleNamespace(login_id="login", heard=0.0, said=0.0, close=closed.append, beat=beats.append)
+    limits = BudgetLimits(1, 1, 1, 1)
+    streams = Streams(
+        cast("Any", None),
+        cast("Any", SimpleNamespace(refusal=lambda _: None)),
+        SystemClock(),
+        budget=limits,
+        session_budget=limits,
+        heartbeat_seconds=10.0,
+        unconfirmed_bytes=1,
+        limits=StreamLimits(1, 1, 1),
+    )
+    # It is looked at every quarter of a second, so it is found at the first look after that much silence.
+    streams._sweep(silent * 10.0 - 0.25, cast("Any", [stream]))
+    assert bool(closed) == found
+    assert bool(beats) != found, "who may still be there is asked"

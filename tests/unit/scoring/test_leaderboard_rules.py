@@ -95,7 +95,7 @@ def test_caps() -> None:
     board = replace(BOARD, min_score=-1, max_score=10)
     assert [score for score in range(-3, 13) if within_caps(board, score)] == list(range(-1, 11))
     with pytest.raises(InvalidArgument) as caught:
-        check_score(board, 11, "scores[3].score")
+        check_score(board, 11, "scores[3]")
     assert field_of(caught) == "scores[3].score"
     assert "from -1 to 10" in caught.value.message
     check_score(BOARD, 2**63 - 1, "score")

@@ -22,11 +22,11 @@ SDK = Path(__file__).parents[3] / "sdk" / "src" / "oofgg"
 FOR_KAFKA = {"kafka.py", "_kafka_clients.py"}
 
 NAMES = """
-Account ApiKey ApiKeyInfo Client Delivery EndReason Event Game GameSettings Games History LeaderboardEntry
-Leaderboards LogReset Login LoginInfo Match MatchNews MatchOutcome MatchParticipant Message OofggError Outcome
-OwnAccount PlaySession Presence PresenceChange Rank Rating RatingChange RatingRules Ratings Reason ResultChange
-ResultState Role Seat SeatResult Session SessionChange SessionState Sessions StateChange Stubs TokenInfo errors
-__version__
+Account ApiKey ApiKeyInfo Around Client Delivery EndReason Event Game GameSettings Games History Leaderboard
+LeaderboardEntry Leaderboards LogReset Login LoginInfo Match MatchNews MatchOutcome MatchParticipant Message
+OofggError Outcome OwnAccount PlaySession Presence PresenceChange Rank Rating RatingChange RatingRules Ratings
+Reason ResultChange ResultState Role Score ScoreOperator ScoreOrder Season Seat SeatResult Session SessionChange
+SessionState Sessions StateChange Stubs Submitted Submitters TokenInfo Window WindowKind __version__ errors
 """
 MEMBERS = {
     "Client": (
@@ -38,7 +38,7 @@ MEMBERS = {
         "unlink_password update"
     ),
     "Sessions": "close create finish get join kick leave list pause replay start take_seat update",
-    "Leaderboards": "get rank",
+    "Leaderboards": "all around create delete entries get info rank seasons submit submit_many update",
     "Ratings": "get rules set_rules",
     "History": "export get list watch",
     "kafka.MatchHistory": "commit position topic",

@@ -10,8 +10,9 @@ Types, events and errors are those of `oofgg`.
 """
 
 from oofgg.sync._client import Client
+from oofgg.sync._leaderboards import Leaderboards
 from oofgg.sync._own_account import OwnAccount
 from oofgg.sync._play import PlaySession
-from oofgg.sync._resources import Games, History, Leaderboards, Ratings, Sessions
+from oofgg.sync._resources import Games, History, Ratings, Sessions
 
 __all__ = ["Client", "Games", "History", "Leaderboards", "OwnAccount", "PlaySession", "Ratings", "Sessions"]

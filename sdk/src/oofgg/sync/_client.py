@@ -11,10 +11,11 @@ from oofgg import client
 from oofgg._channel import Metadata
 from oofgg._types import Account, Login, Session, TokenInfo
 from oofgg.client import DEFAULT_TIMEOUT
+from oofgg.sync._leaderboards import Leaderboards
 from oofgg.sync._loop import Portal
 from oofgg.sync._own_account import OwnAccount
 from oofgg.sync._play import PlaySession
-from oofgg.sync._resources import Games, History, Leaderboards, Ratings, Sessions
+from oofgg.sync._resources import Games, History, Ratings, Sessions
 
 
 class Client:

@@ -1,4 +1,4 @@
-"""Games, sessions, leaderboards and history, blocking: as in `oofgg._resources`, which has the rules."""
+"""Games, sessions and history, blocking: as in `oofgg._resources`, which has the rules."""
 
 from __future__ import annotations
 
@@ -12,12 +12,10 @@ from oofgg._types import (
     ApiKeyInfo,
     Game,
     GameSettings,
-    LeaderboardEntry,
     Match,
     MatchNews,
     MatchOutcome,
     Outcome,
-    Rank,
     Rating,
     RatingRules,
     ResultState,
@@ -191,22 +189,6 @@ class Sessions:
         Raises NotFound(REPLAY_NOT_FOUND) when it is not kept any more, PermissionDenied(NOT_A_PARTICIPANT).
         """
         return self._portal.iterate(self._sessions.replay(session_id))
-
-
-class Leaderboards:
-    """Who is best. A leaderboard is `wins` (then fewer losses) or `score`."""
-
-    def __init__(self, portal: Portal, leaderboards: _resources.Leaderboards) -> None:
-        self._portal = portal
-        self._leaderboards = leaderboards
-
-    def get(self, leaderboard: str = "wins", *, game_id: str | None = None) -> Iterator[LeaderboardEntry]:
-        """The entries, best first."""
-        return self._portal.iterate(self._leaderboards.get(leaderboard, game_id=game_id))
-
-    def rank(self, user_id: str = "", *, leaderboard: str = "wins", game_id: str | None = None) -> Rank:
-        """A player's entry, the caller's by default. Raises NotFound(ENTRY_NOT_FOUND) before the first match."""
-        return self._portal.call(self._leaderboards.rank(user_id, leaderboard=leaderboard, game_id=game_id))
 
 
 class Ratings:

@@ -302,9 +302,7 @@ class SubmissionResult(google.protobuf.message.Message):
     """Why it was refused: ATTEMPTS_EXHAUSTED, SCORE_OUT_OF_RANGE or ACCOUNT_NOT_FOUND. Unspecified when it was not."""
     @property
     def entry(self) -> Global___LeaderboardEntry:
-        """The player's entry after it; absent when it was refused. Its rank is 0 in answers of SubmitScores, and while it is
-        not known.
-        """
+        """The player's entry after it, in numbers: `user_id`, `score`, `subscore` and `attempts`. Absent when it was refused."""
 
     def __init__(
         self,

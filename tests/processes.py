@@ -13,6 +13,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from pkg.embedded import Options, Platform
 from pkg.embedded.binaries import ENVOY, find
 from tests.integration.conftest import free_address
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[1]
 READY_SECONDS = 60.0
 STOP_SECONDS = 30.0
 
@@ -80,13 +81,14 @@ class Stage:
         platform.start()
         return platform
 
-    def restart_valkey(self, *, without_data: bool = False) -> None:
+    def restart_valkey(self, *, without_data: bool = False, meanwhile: Callable[[], None] = lambda: None) -> None:
         """Takes Redis away and brings it back."""
         self.valkey.stop()
         if without_data:
             for path in (self.directory / "valkey").rglob("*"):
                 if path.is_file() and ("aof" in path.name or path.suffix == ".rdb"):
                     path.unlink()
+        meanwhile()
         before = self.valkey.endpoints
         self.valkey = self._backends("valkey")
         assert self.valkey.endpoints == before
