@@ -13,10 +13,10 @@ from google.protobuf.descriptor_pb2 import DescriptorProto, EnumDescriptorProto,
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 
-from oofgg.events.v1 import identity_pb2, match_pb2
+from oofgg.events.v1 import dead_letter_pb2, identity_pb2, match_pb2
 from pkg.events.outbox import Event
 from pkg.events.records import headers_of
-from pkg.events.topics import ACCOUNTS, AUDIT, MATCH_HISTORY_PREFIX, MATCH_RESULTS, spec_of
+from pkg.events.topics import ACCOUNTS, AUDIT, DEAD_LETTERS, MATCH_HISTORY_PREFIX, MATCH_RESULTS, spec_of
 
 _GAME = "0199f3a0-0000-7000-8000-000000000001"
 _MATCH = "0199f3a0-0000-7000-8000-000000000002"
@@ -60,6 +60,10 @@ def topics() -> list[Topic]:
         client="oofgg/0.1",
     )
     login.occur_time.FromDatetime(_TIME)
+    letter = dead_letter_pb2.DeadLetter(
+        dead_letter_id=1, topic=MATCH_RESULTS, partition=3, offset=412, reason="the header ce_id is missing",
+        key=b"k", value=b"?",
+    )  # fmt: skip
     return [
         Topic(
             MATCH_HISTORY_PREFIX,
@@ -79,6 +83,12 @@ def topics() -> list[Topic]:
         Topic(
             AUDIT, "What happens to accounts, logins and keys, for operators. Holds no secret.",
             "auth", "the account, or where it came from", login, _ADA,
+        ),
+        Topic(
+            DEAD_LETTERS,
+            "Records that a projection could not apply, with the reason: see "
+            "[dead letters](../operations/dead-letters.md).",
+            "scoring", "the topic it was on", letter, MATCH_RESULTS,
         ),
     ]  # fmt: skip
 

@@ -21,6 +21,7 @@ from google.protobuf.message import DecodeError
 from pkg.db.database import Connection, Database
 from pkg.errors import OofggError, Unavailable
 from pkg.events import clients
+from pkg.events.dead_letters import bury, replay_marked
 from pkg.events.outbox import Event
 from pkg.events.positions import HINDRANCES, Position, PositionMoved, Positions
 from pkg.events.publisher import REQUEST_MS
@@ -126,6 +127,7 @@ class Projection:
                 if now - verified > self._times.verify:
                     verified = now
                     await self._verify(consumer, verifier)
+                    await replay_marked(self._database, self._spec.name, self._apply)
                 if now - forgotten > self._times.forget:
                     forgotten = now
                     await self._positions.forget((self._spec.retention_days + 3) * _DAY_SECONDS)
@@ -287,7 +289,7 @@ class Projection:
                     with self._span(event):
                         await self._apply(connection, event)
                 else:
-                    await self._positions.bury(connection, record, refusal)
+                    await bury(connection, record, refusal)
             for record, reason in malformed:
-                await self._positions.bury(connection, record, reason)
+                await bury(connection, record, reason)
         self._at[partition] = end

@@ -36,9 +36,10 @@ EFFECTS = "create table effect (event_id uuid not null, key text not null, reade
 @pytest.fixture
 async def effects(database: Database) -> Database:
     """The database of a projection that writes down every event it is given, without any uniqueness of its own."""
-    migration = Path(__file__).parents[3] / "services/scoring/migrations/002_events.sql"
+    migrations = Path(__file__).parents[3] / "services/scoring/migrations"
     async with database.acquire() as connection:
-        await connection.execute(migration.read_text())
+        for name in ("002_events.sql", "007_dead_letters.sql"):
+            await connection.execute((migrations / name).read_text())
         await connection.execute(EFFECTS)
     return database
 
