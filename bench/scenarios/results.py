@@ -102,15 +102,18 @@ async def _seen(stage: Stage, consumer: AIOKafkaConsumer, session_id: str) -> tu
         return loop.time()
 
     known = await wins()
+    reading = pb.GetSessionRequest(session_id=session_id)
+    session = (await stage.sessions.GetSession(reading, metadata=stage.server, timeout=_CALL_SECONDS)).session
+    seat = next(seat.seat for seat in session.seats if seat.user_id == winner.user_id)
     began = loop.time()
-    await _finish(stage, session_id)
+    await _finish(stage, session_id, winner=seat)
     async with asyncio.timeout(_VISIBLE_SECONDS):
         seen, told = await asyncio.gather(visible(known), on_topic())
     return seen - began, told - began
 
 
-async def _finish(stage: Stage, session_id: str) -> None:
-    stated = pb.Result(seats=[pb.SeatResult(seat=seat, placement=seat) for seat in (1, 2)])
+async def _finish(stage: Stage, session_id: str, *, winner: int = 1) -> None:
+    stated = pb.Result(seats=[pb.SeatResult(seat=seat, placement=1 if seat == winner else 2) for seat in (1, 2)])
     finishing = pb.FinishRequest(session_id=session_id, result=stated)
     await stage.sessions.Finish(finishing, metadata=stage.server, timeout=_CALL_SECONDS)
 
@@ -127,7 +130,10 @@ async def _topic(stage: Stage) -> AsyncIterator[AIOKafkaConsumer]:
     )
     await clients.start(consumer, within=_CALL_SECONDS)
     try:
-        await asyncio.wait_for(consumer.seek_to_end(), _CALL_SECONDS)
+        async with asyncio.timeout(_CALL_SECONDS):
+            await consumer.seek_to_end()
+            for partition in consumer.assignment():
+                await consumer.position(partition)  # decided now, not with the first record
         yield consumer
     finally:
         await clients.stop(consumer.stop)

@@ -11,7 +11,7 @@ from pkg.clock import Clock
 from pkg.errors import NotFound, Reason, invalid_field
 from services.scoring.leaderboards.rules import Leaderboard
 from services.scoring.leaderboards.store import LeaderboardStore
-from services.scoring.leaderboards.windows import Window
+from services.scoring.leaderboards.windows import EPOCH, Window
 
 # A changed or deleted leaderboard is noticed after this long at most.
 _REMEMBER_SECONDS: Final = 5.0
@@ -44,8 +44,8 @@ class BoardDirectory:
     def window(self, board: Leaderboard, moment: datetime | None = None) -> Window:
         """The window in which a moment lies, the current one for None. Raises InvalidArgument for one to come."""
         now = self._clock.now()
-        if moment is not None and moment > now:
-            raise invalid_field("window_time", "has not come yet")
+        if moment is not None and not EPOCH <= moment <= now:
+            raise invalid_field("window_time", "must be a moment from 1970 until now")
         known = self._windows.get(board.leaderboard_id)
         if known is not None and known.holds(moment or now):
             return known

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from itertools import accumulate
 from typing import Final
 
 from pkg.db.database import Connection, Database
@@ -153,16 +154,18 @@ class EntryStore:
         return [Entry(*row) for row in rows]
 
     async def before(self, leaderboard_id: str, start: datetime, places: Sequence[bytes]) -> list[int]:
-        """How many entries come before each of these places."""
+        """How many entries come before each of these places: one walk along the index, to the last of them."""
+        if not places:
+            return []
+        bounds = sorted(set(places))
         async with self._database.acquire() as connection:
             rows = await connection.fetch(
-                f"""
-                select (select count(*) {_OF} and e.place < i.place) as before
-                from unnest($3::bytea[]) with ordinality as i (place, number) order by number
-                """,  # noqa: S608
-                leaderboard_id, start, places,
+                f"select width_bucket(e.place, $3::bytea[]) as bucket, count(*) {_OF} and e.place < $4 group by bucket",
+                leaderboard_id, start, bounds, bounds[-1],
             )  # fmt: skip
-        return [row["before"] for row in rows]
+        counts = {row["bucket"]: row["count"] for row in rows}
+        before = dict(zip(bounds, accumulate(counts.get(number, 0) for number in range(len(bounds))), strict=True))
+        return [before[place] for place in places]
 
     async def any(self, leaderboard_id: str, start: datetime) -> bool:
         """Whether a window has entries."""

@@ -27,7 +27,7 @@ from services.scoring.leaderboards.reading import BoardReader, Part
 from services.scoring.leaderboards.rules import RESERVED, Leaderboard
 from services.scoring.leaderboards.store import SeasonStore
 from services.scoring.leaderboards.submissions import SubmissionServicer
-from services.scoring.leaderboards.windows import Window
+from services.scoring.leaderboards.windows import EPOCH, Window
 
 
 class LeaderboardServicer:
@@ -62,14 +62,14 @@ class LeaderboardServicer:
         if self._is_builtin(request):
             return await self._builtin.get_leaderboard(request, call)
         board, window = await self._find(request, call)
-        spot, after = (board.leaderboard_id, window.start), b""
+        after = b""
         if (key := decode_place(request.page_token)) is not None:
-            if key[0] != spot and not request.HasField("window_time") and key[0][0] == spot[0]:
+            (leaderboard_id, start), after = key
+            if not request.HasField("window_time") and EPOCH <= start < window.start:
                 # The window has ended since the first page; the list goes on where it was.
-                window, spot = board.schedule.window_at(key[0][1]), key[0]
-            if key[0] != (board.leaderboard_id, window.start):
+                window = board.schedule.window_at(start)
+            if (leaderboard_id, start) != (board.leaderboard_id, window.start):
                 raise foreign_token()
-            after = key[1]
         part = await self._reader.page(board, window, after, page_size(request.page_size))
         return pb.GetLeaderboardResponse(
             entries=[entry_message(one.rank, one.entry) for one in part.entries],

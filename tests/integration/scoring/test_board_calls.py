@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from oofgg.v1 import leaderboard_pb2 as pb
 from pkg.errors import Reason
 from pkg.ids import new_id
 from services.boards import rebuild, verify
+from services.scoring.leaderboards.messages import encode_place
 from tests.integration.calls import bearer, reason_of, register
 from tests.integration.conftest import RunningServices, StartServices
 
@@ -188,6 +190,12 @@ async def test_what_is_submitted_and_what_is_read(stage: Stage) -> None:
     await stage.create("another")
     other = stage.call("GetLeaderboard", "player", leaderboard="another", page_token=page.next_page_token)
     assert await reason_of(other) == Reason.INVALID_PAGE_TOKEN
+    for seconds in (-62135596800, 253402300799):
+        strange = stage.call("GetLeaderboard", "player", leaderboard="points", window_time={"seconds": seconds})
+        assert await reason_of(strange) == Reason.INVALID_FIELD
+        place = encode_place((new_id(), datetime.fromtimestamp(0, UTC) + timedelta(seconds=seconds)), bytes(24))
+        forged = stage.call("GetLeaderboard", "player", leaderboard="points", page_token=place)
+        assert await reason_of(forged) == Reason.INVALID_PAGE_TOKEN
     for name in ("GetAround", "GetEntries", "ListSeasons"):
         fields: dict[str, Any] = {"user_ids": [users[0]]} if name == "GetEntries" else {}
         assert await reason_of(stage.call(name, "player", leaderboard="wins", **fields)) == Reason.INVALID_FIELD

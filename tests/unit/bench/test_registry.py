@@ -47,6 +47,7 @@ def test_the_bounds_are_those_that_were_promised() -> None:
         **{f"hostile_{name}{door}_others": 0 for name in BEHAVIOURS for door in ("", "_envoy")},
         "idle_stream": 50,
         "finish_visible_p99": 250,
+        "finish_topic_p99": 250,
         "submit_score": 1.8,
         "submit_scores": 0.1,
         "get_around": 1.8,
