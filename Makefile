@@ -12,7 +12,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 SDK_LOCKS := sdk-oldest sdk-middle
-.PHONY: help demo demo-arena up secrets backup restore test test-unit test-matrix web explorers test-web test-explorers test-chaos soak bots bench lint types format proto proto-check proto-baseline breaking lock setup setup-dev clean
+.PHONY: help demo demo-arena up secrets backup restore test test-unit test-matrix web explorers kafka test-web test-explorers test-kafka test-chaos soak bots bench lint types format proto proto-check proto-baseline breaking lock setup setup-dev clean
 
 help: ## Show this
 	@echo "oofgg, an open, self-hosted game backend. Start with \`make demo\`."
@@ -52,11 +52,17 @@ web: sdk/web/node_modules/.done ## Build the browser package, and its examples i
 explorers: ## Build grpcurl and evans into build/tools (needs Go)
 	@tests/explorers/install.sh
 
+kafka: ## Fetch Apache Kafka into build/tools (needs Java 17 and Maven)
+	@tests/kafka/install.sh
+
 test-web: setup-dev web ## Play in a real browser, and from Node (needs Node.js and Chromium)
 	$(BIN)/pytest tests/web $(ARGS)
 
 test-explorers: setup-dev explorers ## Explore the platform with grpcurl, evans and curl, as the how-to says (needs Go)
 	$(BIN)/pytest tests/explorers $(ARGS)
+
+test-kafka: setup-dev kafka ## Kill relay, projections and broker while results flow; events on Apache Kafka (needs Java 17, Maven)
+	$(BIN)/pytest --kafka apache tests/integration/events tests/kafka $(ARGS)
 
 test-chaos: setup-dev ## Kill, pause, cut and drain parts of a running platform under load: four minutes
 	$(BIN)/pytest tests/chaos $(ARGS)

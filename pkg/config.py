@@ -41,7 +41,7 @@ class Settings(BaseSettings):
     postgres_url: str = Field(description="`postgresql://user:password@host:port/database`.")
     redis_url: str = Field(description="`redis://host:port/0`, or `unix://` and a path.")
     kafka_bootstrap: str = Field(description="Comma-separated `host:port` of Kafka brokers.")
-    postgres_pool_size: int = Field(8, ge=2, description="Connections per service in this process.")
+    postgres_pool_size: int = Field(10, ge=6, description="Connections per service in this process.")
 
     grpc_address: str = Field("127.0.0.1:9000", description="Where this process serves gRPC.")
     ops_address: str = Field(

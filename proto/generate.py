@@ -5,8 +5,10 @@ Two virtual environments take part, because the generator needs an older protobu
 
 * `sdk/src/oofgg/{v1,events/v1}` and `pkg/internal/v1`: Python, with types;
 * `sdk/src/oofgg/v1/api.binpb`: the public services as a descriptor set, for Envoy's JSON routes and for reflection;
+* `sdk/src/oofgg/events/v1/events.binpb`: what is on Kafka as a descriptor set with comments, for the reference;
 * `build/proto/full.binpb`: everything with comments, for buf (not committed);
-* with `--baseline`, `proto/baseline.binpb`: the protos as released, which later ones must not break.
+* with `--baseline`, `proto/baseline.binpb`: the protos as released, which later ones must not break; with
+  `--baseline oofgg/events/v1/`, of these alone, which are released as soon as records of them are on a topic.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ FOREIGN = ("google/api/", "buf/")
 # Where the generated files of a proto folder go, relative to the checkout.
 TARGETS = {"oofgg/v1": "sdk/src", "oofgg/events/v1": "sdk/src", "pkg/internal/v1": "."}
 API = "sdk/src/oofgg/v1/api.binpb"
+EVENTS = "sdk/src/oofgg/events/v1/events.binpb"
 
 
 def main(arguments: list[str]) -> int:
@@ -37,6 +40,12 @@ def main(arguments: list[str]) -> int:
         released = FileDescriptorSet.FromString((build / "full.binpb").read_bytes())
         for file in released.file:
             file.ClearField("source_code_info")
+        if folder := "".join(arguments[arguments.index("--baseline") + 1 :]):
+            now = {file.name: file for file in released.file if file.name.startswith(folder)}
+            released = FileDescriptorSet.FromString((PROTO / "baseline.binpb").read_bytes())
+            kept = [file for file in released.file if file.name not in now]
+            del released.file[:]
+            released.file.extend([*kept, *now.values()])
         (PROTO / "baseline.binpb").write_bytes(released.SerializeToString(deterministic=True))
         return 0
     if "--check" not in arguments:
@@ -59,10 +68,11 @@ def generate(out: Path, build: Path) -> None:
     """Writes all generated files below `out`, and the working files below `build`."""
     sources = sorted(str(path.relative_to(PROTO)) for path in PROTO.rglob("*.proto"))
     full = describe(sources, build)
-    public = [name for name in sources if name.startswith("oofgg/v1/")]
-    api = out / API
-    api.parent.mkdir(parents=True, exist_ok=True)
-    api.write_bytes(closure(full, public).SerializeToString(deterministic=True))
+    for committed, folder in ((API, "oofgg/v1/"), (EVENTS, "oofgg/events/v1/")):
+        described = out / committed
+        described.parent.mkdir(parents=True, exist_ok=True)
+        public = [name for name in sources if name.startswith(folder)]
+        described.write_bytes(closure(full, public).SerializeToString(deterministic=True))
 
     stripped = build / "stripped.binpb"
     stripped.write_bytes(without_foreign(full).SerializeToString(deterministic=True))
@@ -143,7 +153,7 @@ def differences(fresh: Path, committed: Path) -> set[str]:
         path.relative_to(committed)
         for folder, root in TARGETS.items()
         for path in (committed / root / folder).glob("*_pb2*")
-    } | {Path(API)}
+    } | {Path(API), Path(EVENTS)}
     changed = {
         path
         for path in expected & present

@@ -12,6 +12,8 @@ COMMANDS = {
     "serve": "run services in this process: serve auth game … | all [--migrate]",
     "migrate": "apply database migrations and exit: migrate auth game … | all",
     "admin": "administer a running platform: admin make-developer USERNAME",
+    "dead-letters": "records that could not be applied: dead-letters list | replay | discard",
+    "topics": "who may read the Kafka topic of a game: topics grant --game ID --principal User:NAME",
     "boards": "leaderboards: boards verify | rebuild [--game ID] [--board NAME]",
     "health": "whether the services of this container are ready, for health checks",
     "backup": "save the data, while people play: backup FILE",
@@ -28,10 +30,10 @@ def main(arguments: list[str]) -> int:
     if not arguments or arguments[0] not in COMMANDS:
         print("usage: python -m services COMMAND\n", file=sys.stderr)
         for name, purpose in COMMANDS.items():
-            print(f"  {name:<8} {purpose}", file=sys.stderr)
+            print(f"  {name:<12} {purpose}", file=sys.stderr)
         return 2
     try:
-        module = import_module(f"services.{arguments[0]}")
+        module = import_module(f"services.{arguments[0].replace('-', '_')}")
         code: int = module.run(arguments[1:])
     except KeyboardInterrupt:  # before the command looks after signals itself
         return 130

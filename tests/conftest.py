@@ -7,6 +7,7 @@ from hypothesis import HealthCheck, settings
 
 from pkg.testing.backends import (
     _redis_numbers,
+    broker,
     kafka_bootstrap,
     postgres_schemas,
     postgres_server,
@@ -19,6 +20,7 @@ from pkg.testing.backends import (
 
 __all__ = [
     "_redis_numbers",
+    "broker",
     "kafka_bootstrap",
     "postgres_schemas",
     "postgres_server",
@@ -34,6 +36,15 @@ settings.register_profile("oofgg", deadline=None, suppress_health_check=[HealthC
 settings.load_profile("oofgg")
 
 HERE = Path(__file__).parent
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--kafka",
+        choices=["embedded", "apache"],
+        default="embedded",
+        help="the broker that tests run with: the embedded platform's, or Apache Kafka (see `make test-kafka`)",
+    )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

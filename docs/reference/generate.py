@@ -14,6 +14,7 @@ from pydantic import SecretStr
 from pydantic_core import PydanticUndefined
 from pydantic_settings import BaseSettings
 
+from docs.reference.topics import topics_page
 from pkg.config import Settings
 from pkg.rpc.reflection import api_descriptors
 from services.game.settings import GameSettings
@@ -25,7 +26,7 @@ _VALUE_FIELD = 2  # EnumDescriptorProto.value
 
 def main(arguments: list[str]) -> int:
     """Writes or checks all pages."""
-    pages = {"errors.md": errors_page(), "settings.md": settings_page()}
+    pages = {"errors.md": errors_page(), "settings.md": settings_page(), "topics.md": topics_page()}
     stale = [name for name, text in pages.items() if not (HERE / name).is_file() or (HERE / name).read_text() != text]
     if "--check" in arguments:
         for name in stale:

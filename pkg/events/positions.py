@@ -11,10 +11,6 @@ Each schema that projects events has the tables:
         topic text not null, event_id uuid not null, apply_time timestamptz not null default now(),
         primary key (topic, event_id));
     create index applied_event_age on applied_event (apply_time);
-    create table dead_letter (
-        dead_letter_id bigint generated always as identity primary key, topic text not null, partition integer not null,
-        record_offset bigint not null, key bytea, value bytea, headers jsonb not null, reason text not null,
-        create_time timestamptz not null default now());
 
 A lease only keeps readers from doing the same work. What keeps the effects right is `advance`: it fails in every
 transaction but one that started from the same offset.
@@ -22,13 +18,11 @@ transaction but one that started from the same offset.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import asyncpg
-from aiokafka import ConsumerRecord, TopicPartition
 
 from pkg.db.database import Connection, Database
 
@@ -48,11 +42,6 @@ _FRESH: Final = """
     insert into applied_event (topic, event_id) select $1, unnest($2::uuid[]) on conflict do nothing
     returning event_id::text
 """
-_BURY: Final = """
-    insert into dead_letter (topic, partition, record_offset, key, value, headers, reason)
-    values ($1, $2, $3, $4, $5, $6, $7)
-"""
-
 
 # What other transactions, or too many of them, do to a statement: another attempt helps.
 HINDRANCES: Final = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError, asyncpg.QueryCanceledError)
@@ -126,14 +115,6 @@ class Positions:
         """Those that were not applied before; notes them as applied in the caller's transaction."""
         return {row["event_id"] for row in await connection.fetch(_FRESH, self._topic, list(event_ids))}
 
-    async def bury(self, connection: Connection, record: ConsumerRecord[bytes, bytes], reason: str) -> None:
-        """Puts a record aside that cannot be applied, in the caller's transaction."""
-        headers = json.dumps([[key, _text(value)] for key, value in record.headers])
-        place = TopicPartition(record.topic, record.partition)
-        await connection.execute(
-            _BURY, place.topic, place.partition, record.offset, record.key, record.value, headers, reason[:2_000]
-        )
-
     async def forget(self, older_than_seconds: float) -> None:
         """Forgets which events were applied long ago: longer than the topic keeps them."""
         async with self._database.acquire() as connection:
@@ -141,8 +122,3 @@ class Positions:
                 "delete from applied_event where topic = $1 and apply_time < now() - make_interval(secs => $2)",
                 self._topic, older_than_seconds,
             )  # fmt: skip
-
-
-def _text(value: bytes) -> str:
-    """As readable as can be stored: PostgreSQL knows no U+0000."""
-    return value.decode(errors="backslashreplace").replace("\0", "\\0")

@@ -21,6 +21,8 @@ from google.protobuf.message import DecodeError
 from pkg.db.database import Connection, Database
 from pkg.errors import OofggError, Unavailable
 from pkg.events import clients
+from pkg.events.dead_letters import bury, replay_marked
+from pkg.events.lag import ProjectionLag
 from pkg.events.outbox import Event
 from pkg.events.positions import HINDRANCES, Position, PositionMoved, Positions
 from pkg.events.publisher import REQUEST_MS
@@ -79,6 +81,7 @@ class Projection:
         holder: str,
         times: ProjectionTimes | None = None,
         tracing: Tracing | None = None,
+        lag: ProjectionLag | None = None,
     ) -> None:
         self._database = database
         self._bootstrap = bootstrap
@@ -86,6 +89,7 @@ class Projection:
         self._apply = apply
         self._times = times or ProjectionTimes()
         self._tracing = tracing
+        self._lag = lag
         self._positions = Positions(database, spec.name, holder)
         self._at: dict[int, Position] = {}
         # Where reading started over: the offset, by partition, up to which gaps are due to retention.
@@ -126,6 +130,7 @@ class Projection:
                 if now - verified > self._times.verify:
                     verified = now
                     await self._verify(consumer, verifier)
+                    await replay_marked(self._database, self._spec.name, self._apply)
                 if now - forgotten > self._times.forget:
                     forgotten = now
                     await self._positions.forget((self._spec.retention_days + 3) * _DAY_SECONDS)
@@ -161,14 +166,14 @@ class Projection:
 
         That happens when lost records came back at lower offsets than they had, and nothing has followed them yet.
         """
-        if not self._at:
-            return
-        tails = await read_tails(verifier, self._spec.name, sorted(self._at))
+        tails = await read_tails(verifier, self._spec.name, sorted(self._at)) if self._at else {}
         for partition, due in self._due.items():
             if partition in self._at and self._at[partition].seen_number < due:
                 place = TopicPartition(self._spec.name, partition)
                 await self._start_over(consumer, place, f"number {due} was passed over")
         self._due = {partition: tail.number for partition, tail in tails.items()}
+        if self._lag:
+            self._lag.tell({partition: tail.end - self._at[partition].next_offset for partition, tail in tails.items()})
 
     async def _take(self, consumer: AIOKafkaConsumer) -> None:
         """Applies what has come. Between looks fetching is paused.
@@ -287,7 +292,7 @@ class Projection:
                     with self._span(event):
                         await self._apply(connection, event)
                 else:
-                    await self._positions.bury(connection, record, refusal)
+                    await bury(connection, record, refusal)
             for record, reason in malformed:
-                await self._positions.bury(connection, record, reason)
+                await bury(connection, record, reason)
         self._at[partition] = end

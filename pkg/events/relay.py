@@ -38,7 +38,6 @@ _BATCH: Final = 500
 # Topics whose end is looked up at the same time: after a start, all of them want it.
 _OPENING: Final = 16
 _PRUNE_BATCH: Final = 5_000
-_CLOSE_LISTENER_SECONDS: Final = 2.0
 BROKER_FAULTS: Final = (KafkaError, OSError, TimeoutError, OofggError)
 
 
@@ -48,6 +47,8 @@ class RelayTimes:
 
     election: float = 1.0
     """Between attempts to become the one that works."""
+    silence: float = 10.0
+    """After which the one that works has lost its election: it may be paused, or cut off, and its connection last."""
     poll: float = 1.0
     """Between looks at the outbox when nothing announces itself."""
     gather: float = 0.02
@@ -98,6 +99,7 @@ class Relay:
         self._workers: dict[str, _Worker] = {}
         self._ends: dict[str, dict[int, int]] = {}
         lock = hashlib.sha256(f"oofgg relay {database.schema}".encode()).digest()
+        self._silence = f"{self._times.silence * 1000:.0f}ms"
         self._lock_key = int.from_bytes(lock[:8], "big", signed=True)
 
     async def run(self) -> None:
@@ -105,6 +107,7 @@ class Relay:
         while True:
             try:
                 async with self._database.hold() as connection:
+                    await connection.execute("select set_config('idle_session_timeout', $1, false)", self._silence)
                     # The lock goes with the connection.
                     while not await connection.fetchval("select pg_try_advisory_lock($1)", self._lock_key):
                         await asyncio.sleep(self._times.election)
@@ -120,14 +123,9 @@ class Relay:
     async def _lead(self, connection: Connection) -> None:
         _log.info("relaying", schema=self._database.schema)
         ledger = Ledger(connection)
-        channel = wake_channel(self._database.schema)
-
-        def woken(*_: object) -> None:
-            self._wake.set()
-
         try:
-            await connection.add_listener(channel, woken)
             async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._listen(), name="relay-listen")
                 tasks.create_task(self._watch_ends(), name="relay-ends")
                 tasks.create_task(self._prune(ledger), name="relay-prune")
                 await self._dispatch(ledger, tasks)
@@ -139,9 +137,26 @@ class Relay:
             raise
         finally:
             self._workers.clear()
-            with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):  # it may be gone
-                async with asyncio.timeout(_CLOSE_LISTENER_SECONDS):
-                    await connection.remove_listener(channel, woken)
+
+    async def _listen(self) -> None:
+        """Wakes the dispatcher at every append. Without it, the outbox is looked at now and then.
+
+        On a connection of its own: PostgreSQL ends the elected one when it is silent, but not while it is stuck there
+        telling the news to a process that does not read.
+        """
+
+        def heard(*_: object) -> None:
+            self._wake.set()
+
+        while True:
+            with suppress(OofggError):
+                async with self._database.hold() as connection:
+                    await connection.add_listener(wake_channel(self._database.schema), heard)
+                    while True:
+                        self._wake.set()
+                        await asyncio.sleep(self._times.silence)
+                        await connection.execute("select 1")
+            await asyncio.sleep(self._times.election)
 
     async def _dispatch(self, ledger: Ledger, tasks: asyncio.TaskGroup) -> None:
         """Gives every topic with something to publish a worker. At first, every topic that may lack something."""

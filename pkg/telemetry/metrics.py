@@ -45,6 +45,15 @@ class Metrics:
         self.backend_up = Gauge(
             "oofgg_backend_up", "1 when the last check succeeded.", ["service", "backend"], registry=self.registry
         )
+        self.outbox_events = Gauge(
+            "oofgg_outbox_events", "Events that wait to be published.", ["service"], registry=self.registry
+        )
+        self.outbox_seconds = Gauge(
+            "oofgg_outbox_seconds", "How long the first of them has waited.", ["service"], registry=self.registry
+        )
+        self.projection_lag = Gauge(
+            "oofgg_projection_lag", "Offsets that were not read yet.", ["topic", "partition"], registry=self.registry
+        )
 
     def method(self, name: str) -> MethodMetrics:
         """The metrics of the RPC with this full name, such as `oofgg.v1.AuthService/Login`."""

@@ -2,7 +2,8 @@
 
 - `postgres_url`: a database of its own for the test, cloned from a template with the migrations of `postgres_schemas`.
 - `redis_url`: an empty Redis database, shared with no other test at the same time.
-- `kafka_bootstrap` and `topic_prefix`: the broker, and a prefix no other test uses.
+- `kafka_bootstrap` and `topic_prefix`: the broker, and a prefix no other test uses; `broker` is one that the test may
+  crash. `--kafka apache` has both be Apache Kafka.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import redis.asyncio
 
 from pkg.db.migrations import migrate, read_migrations
 from pkg.embedded import Options, Platform
+from pkg.testing.brokers import ApacheBroker, Broker, EmbeddedBroker, kafka_missing
 
 ROOT = Path(__file__).parents[2]
 REDIS_DATABASES = 15
@@ -116,10 +118,43 @@ def redis_server_url(start_backend: Start) -> str:
     return os.environ.get("OOFGG_REDIS_URL") or start_backend("valkey").endpoints.redis_url
 
 
+def require_apache_kafka() -> None:
+    """Skips the test where Apache Kafka is not to be had."""
+    if missing := kafka_missing():
+        pytest.skip(missing)
+
+
 @pytest.fixture(scope="session")
-def kafka_bootstrap(start_backend: Start) -> str:
+def kafka_bootstrap(request: pytest.FixtureRequest) -> Iterator[str]:
     """host:port of the session's broker."""
-    return os.environ.get("OOFGG_KAFKA_BOOTSTRAP") or start_backend("kafka").endpoints.kafka_bootstrap
+    if given := os.environ.get("OOFGG_KAFKA_BOOTSTRAP"):
+        yield given
+        return
+    if request.config.getoption("--kafka") == "embedded":
+        start: Start = request.getfixturevalue("start_backend")
+        yield start("kafka").endpoints.kafka_bootstrap
+        return
+    require_apache_kafka()
+    directory = Path(tempfile.mkdtemp(prefix="oofgg-"))
+    broker = ApacheBroker(directory)
+    broker.start()
+    yield broker.bootstrap
+    broker.stop()
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture
+def broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Broker]:
+    """A running broker that this test alone uses, and may crash."""
+    chosen: Broker
+    if request.config.getoption("--kafka") == "embedded":
+        chosen = EmbeddedBroker(tmp_path / "broker")
+    else:
+        require_apache_kafka()
+        chosen = ApacheBroker(tmp_path / "broker")
+    chosen.start()
+    yield chosen
+    chosen.stop()
 
 
 @pytest.fixture

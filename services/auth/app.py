@@ -10,6 +10,7 @@ from typing import Any
 from oofgg.v1 import account_pb2, auth_pb2, classic_pb2
 from pkg.auth.tokens import TokenVerifier
 from pkg.config import Settings
+from pkg.events.lag import watch_outbox
 from pkg.events.relay import Relay
 from pkg.games import GameDirectory
 from pkg.rpc.binder import Binding
@@ -60,6 +61,7 @@ async def app(host: Host) -> AsyncIterator[App]:
     host.spawn(Rotation(ring, signing_keys, audit, clock, host.new_id, schedule).run(), name="signing keys")
     relay = Relay(database, settings.kafka_bootstrap, clock, tracing=host.tracing)
     host.spawn(relay.run(), name="identity relay")
+    host.spawn(watch_outbox(database, host.metrics), name="auth outbox lag")
 
     async def jwks() -> Mapping[str, Any]:
         return ring.jwks()

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from oofgg.v1 import session_pb2
+from pkg.events.lag import watch_outbox
 from pkg.events.relay import Relay
 from pkg.games import GameDirectory
 from pkg.rpc.binder import Binding
@@ -87,6 +88,7 @@ async def app(host: Host) -> AsyncIterator[App]:
     host.spawn(replays.prune(), name="replays")
     relay = Relay(database, host.settings.kafka_bootstrap, host.clock, tracing=host.tracing)
     host.spawn(relay.run(), name="results relay")
+    host.spawn(watch_outbox(database, host.metrics), name="game outbox lag")
     yield App(
         name="game",
         bindings=[Binding(session_pb2.DESCRIPTOR.services_by_name["SessionService"], servicer)],

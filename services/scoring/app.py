@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from oofgg.v1 import history_pb2, leaderboard_pb2, rating_pb2
+from pkg.events.lag import ProjectionLag, watch_outbox
 from pkg.events.projection import Projection
 from pkg.events.relay import Relay
 from pkg.events.topics import ACCOUNTS, MATCH_RESULTS, spec_of
@@ -39,6 +40,7 @@ async def app(host: Host) -> AsyncIterator[App]:
         MatchConsumer(MatchProjection(matches, standings, ratings, leaderboards.feed, host.new_id)).apply,
         holder=f"{host.node}/{host.new_id()}",
         tracing=host.tracing,
+        lag=ProjectionLag(host.metrics, MATCH_RESULTS),
     )
     accounts = Projection(
         database,
@@ -47,6 +49,7 @@ async def app(host: Host) -> AsyncIterator[App]:
         AccountConsumer(EntryStore(database), host.new_id).apply,
         holder=f"{host.node}/{host.new_id()}",
         tracing=host.tracing,
+        lag=ProjectionLag(host.metrics, ACCOUNTS),
     )
     feed = MatchFeed(database)
     host.spawn(feed.run(host.draining), name="match feed")
@@ -54,6 +57,7 @@ async def app(host: Host) -> AsyncIterator[App]:
     host.spawn(accounts.run(), name="accounts projection")
     relay = Relay(database, host.settings.kafka_bootstrap, host.clock, tracing=host.tracing)
     host.spawn(relay.run(), name="history relay")
+    host.spawn(watch_outbox(database, host.metrics), name="scoring outbox lag")
     history = HistoryServicer(matches, feed, games, host.revocations, host.draining)
     yield App(
         name="scoring",

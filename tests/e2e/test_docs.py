@@ -159,7 +159,15 @@ async def test_a_subscriber_reads_the_match(envoy: str, channel: grpc.aio.Channe
     cast = await make_cast(channel)
     with contextlib.redirect_stdout(io.StringIO()):
         await python_of("README.md")["main"](envoy, cast.game_id)
-    subscribe = python_of("docs/how-to/subscribe-to-matches.md")["first_match"]
-    match = await subscribe(platform.endpoints.kafka_bootstrap, cast.game_id)
+    page = python_of("docs/how-to/subscribe-to-matches.md")
+    bootstrap = platform.endpoints.kafka_bootstrap
+    match = await page["first_match"](bootstrap, cast.game_id)
     assert match.game_id == cast.game_id
     assert [participant.placement for participant in match.participants] == [1, 2]
+    (winner,) = await page["recent_winners"](bootstrap, cast.game_id)
+    assert winner == match.participants[0].username
+    assert await page["count_matches"](bootstrap, cast.game_id, 1) == 1
+    if shutil.which("kcat"):
+        variables = {"BOOTSTRAP": bootstrap, "GAME": cast.game_id}
+        told = pasted(section("docs/how-to/subscribe-to-matches.md", "With kcat"), envoy, variables)
+        assert told.startswith(f"0 {match.match_id} ce_specversion=1.0")

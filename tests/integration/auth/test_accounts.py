@@ -226,7 +226,7 @@ async def test_what_cannot_be_changed_or_be_like_that(door: Door, path: str, val
 
 async def test_many_change_their_accounts_at_once(start_services: StartServices) -> None:
     """More than there are connections: a change that waits for a second one of them would wait for ever."""
-    door = door_of(await start_services(["auth", "catalog"], postgres_pool_size=2))
+    door = door_of(await start_services(["auth", "catalog"], postgres_pool_size=6))
     people = [bearer((await register(door.auth, f"ada-{number}")).access_token) for number in range(12)]
     names = await asyncio.gather(
         *(door.update(me, "display_name", display_name=f"Ada {n}", request_id=f"r{n}") for n, me in enumerate(people))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -17,7 +15,6 @@ from aiokafka.structs import ConsumerRecord
 from pkg.clock import SystemClock
 from pkg.db.database import Database
 from pkg.db.migrations import Migration
-from pkg.embedded import Platform, read_state
 from pkg.events.outbox import Event, append
 from pkg.events.relay import Relay, RelayTimes
 from pkg.events.topics import TopicSpec
@@ -109,15 +106,3 @@ async def eventually(condition: Callable[[], Awaitable[bool]], what: str) -> Non
     while not await condition():
         assert time.monotonic() < deadline, f"not within {LIMIT} s: {what}"
         await asyncio.sleep(0.05)
-
-
-async def kill_broker(platform: Platform) -> None:
-    """As a power cut: what was not written yet is lost. Returns when another process answers."""
-    pid = platform.pids["kafka"]
-    os.kill(pid, signal.SIGKILL)
-
-    async def is_back() -> bool:
-        told = read_state(platform.data_dir)["pids"].get("kafka", {})
-        return bool(told.get("ready")) and told["pid"] != pid
-
-    await eventually(is_back, "the broker is back")

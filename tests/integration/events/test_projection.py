@@ -15,16 +15,15 @@ from aiokafka.client import AIOKafkaClient
 from google.protobuf.message import DecodeError
 
 from pkg.db.database import Connection, Database
-from pkg.embedded import Platform
 from pkg.events.outbox import Event
 from pkg.events.projection import Projection, ProjectionTimes
 from pkg.events.records import headers_of
 from pkg.events.topics import TopicSpec, ensure_topics
+from pkg.testing.brokers import Broker
 from tests.integration.events.outboxes import (
     committed,
     event,
     eventually,
-    kill_broker,
     partitions,
     put,
     relaying,
@@ -37,9 +36,10 @@ EFFECTS = "create table effect (event_id uuid not null, key text not null, reade
 @pytest.fixture
 async def effects(database: Database) -> Database:
     """The database of a projection that writes down every event it is given, without any uniqueness of its own."""
-    migration = Path(__file__).parents[3] / "services/scoring/migrations/002_events.sql"
+    migrations = Path(__file__).parents[3] / "services/scoring/migrations"
     async with database.acquire() as connection:
-        await connection.execute(migration.read_text())
+        for name in ("002_events.sql", "007_dead_letters.sql"):
+            await connection.execute((migrations / name).read_text())
         await connection.execute(EFFECTS)
     return database
 
@@ -233,10 +233,10 @@ async def test_postgres_is_waited_for(effects: Database, kafka_bootstrap: str, t
 
 @pytest.mark.parametrize("busy", [False, True], ids=["idle", "busy"])
 async def test_a_broker_that_lost_records_costs_no_effect(
-    effects: Database, broker: Platform, topic_prefix: str, busy: bool
+    effects: Database, broker: Broker, topic_prefix: str, busy: bool
 ) -> None:
     topic = topic_prefix + "results"
-    bootstrap = broker.endpoints.kafka_bootstrap
+    bootstrap = broker.bootstrap
     ids: list[str] = []
     async with relaying(effects, bootstrap, partitions(2)), projecting(effects, bootstrap, topic, count=2):
         for _ in range(4):
@@ -244,7 +244,7 @@ async def test_a_broker_that_lost_records_costs_no_effect(
             await until_applied(effects, ids)
             ids += await put(effects, topic, count=4)
             await eventually(partial(has_applied, effects, len(ids)), "all applied")
-            await kill_broker(broker)
+            await broker.crash()
             if busy:
                 ids += await put(effects, topic, count=15)
                 await until_applied(effects, ids)

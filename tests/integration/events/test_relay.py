@@ -11,18 +11,17 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from pkg.db.database import Database
-from pkg.embedded import Platform
 from pkg.events.ledger import Entry
 from pkg.events.outbox import append
 from pkg.events.publisher import Publisher
 from pkg.events.records import partition_of, received
 from pkg.events.topics import TopicSpec, ensure_topics
+from pkg.testing.brokers import Broker
 from tests.integration.events.outboxes import (
     committed,
     event,
     eventually,
     id_of,
-    kill_broker,
     number,
     partitions,
     put,
@@ -213,10 +212,10 @@ async def attempted(database: Database, count: int) -> bool:
 
 @pytest.mark.parametrize("idle", [True, False], ids=["idle", "busy"])
 async def test_a_broker_that_lost_its_newest_records_gets_them_again(
-    database: Database, broker: Platform, topic_prefix: str, idle: bool
+    database: Database, broker: Broker, topic_prefix: str, idle: bool
 ) -> None:
     topic = topic_prefix + "results"
-    bootstrap = broker.endpoints.kafka_bootstrap
+    bootstrap = broker.bootstrap
     ids: list[str] = []
     async with relaying(database, bootstrap, partitions(2)):
         for _ in range(3):
@@ -224,7 +223,7 @@ async def test_a_broker_that_lost_its_newest_records_gets_them_again(
             await committed(bootstrap, topic, len(ids))
             ids += await put(database, topic, count=3)
             await eventually(partial(attempted, database, len(ids)), "all events were attempted")
-            await kill_broker(broker)
+            await broker.crash()
             if not idle:
                 ids += await put(database, topic, count=20)
             records = await committed(bootstrap, topic, len(ids))
@@ -235,21 +234,16 @@ async def test_a_broker_that_lost_its_newest_records_gets_them_again(
     assert all(numbers == sorted(numbers) for numbers in per_partition.values())
 
 
-async def test_events_wait_while_kafka_is_down(database: Database, broker: Platform, topic_prefix: str) -> None:
+async def test_events_wait_while_kafka_is_down(database: Database, broker: Broker, topic_prefix: str) -> None:
     topic = topic_prefix + "results"
     broker.stop()
-    async with relaying(database, broker.endpoints.kafka_bootstrap, partitions(1)):
+    async with relaying(database, broker.bootstrap, partitions(1)):
         ids = await put(database, topic, count=5)
         await asyncio.sleep(0.5)  # let some attempts fail
         async with database.acquire() as connection:
             assert await connection.fetchval("select count(*) from outbox where number is null") == 5
-        again = Platform(broker.options)
-        again.start()
-        try:
-            assert again.endpoints.kafka_bootstrap == broker.endpoints.kafka_bootstrap
-            records = await committed(again.endpoints.kafka_bootstrap, topic, 5)
-        finally:
-            again.stop()
+        broker.start()
+        records = await committed(broker.bootstrap, topic, 5)
     assert [id_of(record) for record in records] == ids
 
 

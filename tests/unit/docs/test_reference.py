@@ -15,6 +15,7 @@ def test_generated_pages_are_fresh() -> None:
     generator = runpy.run_path(str(REFERENCE / "generate.py"))
     assert (REFERENCE / "errors.md").read_text() == generator["errors_page"]()
     assert (REFERENCE / "settings.md").read_text() == generator["settings_page"]()
+    assert (REFERENCE / "topics.md").read_text() == generator["topics_page"]()
 
 
 def test_every_metric_is_documented() -> None:

@@ -11,11 +11,15 @@ from pathlib import Path
 import pytest
 
 import oofgg
+import oofgg.kafka
 import oofgg.sync
 from oofgg import errors
+from oofgg.kafka import MatchRecord, Security
 from oofgg.v1 import errors_pb2
 
 SDK = Path(__file__).parents[3] / "sdk" / "src" / "oofgg"
+
+FOR_KAFKA = {"kafka.py", "_kafka_clients.py"}
 
 NAMES = """
 Account ApiKey ApiKeyInfo Around Client Delivery EndReason Event Game GameSettings Games History Leaderboard
@@ -37,6 +41,7 @@ MEMBERS = {
     "Leaderboards": "all around create delete entries get info rank seasons submit submit_many update",
     "Ratings": "get rules set_rules",
     "History": "export get list watch",
+    "kafka.MatchHistory": "commit position topic",
     "PlaySession": (
         "clock_offset connected finish flush info kick latency leave seat seats send session_id started state update"
     ),
@@ -69,6 +74,12 @@ def test_members(name: str) -> None:
     assert public == MEMBERS[name].split()
 
 
+def test_names_for_kafka() -> None:
+    assert oofgg.kafka.__all__ == ["MatchHistory", "MatchRecord", "Security"]
+    assert [*MatchRecord.__dataclass_fields__] == ["match", "position", "event_id"]
+    assert [*Security.__dataclass_fields__] == ["username", "password", "mechanism", "tls"]
+
+
 def test_errors() -> None:
     defined = [
         name
@@ -94,6 +105,8 @@ def test_everything_says_what_it_is(name: str) -> None:
 @pytest.mark.parametrize("path", sorted([*SDK.glob("*.py"), *SDK.glob("sync/*.py")]), ids=lambda path: path.name)
 def test_the_sdk_stands_on_grpc_and_protobuf_alone(path: Path) -> None:
     allowed = sys.stdlib_module_names | {"grpc", "google", "oofgg"}
+    if path.name in FOR_KAFKA:
+        allowed |= {"aiokafka"}  # the extra `oofgg[kafka]`; nothing else may import these
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             imported = [alias.name for alias in node.names]
@@ -103,5 +116,7 @@ def test_the_sdk_stands_on_grpc_and_protobuf_alone(path: Path) -> None:
         else:
             continue
         assert {name.partition(".")[0] for name in imported} <= allowed
+        if path.name not in FOR_KAFKA:
+            assert not {"oofgg.kafka", "oofgg._kafka_clients"} & set(imported)
         google = {name for name in imported if name.startswith("google")}
         assert all(name.startswith("google.protobuf") for name in google)

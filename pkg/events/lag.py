@@ -1,0 +1,47 @@
+"""How far behind the outbox and the projections are, for the metrics of a process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Final
+
+from pkg.db.database import Database
+from pkg.errors import Unavailable
+from pkg.events.positions import HINDRANCES
+from pkg.telemetry.metrics import Metrics
+
+_EVERY_SECONDS: Final = 5.0
+_WAITING: Final = """
+    select count(*) as events, coalesce(extract(epoch from now() - min(occur_time)), 0)::float as seconds
+    from outbox where number is null
+"""
+
+
+async def watch_outbox(database: Database, metrics: Metrics) -> None:
+    """Keeps the figures of an outbox fresh until cancelled. They stay as they were while PostgreSQL is away."""
+    while True:
+        with suppress(Unavailable, *HINDRANCES):
+            async with database.acquire() as connection:
+                (row,) = await connection.fetch(_WAITING)
+            metrics.outbox_events.labels(database.schema).set(row["events"])
+            metrics.outbox_seconds.labels(database.schema).set(row["seconds"])
+        await asyncio.sleep(_EVERY_SECONDS)
+
+
+class ProjectionLag:
+    """The figure of one projection: of the partitions that this process reads."""
+
+    def __init__(self, metrics: Metrics, topic: str) -> None:
+        self._gauge = metrics.projection_lag
+        self._topic = topic
+        self._told: set[int] = set()
+
+    def tell(self, behind: Mapping[int, int]) -> None:
+        """Offsets between what was read and the end, by partition."""
+        for partition in self._told - behind.keys():
+            self._gauge.remove(self._topic, str(partition))
+        for partition, offsets in behind.items():
+            self._gauge.labels(self._topic, str(partition)).set(max(0, offsets))
+        self._told = set(behind)
