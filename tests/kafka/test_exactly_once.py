@@ -6,6 +6,7 @@ import asyncio
 import random
 import signal
 
+from pkg.testing.brokers import ApacheBroker
 from tests.kafka.dying import STEPS
 from tests.kafka.field import Field
 from tests.kafka.programs import Program
@@ -39,7 +40,11 @@ async def dies_at_each(program: Program, steps: list[str]) -> None:
 
 
 async def test_killed_at_any_moment(field: Field) -> None:
-    """Two of each that relays and projects; one of them, or the broker, dies again and again."""
+    """Two of each that relays and projects; one of them, or Apache Kafka, dies again and again.
+
+    The embedded broker is left alone here: what it makes of a relay and itself dying within a second or two is not
+    always told to readers (docs/architecture/events.md). That it gets back what it lost is in tests/integration/events.
+    """
     seed = random.randrange(1 << 32)
     print(f"seed {seed}")
     choose = random.Random(seed)
@@ -50,7 +55,7 @@ async def test_killed_at_any_moment(field: Field) -> None:
     await field.grown(30)
     for turn in range(12):
         await asyncio.sleep(choose.uniform(0.2, 2.0))
-        if turn % 4 == 3:
+        if turn % 4 == 3 and isinstance(field.broker, ApacheBroker):
             await field.broker.crash()
         else:
             victim = choose.choice([decider, *others])
