@@ -189,10 +189,9 @@ async def test_the_last_node_keeps_its_sessions_for_the_next(cluster: Cluster) -
     await last.end()
     await cluster.add("d")
 
-    async with await open_at_last(
-        lambda: Player(cluster.at("d"), ada, session_id, after=0), Reason.WRONG_NODE
-    ) as again:
-        await again.until(lambda: again.messages == [(1, b"kept")])
+    again = await open_at_last(lambda: Player(cluster.at("d"), ada, session_id, after=0), Reason.WRONG_NODE)
+    await again.until(lambda: again.messages == [(1, b"kept")])
+    await again.drop()
 
 
 @asynccontextmanager
