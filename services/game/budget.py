@@ -37,6 +37,12 @@ class Budget:
             return 0.0
         return max(-self._commands / limits.commands_per_second, -self._bytes / limits.bytes_per_second)
 
+    @property
+    def is_light(self) -> bool:
+        """Whether less than half of a burst was spent lately."""
+        limits = self._limits
+        return 2 * self._commands >= limits.command_burst and 2 * self._bytes >= limits.byte_burst
+
     def is_full(self, now: float) -> bool:
         """Whether nothing was spent for so long that it is as a new one."""
         limits = self._limits
@@ -67,4 +73,6 @@ class Budgets:
             if len(self._own) >= self._MANY:
                 self._own = {user: budget for user, budget in self._own.items() if not budget.is_full(now)}
             own = self._own[user_id] = Budget(self._limits, now)
-        return max(own.spend(commands, size, now), self._all.spend(commands, size, now))
+        pause, together = own.spend(commands, size, now), self._all.spend(commands, size, now)
+        # When all together send too much, those who send much wait; the others are not to suffer from it.
+        return pause if own.is_light else max(pause, together)

@@ -29,7 +29,7 @@ class GameSettings(BaseSettings):
         default=500.0, gt=0, description="Commands a participant may send; twice as many in a burst."
     )
     bytes_per_second: float = Field(
-        default=256 * 1024.0, gt=0, description="Bytes a participant may send; four times in a burst."
+        default=256 * 1024.0, gt=0, description="Bytes a participant may send; twice as many in a burst."
     )
     payload_bytes: int = Field(
         default=MOST_PAYLOAD, gt=0, le=MOST_PAYLOAD, description="Bytes that the payload of a command may have."
@@ -79,7 +79,7 @@ class GameSettings(BaseSettings):
     def budget(self) -> BudgetLimits:
         """For each participant."""
         return BudgetLimits(
-            self.commands_per_second, 2 * self.commands_per_second, self.bytes_per_second, 4 * self.bytes_per_second
+            self.commands_per_second, 2 * self.commands_per_second, self.bytes_per_second, 2 * self.bytes_per_second
         )
 
     def session_budget(self) -> BudgetLimits:

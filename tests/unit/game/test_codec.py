@@ -97,6 +97,7 @@ def test_budgets_outlive_streams_and_bound_all_together() -> None:
     assert budgets.spend("ada", 20, 0, 0.0) == 0
     assert budgets.spend("ada", 5, 0, 0.0) == pytest.approx(0.5), "coming back does not fill it"
     assert budgets.spend("bob", 20, 0, 0.0) == pytest.approx(1.0), "what all may send is spent"
+    assert budgets.spend("eve", 1, 100, 0.0) == 0, "who sends little does not wait for those who send much"
     for number in range(1_000):
         budgets.spend(f"passer-by {number}", 0, 0, float(number * 100))
     assert len(budgets._own) <= 64
