@@ -115,17 +115,11 @@ class Peers:
 
     def choose(self) -> Peer | None:
         """The node for one more session, which is counted there. None when no node takes any."""
-        chosen = self._choose(self._sightings)
-        if chosen is not None:
-            self._placed[chosen.incarnation] = self._placed.get(chosen.incarnation, 0) + 1
-        return chosen
+        return self._choose(self._sightings)
 
     def choose_other(self) -> Peer | None:
         """The same, among the other nodes."""
-        chosen = self._choose(each for each in self._sightings if each.process.incarnation != self.me.incarnation)
-        if chosen is not None:
-            self._placed[chosen.incarnation] = self._placed.get(chosen.incarnation, 0) + 1
-        return chosen
+        return self._choose(each for each in self._sightings if each.process.incarnation != self.me.incarnation)
 
     def is_dead(self, peer: Peer) -> bool:
         """Whether its sessions are anybody's now. An earlier incarnation of this node is: it made room for us."""
@@ -189,7 +183,10 @@ class Peers:
         return False
 
     def _choose(self, sightings: Iterable[Sighting]) -> Peer | None:
-        return least_loaded(sightings, self._placed, self.me.incarnation)
+        chosen = least_loaded(sightings, self._placed, self.me.incarnation)
+        if chosen is not None:
+            self._placed[chosen.incarnation] = self._placed.get(chosen.incarnation, 0) + 1
+        return chosen
 
     def _life(self, incarnation: str) -> Life:
         now = self._clock.monotonic()
