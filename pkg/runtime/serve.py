@@ -102,7 +102,7 @@ async def serve(
         finally:
             await server.stop(settings.drain_seconds if stop.is_set() else 0.0)
             await registration.leave()
-        await host.cancel_background()
+            await host.cancel_background()
     _log.info("stopped")
 
 
@@ -166,6 +166,8 @@ async def _open_host(
         stack=stack,
         tasks=tasks,
     )
+    # Also when the start fails: the task group itself asks only once.
+    stack.push_async_callback(host.cancel_background)
     host.spawn(revocations.follow(), name="revocations")
     return host
 

