@@ -46,7 +46,7 @@ class Pool:
     """Tickets and openings of one queue. Not safe to use from several threads at once."""
 
     def __init__(self, queue: Queue, *, seed: int = 0) -> None:
-        self._random = random.Random(seed)  # noqa: S311: picks among values that are as good
+        self._random = random.Random(seed)  # noqa: S311
         self._vacancies: dict[str, _Vacancy] = {}
         self._seq = 0
         self._define(queue)
@@ -151,7 +151,7 @@ class Pool:
         return late
 
     def next_change(self, now: float) -> float | None:
-        """The next moment at which time alone can change what `match` or `overdue` do; `now` when work was left over."""
+        """The next moment at which time alone can change what `match` or `overdue` do; `now` when work was left."""
         if self._unfinished or self._cursor is not None:
             return now
         moments = []

@@ -1,10 +1,12 @@
 """The search for a match around a ticket, or for tickets around an opening.
 
 First the candidates, nearest first, join the set one by one if they can; that is a match nearly always when there is
-one. Otherwise all sets are tried by backtracking over the candidates that go with the anchor, and a branch ends when the
-candidates that are left could not make it larger than the best set so far (the bound of R. Carraghan, P. M. Pardalos: An
-Exact Algorithm for the Maximum Clique Problem, Operations Research Letters 9, 1990; sets here are not only pairwise
-compatible, but what holds for them is hereditary as for cliques). Work is counted in steps: a comparison of a ticket with a set.
+one. Otherwise all sets are tried by backtracking over the candidates that go with the anchor, and a branch ends when
+the candidates that are left could not make it larger than the best set so far (the bound of R. Carraghan,
+P. M. Pardalos: An Exact Algorithm for the Maximum Clique Problem, Operations Research Letters 9, 1990; tickets of a set
+are more than compatible in pairs, but what holds for a set holds for its parts, as for cliques).
+
+Work is counted in steps: comparisons of a ticket with a set.
 """
 
 from __future__ import annotations
@@ -21,8 +23,8 @@ _LOOKS_SHARE: Final = 4  # of the budget, that may go into finding candidates
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """What is a match. `bays` ask for no fewest; `complete` says whether these players, who have place in them, could begin.
-    A set of `most` players always can."""
+    """What is a match. `bays` ask for no fewest; `complete` says whether tickets that have place in them could begin. A
+    set of `most` players always can."""
 
     bays: Sequence[Bay]
     most: int
@@ -42,7 +44,8 @@ class Looked:
 
 
 class Search:
-    """One search. `found` is the largest set that is a match, empty when there is none; `ran_out` when it was cut short."""
+    """One search. `found` is the largest set that is a match, empty when there is none; `ran_out` when it was cut
+    short."""
 
     def __init__(self, terms: Terms, packer: Packer, goal: Goal, budget: int) -> None:
         self._terms = terms
@@ -61,14 +64,14 @@ class Search:
     ) -> None:
         """Looks for a set with the anchor. Who is passed over is looked at, and not taken."""
         goal = self._goal
-        teams: Teams | None = (EMPTY,) * len(goal.bays)
+        teams: Teams = (EMPTY,) * len(goal.bays)
         chosen: list[Entry] = []
         size = 0
         if anchor is not None:
-            teams = self._packer.add(teams, goal.bays, anchor)
-            if teams is None:
+            seated = self._packer.add(teams, goal.bays, anchor)
+            if seated is None:
                 return
-            chosen, size = [anchor], anchor.size
+            teams, chosen, size = seated, [anchor], anchor.size
             self._keep(chosen, teams, size)
             if size == goal.most:
                 return

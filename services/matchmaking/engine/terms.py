@@ -209,10 +209,8 @@ class Terms:
 
     def chosen(self, joint: Joint, draw: float) -> dict[str, str]:
         """The attributes of a session of these players. `draw`, in [0, 1), picks among values that are as good."""
-        attributes: dict[str, str] = {}
-        for name, value in zip(self._equals, joint.equals, strict=True):
-            if isinstance(value, str) and value:
-                attributes[name] = value
+        same = zip(self._equals, joint.equals, strict=True)
+        attributes = {name: value for name, value in same if isinstance(value, str) and value}
         for name, common in zip(self._lists, joint.lists, strict=True):
             if common:
                 attributes[name] = sorted(common)[int(draw * len(common))]
@@ -225,7 +223,7 @@ class Terms:
 
     def _checks(self) -> list[tuple[int, RuleKind, int]]:
         slots = dict.fromkeys(RuleKind, 0)
-        plan = []
+        plan: list[tuple[int, RuleKind, int]] = []
         numeric = 0
         for place, rule in enumerate(self.rules):
             if rule.kind in _NUMERIC:
