@@ -25,15 +25,15 @@ MOST_TICKETS = 7
 MAX_WAIT = 40.0
 ROLES = ("tank", "healer", "damage")
 
-sizes = st.sampled_from(
-    [(2, 2, 1, 1), (2, 2, 2, 2), (2, 2, 1, 2), (2, 4, 1, 1), (1, 1, 4, 4), (2, 3, 1, 2), (1, 2, 2, 3)]
-)
+DUEL = (2, 2, 1, 1)
+SHAPES = [DUEL, DUEL, DUEL, (2, 2, 2, 2), (2, 2, 1, 2), (2, 4, 1, 1), (1, 1, 4, 4), (2, 3, 1, 2), (1, 2, 2, 3)]
+sizes = st.sampled_from(SHAPES)
 steps = st.lists(st.sampled_from([5.0, 10.0, 20.0]), unique=True, max_size=2).map(sorted)
 
 
 @st.composite
 def rules(draw: st.DrawFn) -> tuple[Rule, ...]:
-    kinds = draw(st.lists(st.sampled_from(RuleKind), unique=True, max_size=3))
+    kinds = draw(st.one_of(*(st.just([kind]) for kind in RuleKind), st.lists(st.sampled_from(RuleKind), unique=True)))
     found = []
     for kind in kinds:
         drop = draw(st.booleans())
@@ -55,7 +55,7 @@ def rules(draw: st.DrawFn) -> tuple[Rule, ...]:
 def queues(draw: st.DrawFn) -> Queue:
     min_teams, max_teams, least, most = draw(sizes)
     roles: tuple[Role, ...] = ()
-    if draw(st.booleans()):
+    if draw(st.sampled_from([True, False, False])):
         counts = draw(st.sampled_from([(1, 1), (1, 2), (1, 1, 1), (2, 1)]))
         roles = tuple(Role(name, count) for name, count in zip(ROLES, counts, strict=False))
         least = most = sum(counts)
@@ -81,12 +81,14 @@ def queues(draw: st.DrawFn) -> Queue:
 players = st.builds(
     Player,
     user_id=st.just("u"),
-    rating=st.integers(0, 4).map(float),
-    texts=st.sampled_from([{}, {"mode": "a"}, {"mode": "b"}]),
-    lists=st.sampled_from([{}, {"maps": ("x",)}, {"maps": ("y", "x")}, {"maps": ("y", "z")}]),
-    numbers=st.integers(0, 4).map(lambda value: {"level": float(value)}),
-    latencies=st.dictionaries(st.sampled_from(["eu", "us"]), st.sampled_from([0.5, 1.0, 2.0, 3.0, 4.0, 9.0])),
-    roles=st.lists(st.sampled_from(ROLES), unique=True, max_size=2).map(tuple),
+    rating=st.integers(0, 6).map(float),
+    texts=st.sampled_from([{"mode": "a"}, {"mode": "b"}, {}]),
+    lists=st.sampled_from([{"maps": ("x",)}, {"maps": ("y",)}, {"maps": ("y", "x")}, {"maps": ("y", "z")}, {}]),
+    numbers=st.integers(0, 6).map(lambda value: {"level": float(value)}),
+    latencies=st.dictionaries(
+        st.sampled_from(["eu", "us"]), st.sampled_from([0.5, 1.0, 2.0, 3.0, 4.0, 9.0]), min_size=1
+    ),
+    roles=st.sampled_from([("tank",), ("healer",), ("damage",), ("tank", "healer"), ("damage", "tank"), ()]),
 )
 parties = st.one_of(
     st.lists(players, min_size=1, max_size=1),
@@ -107,13 +109,17 @@ class Matchmaking(RuleBasedStateMachine):
         self.waiting: dict[str, Ticket] = {}
         self.openings: dict[str, Opening] = {}
         self.over: set[str] = set()
-        self.count = 0
+        self.count = self.redefined = 0
         self.quiet: float | None = None
 
     @precondition(lambda self: len(self.waiting) < MOST_TICKETS)
-    @rule(party=parties, late=st.sampled_from([0.0, 0.0, 3.0, 12.0]))
-    def enter(self, party: list[Player], late: float) -> None:
-        """Comes, or comes back with the time of old."""
+    @rule(coming=st.lists(st.tuples(parties, st.sampled_from([0.0, 0.0, 6.0, 12.0])), min_size=1, max_size=4))
+    def enter(self, coming: list[tuple[list[Player], float]]) -> None:
+        """Some come, or come back with the time of old."""
+        for party, late in coming[: MOST_TICKETS - len(self.waiting)]:
+            self.come(party, late)
+
+    def come(self, party: list[Player], late: float) -> None:
         self.count += 1
         named = tuple(replace(player, user_id=f"{self.count}.{n}") for n, player in enumerate(party))
         if fits(self.queue, named):
@@ -170,18 +176,16 @@ class Matchmaking(RuleBasedStateMachine):
         self.pool.close(session)
         del self.openings[session]
 
+    @precondition(lambda self: self.count > self.redefined + 8)
     @rule(queue=queues())
     def redefine(self, queue: Queue) -> None:
         self.queue = queue
+        self.redefined = self.count
         dropped = {ticket.ticket_id for ticket in self.pool.redefine(queue)}
         assert dropped == {name for name, ticket in self.waiting.items() if fits(queue, ticket.players)}
         self.waiting = {name: ticket for name, ticket in self.waiting.items() if name not in dropped}
         self.over |= dropped
         self.quiet = None
-
-    @rule(seconds=st.sampled_from([0.5, 2.0, 5.0, 9.5]))
-    def pass_time(self, seconds: float) -> None:
-        self.now += seconds
 
     @rule()
     def expire(self) -> None:
@@ -190,8 +194,9 @@ class Matchmaking(RuleBasedStateMachine):
         self.waiting = {name: ticket for name, ticket in self.waiting.items() if name not in late}
         self.over |= late
 
-    @rule()
-    def match(self) -> None:
+    @rule(seconds=st.sampled_from([0.0, 0.0, 0.5, 2.0, 5.0, 9.5]))
+    def match(self, seconds: float) -> None:
+        self.now += seconds
         proposals = self.pool.match(self.now)
         for proposal in proposals:
             self.take(proposal)
