@@ -121,6 +121,21 @@ def test_two_match_if_each_suits_the_other(
     assert [proposal.attributes for proposal in proposals] == ([] if attributes is None else [attributes])
 
 
+@pytest.mark.parametrize(("rule", "one", "other", "waited", "waits", "attributes"), PAIRS.values(), ids=PAIRS)
+def test_time_makes_no_difference_to_who_looks_often(
+    rule: Rule, one: Player, other: Player, waited: float, waits: float, attributes: dict[str, str] | None
+) -> None:
+    """Who found nothing is looked at again when its own limit gives way, and when another's does."""
+    pool = Pool(Queue("q", rules=(rule,)))
+    found = []
+    for moment in range(101):
+        for name, player, after in (("a", one, waited), ("b", other, waits)):
+            if moment == 100 - after:
+                pool.add(ticket(name, player, enter=float(moment)))
+        found += pool.match(float(moment))
+    assert bool(found) == (attributes is not None)
+
+
 def test_a_set_is_held_to_the_strictest_limit_of_its_tickets() -> None:
     """Two that wait for long may be 4 apart; not with one who came just now, even in the middle."""
     queue = Queue("q", min_teams=3, max_teams=3, rules=(SKILL,))
@@ -277,11 +292,11 @@ def test_an_opening_is_filled_as_far_as_it_goes() -> None:
     opening = Opening(
         "s", (OpenTeam(1, 2, ("tank", "damage")), OpenTeam(2, 1, ("healer",))), (), 0.0, {"mode": "a", "region": "eu"}
     )
-    known = {"texts": {"mode": "a"}, "latencies": {"eu": 20.0, "us": 5.0}}
+    known = Player("", texts={"mode": "a"}, latencies={"eu": 20.0, "us": 5.0})
     pool = pool_of(
         queue,
-        ticket("pair", Player("", roles=("damage",), **known), Player("", roles=("damage", "tank"), **known)),
-        ticket("healer", Player("", roles=("healer",), **known)),
+        ticket("pair", replace(known, roles=("damage",)), replace(known, roles=("damage", "tank"))),
+        ticket("healer", replace(known, roles=("healer",))),
         ticket("other", Player("", texts={"mode": "b"}, latencies={"eu": 1.0})),
         ticket("far", Player("", texts={"mode": "a"}, latencies={"us": 1.0})),
     )
@@ -330,7 +345,7 @@ def test_time_changes_things_when_it_says() -> None:
     queue = Queue("q", rules=(SKILL,), bots_after=25.0, max_wait=30.0)
     pool = pool_of(queue, ticket("a", rated(0), enter=100.0), ticket("b", rated(50), enter=103.0))
     assert Pool(queue).next_change(0.0) is None
-    moments = []
+    moments: list[tuple[float, list[list[str]]]] = []
     now: float | None = 100.0
     while now is not None and len(moments) < 9:
         matched = names(pool.match(now))
