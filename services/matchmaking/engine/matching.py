@@ -182,8 +182,7 @@ class Pool:
         """Lets rules give way to those who have waited."""
         for stage, after in enumerate(self._terms.times):
             for entry in self._lines[stage].take(now, after):
-                self._index.advance(entry, stage + 1)
-                entry.seen = -1
+                self._index.advance(entry, stage + 1)  # which wakes it, and who is near
                 self._lines[stage + 1].add(entry)
 
     def _in_turn(self) -> Iterator[Entry]:

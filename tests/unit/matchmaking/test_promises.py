@@ -72,13 +72,14 @@ def queues(draw: st.DrawFn) -> Queue:
             rules=draw(rules()),
             balance=draw(st.sampled_from(Balance)),
             fill=fill,
-            bots_after=draw(st.sampled_from([0.0, 15.0, 25.0])),
+            bots_after=draw(st.sampled_from([0.0, 10.0, 15.0])),
             max_wait=MAX_WAIT,
         )
     )
 
 
-players = st.builds(
+roles = st.sampled_from([(), ("tank",), ("healer",), ("damage",), ("tank", "healer"), ("damage", "tank")])
+strangers = st.builds(
     Player,
     user_id=st.just("u"),
     rating=st.integers(0, 6).map(float),
@@ -88,8 +89,19 @@ players = st.builds(
     latencies=st.dictionaries(
         st.sampled_from(["eu", "us"]), st.sampled_from([0.5, 1.0, 2.0, 3.0, 4.0, 9.0]), min_size=1
     ),
-    roles=st.sampled_from([("tank",), ("healer",), ("damage",), ("tank", "healer"), ("damage", "tank"), ()]),
+    roles=roles,
 )
+# Differ in what one rule looks at.
+ORDINARY = Player("u", "", 3.0, {"mode": "a"}, {"maps": ("x", "y")}, {"level": 3.0}, {"eu": 1.0, "us": 1.0})
+ordinary = st.one_of(
+    roles.map(lambda taken: replace(ORDINARY, roles=taken)),
+    st.integers(0, 6).map(lambda value: replace(ORDINARY, rating=float(value))),
+    st.integers(0, 6).map(lambda value: replace(ORDINARY, numbers={"level": float(value)})),
+    st.sampled_from("ab").map(lambda value: replace(ORDINARY, texts={"mode": value})),
+    st.sampled_from("xyz").map(lambda value: replace(ORDINARY, lists={"maps": (value,)})),
+    st.floats(0.5, 4).map(lambda value: replace(ORDINARY, latencies={"eu": value, "us": 9.0})),
+)
+players = st.one_of(ordinary, strangers)
 parties = st.one_of(
     st.lists(players, min_size=1, max_size=1),
     st.lists(players, min_size=1, max_size=3),
@@ -113,11 +125,16 @@ class Matchmaking(RuleBasedStateMachine):
         self.quiet: float | None = None
 
     @precondition(lambda self: len(self.waiting) < MOST_TICKETS)
-    @rule(coming=st.lists(st.tuples(parties, st.sampled_from([0.0, 0.0, 6.0, 12.0])), min_size=1, max_size=4))
-    def enter(self, coming: list[tuple[list[Player], float]]) -> None:
+    @rule(
+        coming=st.lists(st.tuples(parties, st.sampled_from([0.0, 0.0, 6.0, 12.0])), min_size=1, max_size=4),
+        at_once=st.booleans(),
+    )
+    def enter(self, coming: list[tuple[list[Player], float]], at_once: bool) -> None:
         """Some come, or come back with the time of old."""
         for party, late in coming[: MOST_TICKETS - len(self.waiting)]:
             self.come(party, late)
+        if at_once:
+            self.cycle()
 
     def come(self, party: list[Player], late: float) -> None:
         self.count += 1
@@ -194,9 +211,13 @@ class Matchmaking(RuleBasedStateMachine):
         self.waiting = {name: ticket for name, ticket in self.waiting.items() if name not in late}
         self.over |= late
 
-    @rule(seconds=st.sampled_from([0.0, 0.0, 0.5, 2.0, 5.0, 9.5]))
-    def match(self, seconds: float) -> None:
+    @rule(seconds=st.sampled_from([0.5, 2.0, 5.0, 5.0, 9.5, 10.0]))
+    def pass_time(self, seconds: float) -> None:
         self.now += seconds
+        self.cycle()
+
+    def cycle(self) -> None:
+        """Matches what can be matched now."""
         proposals = self.pool.match(self.now)
         for proposal in proposals:
             self.take(proposal)
