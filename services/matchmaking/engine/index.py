@@ -202,6 +202,7 @@ class Index:
     def add(self, entry: Entry) -> None:
         """Adds a ticket."""
         self.stamp += 1
+        entry.changed = self.stamp
         self.tickets += 1
         for (slot, _), values in zip(self._by, self._values, strict=True):
             values[entry.equals[slot]] += 1
@@ -224,6 +225,7 @@ class Index:
     def advance(self, entry: Entry, stage: int) -> None:
         """A ticket has come to its next stage."""
         self.stamp += 1
+        entry.changed = self.stamp
         before = self._keys(entry.equals, entry.stage)
         entry.stage = stage
         for key in self._keys(entry.equals, stage):

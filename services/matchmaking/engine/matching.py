@@ -31,6 +31,7 @@ TOTAL: Final = 200_000
 SIZE: Final = "size"
 ROLES: Final = "roles"
 _MOST_DOUBLINGS: Final = 4
+_QUICK_LOOKS: Final = 8
 
 
 @dataclass(slots=True)
@@ -209,16 +210,25 @@ class Pool:
         search = Search(terms, self._packer, goal, budget << entry.effort)
         joint = terms.alone(entry)
         hopeless = self._hopeless(entry, joint, goal)
+        # It found nothing before and is what it was, so a match now has somebody who is not. Now and then all are looked
+        # at again, to tell why.
+        quick = entry.seen >= entry.changed and not entry.effort and entry.quick < _QUICK_LOOKS and hopeless is None
+        since = entry.seen if quick else -1
+        entry.quick = entry.quick + 1 if quick else 0
         if hopeless is None and not isinstance(joint, int):
             search.run(
                 joint,
                 entry,
                 nearest(groups, entry.position, reach),
                 lambda other: other.seen >= 0 and not other.effort and other < entry,
+                since,
             )
             if search.found:
                 self._propose(search.found, joint, self._shape.lineup(search.found), proposals)
                 return search.steps + 1
+        entry.effort, entry.seen = self._patience(search, entry.effort)
+        if quick:
+            return search.steps + 1
         outside, excluded = index.elsewhere(groups, entry, reach)
         if hopeless is not None:
             search.looked.candidates = search.looked.excluded[hopeless] = max(index.tickets - 1 - outside, 0)
@@ -226,7 +236,6 @@ class Pool:
         for place, count in excluded.items():
             search.looked.excluded[place] += count
         entry.looked = (search.looked.candidates, *search.looked.excluded)
-        entry.effort, entry.seen = self._patience(search, entry.effort)
         return search.steps + 1
 
     def _hopeless(self, entry: Entry, joint: Joint | int, goal: Goal) -> int | None:

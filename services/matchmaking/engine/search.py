@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 from services.matchmaking.engine.teams import EMPTY, Bay, Packer, Teams
@@ -60,43 +61,75 @@ class Search:
         self._found_size = 0
 
     def run(
-        self, joint: Joint, anchor: Entry | None, candidates: Iterable[Entry], passed_over: Callable[[Entry], bool]
+        self,
+        joint: Joint,
+        anchor: Entry | None,
+        candidates: Iterable[Entry],
+        passed_over: Callable[[Entry], bool],
+        since: int = -1,
     ) -> None:
-        """Looks for a set with the anchor. Who is passed over is looked at, and not taken."""
+        """Looks for a set with the anchor. Who is passed over is looked at, and not taken. With `since`, there was none
+        at that stamp, and only sets with somebody who changed after it are looked for."""
         goal = self._goal
         teams: Teams = (EMPTY,) * len(goal.bays)
         chosen: list[Entry] = []
-        size = 0
         if anchor is not None:
             seated = self._packer.add(teams, goal.bays, anchor)
             if seated is None:
                 return
-            teams, chosen, size = seated, [anchor], anchor.size
-            self._keep(chosen, teams, size)
-            if size == goal.most:
-                return
-        options = self._dive(joint, anchor, chosen, teams, size, candidates, passed_over)
-        if self._found_size < goal.most and options:
+            teams, chosen = seated, [anchor]
+            self._keep(chosen, teams, anchor.size)
+        if since < 0:
+            self._around(joint, chosen, teams, candidates, passed_over)
+            return
+        known = list(islice(candidates, self._looks))
+        self.ran_out = len(known) == self._looks
+        for new in [candidate for candidate in known if candidate.changed > since and candidate is not anchor]:
+            self.steps += 1
+            known.remove(new)
+            common = self._terms.join(joint, new)
+            if isinstance(common, int) or passed_over(new) or self._found_size == goal.most:
+                continue
+            with_new = self._seated(chosen, teams, new, sum(entry.size for entry in (*chosen, new)))
+            if with_new is not None:
+                both = [*chosen, new]
+                self._keep(both, with_new, sum(entry.size for entry in both))
+                self._around(common, both, with_new, known, passed_over)
+
+    def _around(
+        self,
+        joint: Joint,
+        chosen: list[Entry],
+        teams: Teams,
+        candidates: Iterable[Entry],
+        passed_over: Callable[[Entry], bool],
+    ) -> None:
+        """Looks for a set with all who are chosen."""
+        size = sum(entry.size for entry in chosen)
+        if self._found_size == self._goal.most or size == self._goal.most:
+            return
+        options = self._dive(joint, chosen, teams, size, candidates, passed_over)
+        if self._found_size < self._goal.most and options:
             self._descend(joint, chosen, teams, size, [option for option, _ in options], [j for _, j in options])
 
     def _dive(
         self,
         joint: Joint,
-        anchor: Entry | None,
         first: Sequence[Entry],
         teams: Teams,
         size: int,
         candidates: Iterable[Entry],
         passed_over: Callable[[Entry], bool],
     ) -> list[tuple[Entry, Joint]]:
-        """Takes whoever can be taken; returns all who go with the anchor, unless the set is as large as it can be."""
+        """Takes whoever can be taken; returns all who go with those chosen first, unless the set is as large as it can
+        be."""
         join, most = self._terms.join, self._goal.most
         roles = len(self.looked.excluded) - 1
         options: list[tuple[Entry, Joint]] = []
         chosen = list(first)
         common, placed = joint, teams
         for candidate in candidates:
-            if candidate is anchor:
+            if candidate in first:
                 continue
             if self.steps >= self._looks:
                 self.ran_out = True

@@ -47,6 +47,7 @@ class Entry:
     """A ticket in a pool, with what the search needs of it at hand."""
 
     __slots__ = (
+        "changed",
         "effort",
         "enter",
         "equals",
@@ -56,6 +57,7 @@ class Entry:
         "looked",
         "masks",
         "position",
+        "quick",
         "ranges",
         "rating",
         "seen",
@@ -71,7 +73,9 @@ class Entry:
         self.stage = 0
         self.gone = False
         self.effort = 0  # doublings of its budget
-        self.seen = -1  # version of its surroundings when it found nothing; -1: look again
+        self.changed = 0  # stamp of its arrival, or of its last stage
+        self.seen = -1  # stamp of when it found nothing; -1: look again
+        self.quick = 0  # looks since then at what was new only
         self.looked: tuple[int, ...] = ()  # candidates and exclusions of its last search
         self.equals: tuple[object, ...] = ()
         self.ranges: tuple[float, ...] = ()
@@ -192,10 +196,10 @@ class Terms:
         for place, slot in self._list_plan:
             if lists[slot] is not None and not lists[slot] and limits[place] is not None:
                 return place
-        place = self._region
-        if place is not None:
+        region = self._region
+        if region is not None:
             latencies = entry.latencies
-            limit = limits[place]
+            limit = limits[region]
             if regions is None:
                 regions = latencies
             else:
@@ -205,7 +209,7 @@ class Terms:
                     if name in latencies
                 }
             if limit is not None and (not regions or min(regions.values()) > limit):
-                return place
+                return region
         return Joint(stage, equals, ranges, lists, regions)
 
     def chosen(self, joint: Joint, draw: float) -> dict[str, str]:

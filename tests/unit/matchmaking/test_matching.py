@@ -311,6 +311,22 @@ def test_an_opening_is_filled_as_far_as_it_goes() -> None:
     assert proposal.opening == opening
 
 
+def test_rules_give_way_to_an_opening_as_it_waits() -> None:
+    pool = pool_of(Queue("q", rules=(SKILL,)), ticket("a", rated(14)))
+    pool.open(Opening("s", (OpenTeam(1, 1),), (Player("x", rating=10),), 5.0))
+    assert pool.match(12.0) == []
+    assert pool.next_change(12.0) == 15.0
+    assert names(pool.match(15.0)) == [["a"]]
+
+
+def test_the_region_of_an_opening_stays() -> None:
+    pool = pool_of(Queue("q", rules=(REGION,)), ticket("a", near(eu=60, us=10)), ticket("b", near(eu=20, us=900)))
+    pool.open(Opening("s", (OpenTeam(1, 2),), (Player("x", latencies={"us": 5.0}),), 0.0, {"region": "eu"}))
+    (proposal,) = pool.match(0.0)
+    assert names([proposal]) == [["b"]]
+    assert proposal.attributes == {"region": "eu"}
+
+
 def test_what_keeps_a_ticket_waiting() -> None:
     queue = Queue("q", min_team_size=2, max_team_size=2, rules=(MODE, SKILL, MAPS), roles=(Role("a", 1), Role("b", 1)))
     me = Player("", rating=25, texts={"mode": "m"}, lists={"maps": ("x",)}, roles=("a",))
