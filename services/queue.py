@@ -31,6 +31,8 @@ from services.matchmaking.simulator import Report, Spread, simulate
 
 QUIET_SECONDS = 2.0
 STEP_SECONDS = 1.0
+STEP_SECONDS_IN_A_FILE = 10.0
+LEAST_SHARE = 0.005
 
 
 class QueueFileError(ValueError):
@@ -104,7 +106,7 @@ def told(report: Report) -> list[str]:
         ]
     if report.kept_by:
         lines += ["", "what kept others from those who waited longest"]
-        lines += [f"  {name:<32}{share:>12.0%}" for name, share in report.kept_by.items()]
+        lines += [f"  {name:<32}{share:>12.0%}" for name, share in report.kept_by.items() if share >= LEAST_SHARE]
     return [line for line in lines if not line.endswith("\0")]
 
 
@@ -157,7 +159,7 @@ class _Progress:
         now = time.monotonic()
         if now < self._next:
             return
-        self._next = now + STEP_SECONDS
+        self._next = now + (STEP_SECONDS if sys.stderr.isatty() else STEP_SECONDS_IN_A_FILE)
         self._shown = True
         if sys.stderr.isatty():
             print(f"\r\x1b[K{share:.0%} of the tickets", end="", file=sys.stderr, flush=True)

@@ -210,7 +210,7 @@ class Pool:
         search = Search(terms, self._packer, goal, budget << entry.effort)
         joint = terms.alone(entry)
         hopeless = self._hopeless(entry, joint, goal)
-        # It found nothing before and is what it was, so a match now has somebody who is not. Now and then all are looked
+        # It found nothing before and is what it was: a match now has somebody who is not. Now and then all are looked
         # at again, to tell why.
         quick = entry.seen >= entry.changed and not entry.effort and entry.quick < _QUICK_LOOKS and hopeless is None
         since = entry.seen if quick else -1
