@@ -10,6 +10,7 @@ from bench.scenarios import (
     hostile,
     identity,
     login,
+    matching,
     nodes,
     pace,
     relay,
@@ -35,4 +36,5 @@ GROUPS: tuple[Group, ...] = (
     boards.GROUP,
     startup.GROUP,
     engine.GROUP,
+    matching.GROUP,
 )
