@@ -19,6 +19,7 @@ from typing import Final
 from services.matchmaking.engine.teams import EMPTY, Bay, Packer, Teams
 from services.matchmaking.engine.terms import Entry, Joint, Terms
 
+_MANY: Final = 8  # players to find, from which on it pays to count first
 _LOOKS_SHARE: Final = 4  # of the budget, that may go into finding candidates
 
 
@@ -108,9 +109,38 @@ class Search:
         size = sum(entry.size for entry in chosen)
         if self._found_size == self._goal.most or size == self._goal.most:
             return
+        if self._goal.fewest - size > _MANY:
+            candidates = list(islice(candidates, self._looks))
+            if len(candidates) < self._looks and self._too_few(joint, chosen, size, candidates, passed_over):
+                return
         options = self._dive(joint, chosen, teams, size, candidates, passed_over)
         if self._found_size < self._goal.most and options:
             self._descend(joint, chosen, teams, size, [option for option, _ in options], [j for _, j in options])
+
+    def _too_few(
+        self,
+        joint: Joint,
+        chosen: Sequence[Entry],
+        size: int,
+        candidates: Sequence[Entry],
+        passed_over: Callable[[Entry], bool],
+    ) -> bool:
+        """Whether all who go with those chosen would not be enough, teams or no teams."""
+        looked = Looked(len(self._terms.rules))
+        for candidate in candidates:
+            if candidate in chosen:
+                continue
+            looked.candidates += 1
+            joined = self._terms.join(joint, candidate)
+            if isinstance(joined, int):
+                looked.excluded[joined] += 1
+            elif not passed_over(candidate):
+                size += candidate.size
+        self.steps += looked.candidates // 2  # it spares the teams
+        if size >= self._goal.fewest:
+            return False
+        self.looked = looked
+        return True
 
     def _dive(
         self,
