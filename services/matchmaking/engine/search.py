@@ -20,6 +20,7 @@ from services.matchmaking.engine.teams import EMPTY, Bay, Packer, Teams
 from services.matchmaking.engine.terms import Entry, Joint, Terms
 
 _MANY: Final = 8  # players to find, from which on it pays to count first
+_MOST_NEW: Final = 2  # to be looked at one by one; with more of them it is cheaper to look at all at once
 _LOOKS_SHARE: Final = 4  # of the budget, that may go into finding candidates
 
 
@@ -85,7 +86,11 @@ class Search:
             return
         known = list(islice(candidates, self._looks))
         self.ran_out = len(known) == self._looks
-        for new in [candidate for candidate in known if candidate.changed > since and candidate is not anchor]:
+        newcomers = [candidate for candidate in known if candidate.changed > since and candidate is not anchor]
+        if len(newcomers) > _MOST_NEW:
+            self._around(joint, chosen, teams, known, passed_over)
+            return
+        for new in newcomers:
             self.steps += 1
             known.remove(new)
             common = self._terms.join(joint, new)
