@@ -57,16 +57,19 @@ class SeatingServiceServicer(object):
     """
 
     def OpenSessions(self, request, context):
-        """Opens sessions with all seats of their players taken, each at most once: a session that there is already is answered
-        as it is. One that is refused does not keep the others back.
+        """Opens sessions with all seats of their players taken, and started, each at most once: a session that there is
+        already is answered as it is. One that is refused does not keep the others back. UNAVAILABLE where it is not known
+        which were opened: ask for all of them again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def TakeSeats(self, request, context):
-        """Takes free seats of a session for players, all or none. Repeating it changes nothing. NOT_FOUND, or FAILED_PRECONDITION
-        with SESSION_FULL or SESSION_STATE, or with WRONG_NODE and the metadata `node` when another node has to be asked.
+        """Takes free seats of a session for players, all or none; who has one keeps it. Repeating it changes nothing.
+        NOT_FOUND, or FAILED_PRECONDITION with SESSION_FULL or SESSION_STATE, or with WRONG_NODE and the metadata `node`
+        when another node has to be asked. PERMISSION_DENIED with KICKED and RESOURCE_EXHAUSTED with QUOTA_EXCEEDED have the
+        player at fault in the metadata `user_id`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

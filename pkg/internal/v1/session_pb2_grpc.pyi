@@ -109,13 +109,16 @@ class SeatingServiceStub(typing.Generic[_SeatingServiceOpenSessionsType, _Seatin
     ], channel: grpc.aio.Channel) -> None: ...
 
     OpenSessions: _SeatingServiceOpenSessionsType
-    """Opens sessions with all seats of their players taken, each at most once: a session that there is already is answered
-    as it is. One that is refused does not keep the others back.
+    """Opens sessions with all seats of their players taken, and started, each at most once: a session that there is
+    already is answered as it is. One that is refused does not keep the others back. UNAVAILABLE where it is not known
+    which were opened: ask for all of them again.
     """
 
     TakeSeats: _SeatingServiceTakeSeatsType
-    """Takes free seats of a session for players, all or none. Repeating it changes nothing. NOT_FOUND, or FAILED_PRECONDITION
-    with SESSION_FULL or SESSION_STATE, or with WRONG_NODE and the metadata `node` when another node has to be asked.
+    """Takes free seats of a session for players, all or none; who has one keeps it. Repeating it changes nothing.
+    NOT_FOUND, or FAILED_PRECONDITION with SESSION_FULL or SESSION_STATE, or with WRONG_NODE and the metadata `node`
+    when another node has to be asked. PERMISSION_DENIED with KICKED and RESOURCE_EXHAUSTED with QUOTA_EXCEEDED have the
+    player at fault in the metadata `user_id`.
     """
 
     GetRoster: _SeatingServiceGetRosterType
@@ -145,8 +148,9 @@ class SeatingServiceServicer(metaclass=abc.ABCMeta):
         request: pkg.internal.v1.session_pb2.OpenSessionsRequest,
         context: _ServicerContext,
     ) -> typing.Union[pkg.internal.v1.session_pb2.OpenSessionsResponse, collections.abc.Awaitable[pkg.internal.v1.session_pb2.OpenSessionsResponse]]:
-        """Opens sessions with all seats of their players taken, each at most once: a session that there is already is answered
-        as it is. One that is refused does not keep the others back.
+        """Opens sessions with all seats of their players taken, and started, each at most once: a session that there is
+        already is answered as it is. One that is refused does not keep the others back. UNAVAILABLE where it is not known
+        which were opened: ask for all of them again.
         """
 
     @abc.abstractmethod
@@ -155,8 +159,10 @@ class SeatingServiceServicer(metaclass=abc.ABCMeta):
         request: pkg.internal.v1.session_pb2.TakeSeatsRequest,
         context: _ServicerContext,
     ) -> typing.Union[pkg.internal.v1.session_pb2.TakeSeatsResponse, collections.abc.Awaitable[pkg.internal.v1.session_pb2.TakeSeatsResponse]]:
-        """Takes free seats of a session for players, all or none. Repeating it changes nothing. NOT_FOUND, or FAILED_PRECONDITION
-        with SESSION_FULL or SESSION_STATE, or with WRONG_NODE and the metadata `node` when another node has to be asked.
+        """Takes free seats of a session for players, all or none; who has one keeps it. Repeating it changes nothing.
+        NOT_FOUND, or FAILED_PRECONDITION with SESSION_FULL or SESSION_STATE, or with WRONG_NODE and the metadata `node`
+        when another node has to be asked. PERMISSION_DENIED with KICKED and RESOURCE_EXHAUSTED with QUOTA_EXCEEDED have the
+        player at fault in the metadata `user_id`.
         """
 
     @abc.abstractmethod

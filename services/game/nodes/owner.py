@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from pkg.clock import Clock
@@ -70,10 +70,18 @@ class Owner:
         """Seconds since the epoch."""
         return self._clock.now().timestamp()
 
-    def add(self, session: Session, epoch: int) -> LiveSession:
-        """A session that was just made here."""
+    def add(self, session: Session, epoch: int, pieces: Sequence[bytes] = ()) -> None:
+        """A session that was just made here, and its events so far, which are for everybody.
+
+        Nothing happens for one that was asked for meanwhile: it is taken, with a higher epoch.
+        """
+        session_id = session.facts.session_id
+        if session_id in self._sessions or session_id in self._taking:
+            return
         session.quiet_since = self.now()
-        return self._adopt(Taken(session, epoch, {}, Tail(), Lineage(((epoch, 0),))))
+        tail = Tail()
+        tail.extend(pieces)
+        self._adopt(Taken(session, epoch, {}, tail, Lineage(((epoch, 0),))))
 
     def sessions(self) -> list[LiveSession]:
         """Those this node runs, without those that are over."""

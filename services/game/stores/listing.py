@@ -6,6 +6,8 @@ and a pointer to a session that is over, gone or different is dropped when it is
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Sequence
 from typing import Final, cast
 
 import redis.asyncio as redis
@@ -55,6 +57,32 @@ class Listing:
         async with answers():
             await pipeline.execute()
 
+    async def add(self, sessions: Sequence[tuple[Session, Peer]]) -> dict[str, int]:
+        """Lists sessions that are about to be made, with their owners. Returns `count` of each of their games."""
+        listed, owned = _pointers(sessions)
+        games = list(dict.fromkeys(session.facts.game_id for session, _ in sessions))
+        pipeline = self._redis.pipeline(transaction=False)
+        for key, ids in listed.items():
+            pipeline.zadd(key, dict.fromkeys(ids, 0))
+        for key, ids in owned.items():
+            pipeline.sadd(key, *ids)
+        for game_id in games:
+            pipeline.zcard(_key(game_id, None, ""))
+        async with answers():
+            found = await pipeline.execute()
+        return dict(zip(games, map(int, found[-len(games) :]), strict=True))
+
+    async def remove(self, sessions: Sequence[tuple[Session, Peer]]) -> None:
+        """Undoes `add` for sessions that were not made."""
+        listed, owned = _pointers(sessions)
+        pipeline = self._redis.pipeline(transaction=False)
+        for key, ids in listed.items():
+            pipeline.zrem(key, *ids)
+        for key, ids in owned.items():
+            pipeline.srem(key, *ids)
+        async with answers():
+            await pipeline.execute()
+
     async def claim(self, session_id: str) -> None:
         """Points to a session as one of this node."""
         async with answers():
@@ -98,6 +126,19 @@ class Listing:
         """Whether a session that is not there is not just about to be: it is listed before it is made."""
         made = int(session_id.replace("-", "")[:12], 16) / 1000
         return self._clock.now().timestamp() - made > _BIRTH_SECONDS
+
+
+def _pointers(sessions: Sequence[tuple[Session, Peer]]) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """Ids of sessions by the sets that list them, and by those of their owners."""
+    listed: defaultdict[str, list[str]] = defaultdict(list)
+    owned: defaultdict[str, list[str]] = defaultdict(list)
+    for session, owner in sessions:
+        facts = session.facts
+        for label in dict.fromkeys(("", session.profile.label)):
+            for state in (shown_state(session.state), None):
+                listed[_key(facts.game_id, state, label)].append(facts.session_id)
+        owned[owned_key(owner.incarnation)].append(facts.session_id)
+    return listed, owned
 
 
 def shown_state(state: State) -> State:

@@ -8,12 +8,13 @@ killed is written here before anyone sees it.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, cast
+from typing import Any, Final, TypeVar, cast
 
 import redis.asyncio as redis
 from google.protobuf.message import Message
+from redis.asyncio.client import Pipeline
 from redis.exceptions import NoScriptError, RedisError
 
 from pkg.cache.answers import answers
@@ -27,6 +28,8 @@ from services.game.engine.room import Batch
 from services.game.engine.sessions import Session
 from services.game.nodes.peers import Peer
 from services.game.stores import scripts
+
+T = TypeVar("T")
 
 _REPLY_MILLISECONDS: Final = 24 * 3600 * 1000
 _ENTRY_BYTES: Final = 256 * 1024
@@ -59,6 +62,24 @@ class Append:
 
 
 @dataclass(frozen=True, slots=True)
+class Creation:
+    """A session to write: the node that is to own it, its events so far, a reply to keep with it and where."""
+
+    session: Session
+    owner: Peer
+    pieces: Sequence[bytes] = ()
+    reply: tuple[str, bytes] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """A session that is there now: its epoch, or the incarnation that has owned the one that was there before."""
+
+    epoch: int = 0
+    other: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Taken:
     """A session this node now owns."""
 
@@ -77,36 +98,40 @@ class SessionStore:
         self._me = me
         self._times = times
         self._ended_milliseconds = int(ended_seconds * 1000)
-        self._append_sha = hashlib.sha1(scripts.APPEND.encode(), usedforsecurity=False).hexdigest()
+        self._append_sha = _sha(scripts.APPEND)
+        self._create_sha = _sha(scripts.CREATE)
 
-    async def create(self, session: Session, owner: Peer, reply: tuple[str, bytes] | None) -> int:
-        """Writes a new session of a node. Returns its epoch; 0 when it is there already."""
-        session_id = session.facts.session_id
-        arguments: list[str | bytes | int] = [
-            owner.incarnation, owner.node, _REPLY_MILLISECONDS, reply[1] if reply else b""
-        ]  # fmt: skip
-        for name, value in all_fields(session, {}).items():
-            arguments += [name, value]
-        keys = [_key(session_id), *([reply[0]] if reply else [])]
-        answer = await self._eval(scripts.CREATE, keys, arguments)
-        return int(answer[1]) if answer[0] == b"KEPT" else 0
+    async def create(self, creations: Sequence[Creation]) -> list[Created]:
+        """Writes new sessions, in one round trip. One that is there already stays as it is."""
+        return [
+            Created(epoch=int(answer[1])) if answer[0] == b"KEPT" else Created(other=answer[1].decode())
+            for answer in await self._scripted(lambda: self._create(creations))
+        ]
 
     async def read(self, session_id: str) -> tuple[Session, str]:
         """A session as everybody may see it, and its node. Raises NotFound(SESSION_NOT_FOUND)."""
-        async with answers():
-            fields = cast("dict[bytes, bytes]", await self._redis.hgetall(_key(session_id)))
-        if not _is_whole(fields):
+        (found,) = await self.placed([session_id])
+        if found is None:
             raise session_not_found(session_id)
-        return read_session(fields, self._times)[0], fields[b"node"].decode()
+        return found[0], found[1].node
 
     async def read_many(self, session_ids: Iterable[str]) -> list[Session | None]:
         """Several sessions as everybody may see them, None for those that are gone."""
+        return [found and found[0] for found in await self.placed(session_ids)]
+
+    async def placed(self, session_ids: Iterable[str]) -> list[tuple[Session, Peer] | None]:
+        """Several sessions and the nodes that own them, dead or alive; None for those that are gone."""
         pipeline = self._redis.pipeline(transaction=False)
         for session_id in session_ids:
             pipeline.hgetall(_key(session_id))
         async with answers():
             found = await pipeline.execute()
-        return [read_session(fields, self._times)[0] if _is_whole(fields) else None for fields in found]
+        return [
+            (read_session(fields, self._times)[0], Peer(fields[b"owner"].decode(), fields[b"node"].decode()))
+            if _is_whole(fields)
+            else None
+            for fields in found
+        ]
 
     async def owner(self, session_id: str) -> Peer:
         """The node that owns a session, dead or alive. Raises NotFound(SESSION_NOT_FOUND)."""
@@ -149,12 +174,7 @@ class SessionStore:
 
         Raises Unavailable when it is not known what was written; all can be offered again. FAILED: refused for now.
         """
-        async with answers():
-            try:
-                return await self._append(appends)
-            except NoScriptError:
-                await self._redis.script_load(scripts.APPEND)
-                return await self._append(appends)
+        return await self._scripted(lambda: self._append(appends))
 
     async def restore(self, append: Append, pieces: Sequence[bytes], first: int, fields: dict[str, bytes]) -> Outcome:
         """Writes a whole session again, whose log or state Redis has lost. `first` numbers the first piece."""
@@ -223,6 +243,23 @@ class SessionStore:
         tail.extend(pieces, read_private(pieces))
         return tail
 
+    async def _create(self, creations: Sequence[Creation]) -> list[list[bytes]]:
+        pipeline = self._redis.pipeline(transaction=False)
+        for creation in creations:
+            session_id, owner, pieces, reply = (
+                creation.session.facts.session_id, creation.owner, creation.pieces, creation.reply
+            )  # fmt: skip
+            keys = [_key(session_id), _log_key(session_id), *([reply[0]] if reply else [])]
+            fields: list[str | bytes] = []
+            for name, value in all_fields(creation.session, {}).items():
+                fields += [name, value]
+            pipeline.evalsha(
+                self._create_sha, len(keys), *keys,
+                owner.incarnation, owner.node, _REPLY_MILLISECONDS, reply[1] if reply else b"",
+                len(pieces), b"".join(pieces), *fields,
+            )  # fmt: skip
+        return await _executed(pipeline, raises=True)
+
     async def _append(self, appends: Sequence[Append]) -> list[Outcome]:
         pipeline = self._redis.pipeline(transaction=False)
         for append in appends:
@@ -237,10 +274,17 @@ class SessionStore:
                 self._expiry(batch.state), _REPLY_MILLISECONDS,
                 len(batch.fields), *fields, len(batch.removed), *batch.removed, *batch.replies.values(),
             )  # fmt: skip
-        answers = await pipeline.execute(raise_on_error=False)
-        if missing := next((answer for answer in answers if isinstance(answer, NoScriptError)), None):
-            raise missing
-        return [_outcome(answer) for answer in answers]
+        return [_outcome(answer) for answer in await _executed(pipeline, raises=False)]
+
+    async def _scripted(self, run: Callable[[], Awaitable[T]]) -> T:
+        """Sends scripts by their hashes, and themselves where Redis does not have them."""
+        async with answers():
+            try:
+                return await run()
+            except NoScriptError:
+                for script in (scripts.APPEND, scripts.CREATE):
+                    await self._redis.script_load(script)
+                return await run()
 
     def _expiry(self, state: State) -> int:
         return self._ended_milliseconds if state in OVER else 0
@@ -277,6 +321,19 @@ def _outcome(answer: Sequence[bytes] | RedisError) -> Outcome:
     if isinstance(answer, RedisError):
         return Outcome(FAILED, str(answer))
     return Outcome(answer[0].decode(), answer[1].decode() if len(answer) > 1 else "")
+
+
+async def _executed(pipeline: Pipeline, *, raises: bool) -> list[Any]:
+    """The answers of all scripts; those that failed are raised, or given as they are. Raises NoScriptError."""
+    found = await pipeline.execute(raise_on_error=False)
+    for kind in (NoScriptError, *((RedisError,) if raises else ())):
+        if missing := next((answer for answer in found if isinstance(answer, kind)), None):
+            raise missing
+    return found
+
+
+def _sha(script: str) -> str:
+    return hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
 
 
 def _key(session_id: str) -> str:
