@@ -67,7 +67,7 @@ async def app(host: Host) -> AsyncIterator[App]:
         limits=settings.streams(),
     )
     takeover = Takeover(owner, claims, peers, host.clock, lease_seconds=host.settings.registry_lease_seconds)
-    memberships = Memberships(host.redis, store, most=settings.player_sessions)
+    memberships = Memberships(host.redis, store, host.clock, most=settings.player_sessions)
     games = GameDirectory(host.channel("catalog"), host.clock)
     opener = Opener(
         owner=owner,

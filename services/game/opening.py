@@ -74,6 +74,8 @@ class Opener:
         }
         refused |= await self._beyond_quota([each for each in openings if _id(each) not in refused])
         made = await self._write([each for each in openings if _id(each) not in refused], pieces)
+        if lost := [entry for entry in entries if entry[1] in refused]:
+            await self._memberships.leave_all(lost)
         return [refused.get(_id(opening)) or _id(opening) in made for opening in openings]
 
     async def find(self, session_ids: Sequence[str]) -> list[tuple[Session, Peer] | None]:
@@ -130,13 +132,11 @@ class Opener:
         return {_id(each): _quota_exceeded(each.most) for each in refused}
 
 
-def seated(session: Session, players: Iterable[Newcomer], encoder: Encoder, now: float) -> list[bytes]:
+def seated(session: Session, players: Sequence[Newcomer], encoder: Encoder, now: float) -> list[bytes]:
     """Has players take the seats of a new session. Returns its events so far, as their log keeps them."""
     room = Room(session, encoder)
-    for player in players:
-        room.apply(session.seat_all((player,), now), now)
-    batch = room.begin()
-    return batch.pieces if batch else []
+    room.apply(session.seat_all(players, now), now)
+    return room.pending_pieces
 
 
 def repeated(user_ids: Iterable[str]) -> str:

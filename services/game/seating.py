@@ -8,7 +8,7 @@ from typing import Final
 from pkg.clock import Clock
 from pkg.errors import FailedPrecondition, NotFound, OofggError, Reason, invalid_field
 from pkg.games import GameDirectory
-from pkg.ids import is_id
+from pkg.ids import is_id, time_of
 from pkg.internal.v1 import session_pb2 as pb
 from pkg.rpc.call import Call
 from services.game.codec import timestamp
@@ -130,7 +130,7 @@ class SeatingServicer:
         """What is to be made. Raises NotFound(GAME_NOT_FOUND), InvalidArgument, FailedPrecondition(SESSION_STATE)."""
         if not is_id(new.session_id):
             raise invalid_field("session_id", "is not a UUIDv7")
-        if now - _birth(new.session_id) > self._ended_seconds:
+        if now - time_of(new.session_id) > self._ended_seconds:
             # It may have been made and be over, and nobody would know.
             raise FailedPrecondition(Reason.SESSION_STATE, f"The id {new.session_id} is too old for a new session.")
         game = await self._games.lookup(new.game_id, call)
@@ -167,11 +167,6 @@ class SeatingServicer:
 
 def _newcomers(players: Iterable[pb.SeatedPlayer]) -> list[Newcomer]:
     return [Newcomer(each.user_id, each.username, each.team) for each in players]
-
-
-def _birth(session_id: str) -> float:
-    """When an id was made, in seconds since the epoch."""
-    return int(session_id.replace("-", "")[:12], 16) / 1000
 
 
 def _opened(session: Session, node: Peer) -> pb.OpenedSession:

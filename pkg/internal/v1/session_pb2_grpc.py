@@ -68,8 +68,8 @@ class SeatingServiceServicer(object):
     def TakeSeats(self, request, context):
         """Takes free seats of a session for players, all or none; who has one keeps it. Repeating it changes nothing.
         NOT_FOUND, or FAILED_PRECONDITION with SESSION_FULL or SESSION_STATE, or with WRONG_NODE and the metadata `node`
-        when another node has to be asked. PERMISSION_DENIED with KICKED and RESOURCE_EXHAUSTED with QUOTA_EXCEEDED have the
-        player at fault in the metadata `user_id`.
+        when another node has to be asked. PERMISSION_DENIED with KICKED and RESOURCE_EXHAUSTED with QUOTA_EXCEEDED have
+        the player at fault in the metadata `user_id`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -117,8 +117,8 @@ class SeatingServiceStub(typing.Generic[_SeatingServiceOpenSessionsType, _Seatin
     TakeSeats: _SeatingServiceTakeSeatsType
     """Takes free seats of a session for players, all or none; who has one keeps it. Repeating it changes nothing.
     NOT_FOUND, or FAILED_PRECONDITION with SESSION_FULL or SESSION_STATE, or with WRONG_NODE and the metadata `node`
-    when another node has to be asked. PERMISSION_DENIED with KICKED and RESOURCE_EXHAUSTED with QUOTA_EXCEEDED have the
-    player at fault in the metadata `user_id`.
+    when another node has to be asked. PERMISSION_DENIED with KICKED and RESOURCE_EXHAUSTED with QUOTA_EXCEEDED have
+    the player at fault in the metadata `user_id`.
     """
 
     GetRoster: _SeatingServiceGetRosterType
@@ -161,8 +161,8 @@ class SeatingServiceServicer(metaclass=abc.ABCMeta):
     ) -> typing.Union[pkg.internal.v1.session_pb2.TakeSeatsResponse, collections.abc.Awaitable[pkg.internal.v1.session_pb2.TakeSeatsResponse]]:
         """Takes free seats of a session for players, all or none; who has one keeps it. Repeating it changes nothing.
         NOT_FOUND, or FAILED_PRECONDITION with SESSION_FULL or SESSION_STATE, or with WRONG_NODE and the metadata `node`
-        when another node has to be asked. PERMISSION_DENIED with KICKED and RESOURCE_EXHAUSTED with QUOTA_EXCEEDED have the
-        player at fault in the metadata `user_id`.
+        when another node has to be asked. PERMISSION_DENIED with KICKED and RESOURCE_EXHAUSTED with QUOTA_EXCEEDED have
+        the player at fault in the metadata `user_id`.
         """
 
     @abc.abstractmethod

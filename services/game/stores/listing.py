@@ -14,6 +14,7 @@ import redis.asyncio as redis
 
 from pkg.cache.answers import answers
 from pkg.clock import Clock
+from pkg.ids import time_of
 from services.game.engine.facts import OVER, State
 from services.game.engine.sessions import Session
 from services.game.nodes.claims import owned_key
@@ -124,8 +125,7 @@ class Listing:
 
     def _is_gone(self, session_id: str) -> bool:
         """Whether a session that is not there is not just about to be: it is listed before it is made."""
-        made = int(session_id.replace("-", "")[:12], 16) / 1000
-        return self._clock.now().timestamp() - made > _BIRTH_SECONDS
+        return self._clock.now().timestamp() - time_of(session_id) > _BIRTH_SECONDS
 
 
 def _pointers(sessions: Sequence[tuple[Session, Peer]]) -> tuple[dict[str, list[str]], dict[str, list[str]]]:

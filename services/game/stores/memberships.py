@@ -8,10 +8,14 @@ from typing import Final, cast
 import redis.asyncio as redis
 
 from pkg.cache.answers import answers
+from pkg.clock import Clock
 from pkg.errors import Reason, ResourceExhausted
+from pkg.ids import time_of
 from services.game.stores.sessions import SessionStore
 
 _KEPT_SECONDS: Final = 7 * 86_400
+# Seats are entered before their session is made: one that is not there yet is waited for this long.
+_BIRTH_SECONDS: Final = 10.0
 # KEYS: a player's sessions. ARGV: one more, seconds to keep them. Answers how many there are.
 _ENTER: Final = """
 redis.call('SADD', KEYS[1], ARGV[1])
@@ -23,9 +27,10 @@ return redis.call('SCARD', KEYS[1])
 class Memberships:
     """Sessions by player. Everything raises Unavailable when Redis is away."""
 
-    def __init__(self, client: redis.Redis, store: SessionStore, *, most: int) -> None:
+    def __init__(self, client: redis.Redis, store: SessionStore, clock: Clock, *, most: int) -> None:
         self._redis = client
         self._store = store
+        self._clock = clock
         self._most = most
 
     async def enter(self, user_id: str, session_id: str) -> None:
@@ -54,6 +59,14 @@ class Memberships:
                 )
         return refused
 
+    async def leave_all(self, entries: Sequence[tuple[str, str]]) -> None:
+        """Players do not take seats after all: their sessions are not made."""
+        pipeline = self._redis.pipeline(transaction=False)
+        for user_id, session_id in entries:
+            pipeline.srem(_key(user_id), session_id)
+        async with answers():
+            await pipeline.execute()
+
     async def _is_full(self, user_id: str, session_id: str) -> bool:
         """Drops what leads nowhere; whether there is still one too many, which is then dropped too."""
         key = _key(user_id)
@@ -61,10 +74,15 @@ class Memberships:
             members = cast("set[bytes]", await self._redis.smembers(key))
         others = sorted(each.decode() for each in members if each.decode() != session_id)
         sessions = await self._store.read_many(others)
+        now = self._clock.now().timestamp()
         over = [
             other
             for other, session in zip(others, sessions, strict=True)
-            if session is None or session.over or session.seat_of(user_id) is None
+            if (
+                now - time_of(other) > _BIRTH_SECONDS
+                if session is None
+                else session.over or not session.seat_of(user_id)
+            )
         ]
         refused = len(others) - len(over) >= self._most
         async with answers():
