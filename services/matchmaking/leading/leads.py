@@ -56,6 +56,7 @@ class Leads:
         self._lease = lease_seconds
         self._leaders: dict[QueueKey, tuple[Leader, asyncio.Task[None]]] = {}
         self._wanted: set[QueueKey] = set()
+        self._free_since: dict[QueueKey, float] = {}
         self._wake = asyncio.Event()
 
     def want(self, keys: Iterable[QueueKey]) -> None:
@@ -101,20 +102,27 @@ class Leads:
         for key, (leader, task) in list(self._leaders.items()):
             if rightful(key, nodes) not in (self._node, "") and not task.done():
                 await self._give(key, leader, task)
+                await self._store.hand(rightful(key, nodes), key)
 
     async def _take(
         self, group: asyncio.TaskGroup, keys: Sequence[QueueKey], wanted: set[QueueKey], nodes: Sequence[str]
     ) -> None:
         free = await self._store.lead(keys, self._lease, take=False)
+        now = self._clock.monotonic()
+        self._free_since = {key: since for key, since in self._free_since.items() if key in keys}
         chosen = []
         for key, lead in zip(keys, free, strict=True):
             if lead.holder or lead.epoch:
+                self._free_since.pop(key, None)
                 continue
-            should = rightful(key, nodes) == self._node
-            if should or lead.free_seconds > _PATIENCE_SECONDS or (key in wanted and not nodes):
+            should = rightful(key, nodes)
+            since = self._free_since.setdefault(key, now)
+            if should in (self._node, "") or now - since > _PATIENCE_SECONDS:
                 chosen.append(key)
-        # One that nobody led yet has not been free for any time, and whoever should lead it may not know of it.
-        chosen += [key for key in wanted if key not in chosen and key in keys]
+            elif key in wanted:
+                await self._store.hand(should, key)
+        for key in chosen:
+            self._free_since.pop(key, None)
         for key, lead in zip(chosen, await self._store.lead(chosen, self._lease, take=True), strict=True):
             if lead.epoch:
                 leader = self._new_leader(key, lead.epoch)

@@ -24,6 +24,11 @@ _EVENTS_AT_ONCE: Final = 500
 _OPENING_MILLISECONDS: Final = 24 * 3600 * 1000
 
 
+def channel_of(node: str) -> str:
+    """Where a node hears of what concerns it."""
+    return f"mm:node:{node}"
+
+
 class Fenced(Exception):  # noqa: N818  # an outcome
     """Another node leads the queue."""
 
@@ -119,6 +124,11 @@ class LeaderStore:
     async def release(self, key: QueueKey, epoch: str, *, only_idle: bool) -> bool:
         """Leads a queue no more. Whether that is so."""
         return bool(await run(self._redis, scripts.RELEASE, base_of(key.game_id), [key.name, epoch, int(only_idle)]))
+
+    async def hand(self, node: str, key: QueueKey) -> None:
+        """Tells a node that it should lead a queue."""
+        async with answers():
+            await self._redis.publish(channel_of(node), f"l {key.text}")
 
     # What there is.
 

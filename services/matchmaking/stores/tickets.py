@@ -29,6 +29,7 @@ class Entered:
     ticket_id: str
     new: bool
     led: bool
+    enter_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,7 @@ class TicketStore:
         )  # fmt: skip
         kind = answer[0].decode()
         if kind == "NEW":
-            return Entered(ticket_id, True, bool(answer[1]))
+            return Entered(ticket_id, True, bool(answer[1]), int(float(answer[2])))
         if kind == "SAME":
             return Entered(answer[1].decode(), False, True)
         if kind == "ACTIVE":
