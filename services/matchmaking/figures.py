@@ -1,0 +1,45 @@
+"""How it goes in queues, as calls ask: remembered for two seconds."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from cachetools import TTLCache
+
+from pkg.clock import Clock
+from services.matchmaking.leading.figures import Figures
+from services.matchmaking.stores.leading import LeaderStore, QueueKey
+
+_REMEMBER_SECONDS: Final = 2.0
+_REMEMBERED: Final = 10_000
+
+
+class QueueFigures:
+    """Figures of queues by key."""
+
+    def __init__(self, store: LeaderStore, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+        self._known: TTLCache[QueueKey, tuple[Figures, int]] = TTLCache(
+            _REMEMBERED, _REMEMBER_SECONDS, timer=clock.monotonic
+        )
+
+    async def of(self, key: QueueKey) -> tuple[Figures, int]:
+        """The figures, and tickets that wait. Raises Unavailable."""
+        known = self._known.get(key)
+        if known is None:
+            ((data, waiting),) = await self._store.read_stats([key])
+            figures = Figures()
+            figures.load(data)
+            known = self._known[key] = figures, waiting
+        return known
+
+    async def estimate(self, game_id: str, queues: list[str]) -> float | None:
+        """How long a ticket in these queues waits, in seconds: the shortest median. None when nothing is known."""
+        now = self._clock.now().timestamp()
+        medians = []
+        for queue in queues:
+            figures, _ = await self.of(QueueKey(game_id, queue))
+            if (median := figures.quantile(0.5, now)) is not None:
+                medians.append(median)
+        return min(medians, default=None)
