@@ -286,17 +286,13 @@ class Leader:
 
     async def _dismiss(self, tickets: Sequence[Ticket], state: int, reason: int) -> None:
         if tickets:
-            await self._store.dismiss(
-                self.key, self.epoch, [ticket.ticket_id for ticket in tickets], state, reason
-            )
+            await self._store.dismiss(self.key, self.epoch, [ticket.ticket_id for ticket in tickets], state, reason)
 
     async def _close_down(self, news: Sequence[News]) -> None:
         """The queue was deleted: what waits in it leaves."""
         self._pool, self._queue = None, None
         waiting = await self._store.waiting(self.key)
-        await self._store.dismiss(
-            self.key, self.epoch, [each.subject for each in waiting], scripts.FAILED, 7
-        )
+        await self._store.dismiss(self.key, self.epoch, [each.subject for each in waiting], scripts.FAILED, 7)
         for session_id in await self._store.openings(self.key):
             await self._store.open(self.key, session_id, b"")
 

@@ -157,9 +157,7 @@ class TicketStore:
         """Renews tickets. Their versions and what keeps others away; None for those that there are not."""
         base = base_of(game_id)
         chunks = [ticket_ids[start : start + _AT_ONCE] for start in range(0, len(ticket_ids), _AT_ONCE)]
-        told = await run_many(
-            self._redis, scripts.KEEP, [(base, [UNWATCHED_MILLISECONDS, *chunk]) for chunk in chunks]
-        )
+        told = await run_many(self._redis, scripts.KEEP, [(base, [UNWATCHED_MILLISECONDS, *chunk]) for chunk in chunks])
         flat = [value for answer in told for value in answer]
         return [
             (int(version), unpack_why(why)) if version else None
@@ -188,7 +186,9 @@ class TicketStore:
         if kind == b"NONE":
             raise ticket_not_found(ticket_id)
         if kind == b"STATE":
-            raise _wrong_state("There is no match to answer: it came to nothing, is made already, or was never proposed.")
+            raise _wrong_state(
+                "There is no match to answer: it came to nothing, is made already, or was never proposed."
+            )
 
     async def _matches(self, base: str, match_ids: set[str]) -> Mapping[str, MatchRecord]:
         if not match_ids:
