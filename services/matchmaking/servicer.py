@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 from oofgg.v1 import matchmaking_pb2 as pb
@@ -132,7 +133,7 @@ class MatchmakingServicer:
                 if told == (record.version, why):
                     told = None  # quiet for long: said again
                 if told != (record.version, why):
-                    message = await self._message(key, record)
+                    message = await self._message(key, replace(record, why=why))
                     await call.write(pb.WatchTicketResponse(ticket=message))
                     told = record.version, why
                 if record.state > scripts.ACCEPTED:

@@ -138,7 +138,9 @@ class Cluster:
         self._until(
             lambda: (
                 self.stage.hosts("game") == dict.fromkeys(expected, True)
-                and all(self.stage.healthy(cluster) == base for cluster in ("auth", "catalog", "scoring", "matchmaking"))
+                and all(
+                    self.stage.healthy(cluster) == base for cluster in ("auth", "catalog", "scoring", "matchmaking")
+                )
             ),
             "Envoy knows everybody",
         )

@@ -303,7 +303,7 @@ class Leader:
         if late := self._making.late(now):
             await self._store.overdue(self.key, self.epoch, late)
             self._making.take(await self._store.matches(self.key, late))
-        if self._pool is not None and self._figures.changed(self._pool.waiting_players):
+        if self._pool is not None and self._figures.changed(self._pool.players):
             await self._store.write_stats(self.key, self._figures.dump(now))
         if self._clock.monotonic() - self._quiet_since < _IDLE_SECONDS:
             return False

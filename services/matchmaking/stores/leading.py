@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import redis.asyncio as redis
 
@@ -29,7 +29,7 @@ def channel_of(node: str) -> str:
     return f"mm:node:{node}"
 
 
-class Fenced(Exception):  # noqa: N818  # an outcome
+class Fenced(Exception):
     """Another node leads the queue."""
 
 
@@ -88,7 +88,7 @@ class LeaderStore:
     """Queues as their leaders work them."""
 
     def __init__(self, client: redis.Redis, node: str) -> None:
-        self._redis = client
+        self._redis: Any = client  # its types do not know that answers are bytes
         self._node = node
 
     # Who leads.
@@ -316,9 +316,17 @@ class LeaderStore:
             raise Fenced
 
 
-# ARGV: ticket, why. Only for a ticket that waits.
+# ARGV: ticket, why. Only for a ticket that waits. Watchers are told of the first at once, of later ones when they renew.
 _TELL_WHY: Final = """
 local key = KEYS[1] .. ':t:' .. ARGV[1]
-if redis.call('HGET', key, 's') == '1' then redis.call('HSET', key, 'y', ARGV[2]) end
+local have = redis.call('HMGET', key, 's', 'y', 'w')
+if have[1] ~= '1' or have[2] == ARGV[2] then return 0 end
+redis.call('HSET', key, 'y', ARGV[2])
+if not have[2] then
+  local game = string.match(KEYS[1], '^{mm:(.*)}$')
+  for node in string.gmatch(have[3] or '', '%S+') do
+    redis.call('PUBLISH', 'mm:node:' .. node, 't ' .. game .. ' ' .. ARGV[1])
+  end
+end
 return 1
 """

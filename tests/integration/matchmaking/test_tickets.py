@@ -260,9 +260,7 @@ async def test_a_refused_session_returns_the_tickets(lobby: Lobby) -> None:
     await lobby.arena.create(kim)
     first = await lobby.enqueue(ada)
     await lobby.enqueue(bob)
-    back = await lobby.until(
-        ada, first.ticket_id, lambda ticket: ticket.reason == pb.TICKET_REASON_SESSION_FAILED
-    )
+    back = await lobby.until(ada, first.ticket_id, lambda ticket: ticket.reason == pb.TICKET_REASON_SESSION_FAILED)
     assert (back.state, back.create_time) == (pb.TICKET_STATE_QUEUED, first.create_time)
 
 
@@ -277,9 +275,7 @@ async def _allow_one_session(lobby: Lobby) -> None:
     await asyncio.sleep(5.5)  # what is known of a game is remembered for a moment
 
 
-async def test_a_ticket_that_nobody_watches_expires(
-    lobby: Lobby, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_ticket_that_nobody_watches_expires(lobby: Lobby, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("services.matchmaking.stores.tickets.UNWATCHED_MILLISECONDS", 1_000)
     await lobby.define()
     ada, bob = await lobby.players("ada", "bob")
