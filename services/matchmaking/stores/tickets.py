@@ -5,15 +5,16 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import redis.asyncio as redis
 
 from pkg.cache.answers import answers
+from pkg.db.lookups import Lookup
 from pkg.errors import FailedPrecondition, NotFound, Reason, ResourceExhausted
 from services.matchmaking.engine.tickets import Why
 from services.matchmaking.stores import scripts
-from services.matchmaking.stores.running import run, run_many
+from services.matchmaking.stores.running import Argument, run, run_many
 
 # Who is not watched or read for so long expires.
 UNWATCHED_MILLISECONDS: Final = 30_000
@@ -58,6 +59,14 @@ class TicketRecord:
     match: MatchRecord | None
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Entry:
+    """A ticket on its way in: many share a round trip."""
+
+    base: str
+    arguments: Sequence[Argument]
+
+
 def base_of(game_id: str) -> str:
     """The common beginning of a game's keys, which share a hash slot."""
     return f"{{mm:{game_id}}}"
@@ -70,6 +79,7 @@ class TicketStore:
         """`node` is told of changes of the tickets that are watched here."""
         self._redis = client
         self._node = node
+        self._entries: Lookup[_Entry, list[Any]] = Lookup(self._enter_all, backend="Redis")
 
     async def enter(
         self,
@@ -87,15 +97,17 @@ class TicketStore:
 
         Raises FailedPrecondition(TICKET_ACTIVE), ResourceExhausted(PENALISED, OVERLOADED).
         """
-        answer = await run(
-            self._redis,
-            scripts.ENTER,
-            base_of(game_id),
-            [
-                ticket_id, data, request, self._node if watched else "", UNWATCHED_MILLISECONDS,
-                "" if enter_ms is None else enter_ms, _MOST_TICKETS, len(users), *users, *queues,
-            ],
+        answer = await self._entries.get(
+            _Entry(
+                base_of(game_id),
+                [
+                    ticket_id, data, request, self._node if watched else "", UNWATCHED_MILLISECONDS,
+                    "" if enter_ms is None else enter_ms, _MOST_TICKETS, len(users), *users, *queues,
+                ],
+            )
         )  # fmt: skip
+        if answer is None:
+            raise AssertionError("the script answers every entry")
         kind = answer[0].decode()
         if kind == "NEW":
             return Entered(ticket_id, True, bool(answer[1]), int(float(answer[2])))
@@ -189,6 +201,10 @@ class TicketStore:
             raise _wrong_state(
                 "There is no match to answer: it came to nothing, is made already, or was never proposed."
             )
+
+    async def _enter_all(self, entries: list[_Entry]) -> dict[_Entry, list[Any]]:
+        told = await run_many(self._redis, scripts.ENTER, [(entry.base, entry.arguments) for entry in entries])
+        return dict(zip(entries, told, strict=True))
 
     async def _matches(self, base: str, match_ids: set[str]) -> Mapping[str, MatchRecord]:
         if not match_ids:
