@@ -164,6 +164,10 @@ class Ticket:
         if status != before:
             self._news.append(status)
         self._changed.set()
+        if status.state.over and not streamed:
+            if self._task is not None:
+                self._task.cancel()  # there is nothing more to watch
+            self._end(None)
 
     async def _begin(self) -> None:
         """Watches it from now on; returns with the first that is heard. Raises OofggError, and is over then."""
@@ -301,7 +305,7 @@ class Desk:
         reconnect_for: float,
     ) -> Ticket:
         """See `Client.enqueue`."""
-        roles = tuple(roles)
+        known = wire_attributes(attributes, roles, latencies)
         request = pb.EnqueueRequest(
             game_id=self._require_game(),
             queues=[queues] if isinstance(queues, str) else queues,
@@ -310,8 +314,8 @@ class Desk:
             quick_join=quick_join,
             request_id=request_id or new_request_id(),
         )
-        if attributes or roles or latencies:
-            request.attributes.CopyFrom(wire_attributes(attributes, roles, latencies))
+        if known.ByteSize():
+            request.attributes.CopyFrom(known)
         return await self._begin(Ticket(self, request, request.game_id, "", reconnect_for))
 
     async def active(self, reconnect_for: float) -> Ticket | None:
@@ -327,6 +331,7 @@ class Desk:
 
     def leave_later(self, ticket: Ticket) -> None:
         """Has a ticket leave its queues although nobody waits for that."""
+        self.tickets.discard(ticket)
         task = asyncio.create_task(ticket._leave())
         self._leaving.add(task)
         task.add_done_callback(self._leaving.discard)
