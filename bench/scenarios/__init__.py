@@ -10,6 +10,7 @@ from bench.scenarios import (
     hostile,
     identity,
     login,
+    matchmaking,
     nodes,
     pace,
     relay,
@@ -33,6 +34,7 @@ GROUPS: tuple[Group, ...] = (
     streams.GROUP,
     results.GROUP,
     boards.GROUP,
+    matchmaking.GROUP,
     startup.GROUP,
     engine.GROUP,
 )
