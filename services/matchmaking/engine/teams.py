@@ -1,10 +1,10 @@
 """Teams: whether tickets have place in them, and how they are made equal.
 
-Tickets are packed whole. First each goes where there are fewest players; where that fails, all are packed anew by a search
-that is complete (bin packing with the larger ones first, and teams that look the same tried once). Teams are made
+Tickets are packed whole. First each goes where there are fewest players; where that fails, all are packed anew by a
+search that is complete (bin packing, the larger ones first, and teams that look the same tried once). Teams are made
 equal in rating by longest processing time first (R. L. Graham: Bounds on Multiprocessing Timing Anomalies, SIAM Journal
-on Applied Mathematics 17, 1969) and then by exchanges of one or two tickets while these help (local search, as in
-M. R. Garey, D. S. Johnson: Computers and Intractability, 1979, calls for where the problem is NP-hard).
+on Applied Mathematics 17, 1969) and then by exchanges of one or two tickets for as long as these help: local search,
+for to split numbers evenly is NP-hard (M. R. Garey, D. S. Johnson: Computers and Intractability, 1979).
 """
 
 from __future__ import annotations
