@@ -104,14 +104,14 @@ class DefinitionServicer:
         if row is None:
             raise queue_not_found(request.queue)
         figures, waiting = await self._figures.of(key)
-        now = self._clock.now().timestamp()
+        estimate = figures.estimate(self._clock.now().timestamp())
         return pb.GetQueueResponse(
             queue=_message(row),
             stats=pb.QueueStats(
                 waiting_tickets=waiting,
                 waiting_players=figures.players,
-                median_wait_seconds=figures.quantile(0.5, now),
-                p90_wait_seconds=figures.quantile(0.9, now),
+                median_wait_seconds=estimate.median if estimate else None,
+                p90_wait_seconds=estimate.p90 if estimate else None,
             ),
         )
 

@@ -33,9 +33,7 @@ class QueueFigures:
         known = self._known.get(key)
         if known is None:
             ((data, waiting),) = await self._store.read_stats([key])
-            figures = Figures()
-            figures.load(data)
-            known = self._known[key] = figures, waiting
+            known = self._known[key] = Figures(data), waiting
         return known
 
     async def estimate(self, game_id: str, queues: Iterable[str]) -> float | None:
@@ -48,5 +46,6 @@ class QueueFigures:
             return self._medians[key]
         except KeyError:
             figures, _ = await self.of(key)
-            median = self._medians[key] = figures.quantile(0.5, self._clock.now().timestamp())
+            estimate = figures.estimate(self._clock.now().timestamp())
+            median = self._medians[key] = estimate.median if estimate else None
             return median

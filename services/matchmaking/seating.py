@@ -78,7 +78,10 @@ class Seating:
         }
 
     async def take(self, session_id: str, players: Sequence[Any], node: str = "") -> Seated | Refused:
-        """Takes seats of a session for players with `user_id`, `username` and `team`: all or none. Raises Unavailable."""
+        """Takes seats of a session for players with `user_id`, `username` and `team`: all or none.
+
+        Raises Unavailable.
+        """
         request = pb.TakeSeatsRequest(session_id=session_id)
         for player in players:
             request.players.add(user_id=player.user_id, username=player.username, team=player.team)

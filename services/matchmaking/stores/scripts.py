@@ -1,11 +1,11 @@
 """Lua, run by Redis in one step: every change of a ticket or a match.
 
-All keys of a game share a hash slot; the only one that is passed is their common beginning, `{mm:<game>}`, and the names
-of the others follow from what a script reads. Each is safe to repeat, because a command may be sent twice when a connection
-dies. What a leader changes carries its epoch: FENCED when it is another's by now.
+All keys of a game share a hash slot; the only one that is passed is their common beginning, `{mm:<game>}`, and the
+names of the others follow from what a script reads. Each is safe to repeat, because a command may be sent twice when a
+connection dies. What a leader changes carries its epoch: FENCED when it is another's by now.
 
-    <base>:t:<ticket>   hash: d(ata) s(tate) v(ersion) e(nter time, ms) q(ueues) u(sers) m(atch) r(eason) w(atching nodes)
-                        y (why not yet) a(ccepted players)
+    <base>:t:<ticket>   hash: d(ata) s(tate) v(ersion) e(nter time, ms) q(ueues) u(sers) m(atch) r(eason)
+                        w(atching nodes) y (why not yet) a(ccepted players) o(ver since, ms)
     <base>:u:<user>     the ticket that a player has under way
     <base>:r:<caller and request id>   the ticket that a request made
     <base>:q:<queue>    sorted set: tickets that wait, by enter time
@@ -150,8 +150,8 @@ end
 
 # ARGV: ticket, data, request ('' for none), node that watches ('' for none), milliseconds without renewal,
 # enter time in ms ('' for now), most tickets of a queue, number of users, users, queues.
-# Answers NEW and 1 where a queue has no leader; SAME and a ticket; ACTIVE, ticket and user; PENALISED, user and ms; FULL and
-# queue.
+# Answers NEW, 1 when all queues have leaders, and the enter time; SAME and a ticket; ACTIVE, ticket and user; PENALISED,
+# user and ms; FULL and queue.
 ENTER: Final = (
     _COMMON
     + """
@@ -205,7 +205,7 @@ return {'NEW', led, enter}
 """
 )
 
-# ARGV: milliseconds without renewal, why-not-yet wanted, tickets. Answers for each its version, '' when there is no such.
+# ARGV: milliseconds without renewal, tickets. Answers for each its version and why-not-yet, '' when there is no such.
 KEEP: Final = (
     _COMMON
     + """
@@ -301,7 +301,8 @@ return {'OK'}
 """
 )
 
-# ARGV: queue, node, milliseconds of a lease, 1 to take it if it is free. Answers the epoch; '' and who leads, or '' and ''.
+# ARGV: queue, node, milliseconds of a lease, 1 to take it if it is free. Answers the epoch; '' and who leads and for how
+# long; '', '' and for how long it has been free.
 LEAD: Final = (
     _COMMON
     + """
@@ -435,7 +436,8 @@ return 'OK'
 """
 )
 
-# ARGV: queue, epoch, state, reason, '1' if only when it leaves its last queue, '1' if only when it was not renewed, tickets.
+# ARGV: queue, epoch, state, reason, '1' if only when it leaves its last queue, '1' if only when it was not renewed,
+# tickets.
 DISMISS: Final = (
     _COMMON
     + """

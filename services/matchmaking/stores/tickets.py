@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import redis.asyncio as redis
 
@@ -25,7 +25,10 @@ _FIELDS: Final = ("d", "s", "v", "e", "r", "m", "y", "a", "o")
 
 @dataclass(frozen=True, slots=True)
 class Entered:
-    """A ticket that was entered; `new` unless the same request had done so before. `led`: all its queues have leaders."""
+    """A ticket that was entered; `new` unless the same request had done so before.
+
+    `led`: all its queues have leaders. `enter_ms` is in milliseconds since the epoch.
+    """
 
     ticket_id: str
     new: bool
@@ -159,11 +162,10 @@ class TicketStore:
     async def active(self, game_id: str, user_id: str) -> str:
         """The ticket that a player has under way, or had last. Raises NotFound(TICKET_NOT_FOUND)."""
         async with answers():
-            found = await self._redis.get(f"{base_of(game_id)}:u:{user_id}")
+            found = cast("bytes | None", await self._redis.get(f"{base_of(game_id)}:u:{user_id}"))
         if found is None:
             raise ticket_not_found("")
-        ticket_id: str = found.decode()
-        return ticket_id
+        return found.decode()
 
     async def keep(self, game_id: str, ticket_ids: Sequence[str]) -> list[tuple[int, Why | None] | None]:
         """Renews tickets. Their versions and what keeps others away; None for those that there are not."""
