@@ -6,7 +6,7 @@ connection dies. What a leader changes carries its epoch: FENCED when it is anot
 
     <base>:t:<ticket>   hash: d(ata) s(tate) v(ersion) e(nter time, ms) q(ueues) u(sers) m(atch) r(eason)
                         w(atching nodes) y (why not yet) a(ccepted players) o(ver since, ms)
-    <base>:u:<user>     the ticket that a player has under way
+    <base>:u:<user>     the ticket that a player has under way, or had last
     <base>:r:<caller and request id>   the ticket that a request made
     <base>:q:<queue>    sorted set: tickets that wait, by enter time
     <base>:f:<queue>    stream: what entered (o=+, with d and e) and left (o=-)
@@ -92,7 +92,7 @@ local function finish(ticket, state, reason, quiet)
   redis.call('ZREM', base .. ':alive', ticket)
   for _, user in ipairs(words(have[2])) do
     local mine = base .. ':u:' .. user
-    if redis.call('GET', mine) == ticket then redis.call('DEL', mine) end
+    if redis.call('GET', mine) == ticket then redis.call('PEXPIRE', mine, 600000) end
   end
   changed(ticket)
   redis.call('PEXPIRE', key, 600000)
@@ -150,8 +150,8 @@ end
 
 # ARGV: ticket, data, request ('' for none), node that watches ('' for none), milliseconds without renewal,
 # enter time in ms ('' for now), most tickets of a queue, number of users, users, queues.
-# Answers NEW, 1 when all queues have leaders, and the enter time; SAME and a ticket; ACTIVE, ticket and user; PENALISED,
-# user and ms; FULL and queue.
+# Answers NEW, 1 when all queues have leaders, and the enter time; SAME and a ticket; ACTIVE, ticket and user;
+# PENALISED, user and ms; FULL and queue.
 ENTER: Final = (
     _COMMON
     + """
@@ -301,8 +301,8 @@ return {'OK'}
 """
 )
 
-# ARGV: queue, node, milliseconds of a lease, 1 to take it if it is free. Answers the epoch; '' and who leads and for how
-# long; '', '' and for how long it has been free.
+# ARGV: queue, node, milliseconds of a lease, 1 to take it if it is free. Answers the epoch; '' and who leads and for
+# how long; '', '' and for how long it has been free.
 LEAD: Final = (
     _COMMON
     + """
