@@ -131,7 +131,8 @@ class Packer:
         return descend(0, (EMPTY,) * len(bays))
 
     def equal(self, entries: Sequence[Entry], bays: Sequence[Bay], packed: Teams) -> Teams:
-        """Teams as equal as possible in the sum of ratings. `packed` is some way to pack them."""
+        """Teams as equal as possible in the sum of ratings; of two teams of up to five tickets there are none that are
+        more equal. `packed` is some way to pack them."""
         ordered = sorted(entries, key=lambda entry: (-entry.size, -entry.rating))
         teams = list(self.search(ordered, bays, rating, 1_000) or packed)
         if len(teams) > 1:

@@ -51,4 +51,7 @@ def test_the_bounds_are_those_that_were_promised() -> None:
         "submit_score": 1.8,
         "submit_scores": 0.1,
         "get_around": 1.8,
+        **{f"matching_duels_{tickets}": 100 for tickets in (1_000, 5_000, 20_000, 50_000)},
+        "matching_five": 2,
+        "matching_idle": 300,
     }

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from dataclasses import replace
-from itertools import permutations
+from itertools import combinations, permutations
 
 import pytest
 
@@ -233,6 +234,25 @@ def test_teams_are_equal_in_rating() -> None:
     for placed in proposal.placed:
         sums[placed.team] += int(placed.player.rating)
     assert sums == {1: 25, 2: 25}
+
+
+@pytest.mark.parametrize(
+    "sizes", [(1,) * 10, (2, 1, 1, 1, 2, 1, 1, 1), (3, 1, 1, 2, 1, 2), (2, 2, 1, 2, 2, 1)], ids=str
+)
+def test_five_against_five_could_not_be_more_equal(sizes: tuple[int, ...]) -> None:
+    queue = Queue("q", min_team_size=5, max_team_size=5, balance=Balance.SKILL)
+    drawn = random.Random(1)
+    for _ in range(20):
+        tickets = [ticket(f"t{n}", *(rated(drawn.gauss(25, 8)) for _ in range(size))) for n, size in enumerate(sizes)]
+        (proposal,) = pool_of(queue, *tickets).match(0.0)
+        one, other = (sum(p.player.rating for p in proposal.placed if p.team == team) for team in (1, 2))
+        sums = [
+            sum(player.rating for member in team for player in member.players)
+            for count in range(1, len(tickets))
+            for team in combinations(tickets, count)
+            if sum(len(member.players) for member in team) == 5
+        ]
+        assert abs(one - other) == pytest.approx(min(abs(one + other - 2 * found) for found in sums))
 
 
 def test_parties_stay_together_while_teams_are_made_equal() -> None:
