@@ -19,6 +19,7 @@ from oofgg._types import Session
 from oofgg.errors import (
     Cancelled,
     DeadlineExceeded,
+    FailedPrecondition,
     NotFound,
     OofggError,
     Reason,
@@ -111,11 +112,25 @@ class Ticket:
         return self.status.match
 
     async def accept(self) -> TicketStatus:
-        """Accepts the match that is proposed. Raises FailedPrecondition(TICKET_STATE) where there is none any more."""
-        return await self._answer(accept=True)
+        """Accepts the match that is proposed.
+
+        Returns how things are then: back in the queue, where others have declined meanwhile.
+        """
+        try:
+            return await self._answer(accept=True)
+        except FailedPrecondition as error:
+            if error.reason is not Reason.TICKET_STATE:
+                raise
+        # It has come to nothing, or is made already: in either case there is nothing left to accept.
+        request = pb.GetTicketRequest(game_id=self._game_id, ticket_id=self._ticket_id)
+        self._take((await self._desk.caller.call(self._desk.stubs.GetTicket, request)).ticket)
+        return self.status
 
     async def decline(self) -> TicketStatus:
-        """Declines it, which ends the ticket: the caller may not enter a queue for a while. Raises as `accept`."""
+        """Declines it, which ends the ticket: the caller may not enter a queue for a while.
+
+        Nothing happens when it is over. Raises FailedPrecondition(TICKET_STATE) where none is proposed any more.
+        """
         return await self._answer(accept=False)
 
     async def cancel(self) -> TicketStatus:
@@ -143,6 +158,8 @@ class Ticket:
         return self._news.popleft()
 
     async def _answer(self, *, accept: bool) -> TicketStatus:
+        if self.state.over:
+            return self.status
         request = pb.AnswerProposalRequest(game_id=self._game_id, ticket_id=self._ticket_id, accept=accept)
         response = await self._desk.caller.call(self._desk.stubs.AnswerProposal, request)
         self._take(response.ticket)

@@ -127,12 +127,24 @@ export class WatchedTicket implements AsyncIterableIterator<Ticket> {
     throw new OofggError(Code.FailedPrecondition, "TICKET_STATE", `The ticket is ${how.state}: ${how.reason}.`, how);
   }
 
-  /** Accepts the match that is proposed. Throws TICKET_STATE where there is none any more. */
-  accept(): Promise<Ticket> {
-    return this.#answer(true);
+  /** Accepts the match that is proposed. Resolves to how things are then: queued again, where others have declined. */
+  async accept(): Promise<Ticket> {
+    try {
+      return await this.#answer(true);
+    } catch (failure) {
+      const error = fromConnectError(failure);
+      if (error.reason !== "TICKET_STATE") throw error;
+    }
+    // It has come to nothing, or is made already: in either case there is nothing left to accept.
+    const { gameId, ticketId } = this.status;
+    this.#take((await this.#client.call(this.#client.stubs.matchmaking.getTicket, { gameId, ticketId })).ticket);
+    return this.status;
   }
 
-  /** Declines it, which ends the ticket: the caller may not enter a queue for a while. Throws as `accept`. */
+  /**
+   * Declines it, which ends the ticket: the caller may not enter a queue for a while. Nothing happens when it is over;
+   * throws TICKET_STATE where none is proposed any more.
+   */
   decline(): Promise<Ticket> {
     return this.#answer(false);
   }
@@ -182,6 +194,7 @@ export class WatchedTicket implements AsyncIterableIterator<Ticket> {
   }
 
   async #answer(accept: boolean): Promise<Ticket> {
+    if (this.over) return this.status;
     const { gameId, ticketId } = this.status;
     const request = { gameId, ticketId, accept };
     this.#take((await this.#client.call(this.#client.stubs.matchmaking.answerProposal, request)).ticket);

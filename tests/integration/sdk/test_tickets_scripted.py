@@ -148,6 +148,22 @@ class TestMatching:
             await ticket.matched()
         assert matchmaking.answers == [True, False]
 
+    async def test_accepting_what_others_have_declined_meanwhile(
+        self, client: oofgg.Client, matchmaking: Matchmaking
+    ) -> None:
+        async def proposed(stream: WatchScript) -> None:
+            await stream.tell(PROPOSED)
+            await stream.stay()
+
+        matchmaking.scripts, matchmaking.active, matchmaking.answer_refusal = [proposed], TICKET, "TICKET_STATE"
+        ticket = await client.enqueue("duel")
+        assert (await ticket.accept()).state is oofgg.TicketState.QUEUED
+        with pytest.raises(errors.FailedPrecondition):
+            await ticket.decline()
+        matchmaking.answer_refusal = "SESSION_STATE"
+        with pytest.raises(errors.FailedPrecondition):
+            await ticket.accept()
+
     @pytest.mark.parametrize(
         ("state", "reason"), [(EXPIRED, "WAITED_TOO_LONG"), (CANCELLED, "DECLINED")], ids=["expired", "declined"]
     )

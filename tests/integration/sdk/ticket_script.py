@@ -76,6 +76,7 @@ class Matchmaking:
         self.active = ""
         self.ticket_id = TICKET
         self.cancel_refusal = ""
+        self.answer_refusal = ""
         self.backfills: list[pb.RequestBackfillRequest] = []
 
     def ticket(self, state: pb.TicketState.ValueType, **fields: Any) -> pb.Ticket:
@@ -105,6 +106,8 @@ class Matchmaking:
 
     async def AnswerProposal(self, request: Any, context: Any) -> Any:  # noqa: N802
         self.answers.append(request.accept)
+        if self.answer_refusal:
+            await refuse(context, grpc.StatusCode.FAILED_PRECONDITION, self.answer_refusal)
         return pb.AnswerProposalResponse(ticket=self.ticket(ACCEPTED if request.accept else CANCELLED))
 
     async def RequestBackfill(self, request: Any, context: Any) -> Any:  # noqa: N802

@@ -71,11 +71,17 @@ class Ticket:
         return self._portal.call(self._ticket.matched(timeout))
 
     def accept(self) -> TicketStatus:
-        """Accepts the match that is proposed. Raises FailedPrecondition(TICKET_STATE) where there is none any more."""
+        """Accepts the match that is proposed.
+
+        Returns how things are then: back in the queue, where others have declined meanwhile.
+        """
         return self._portal.call(self._ticket.accept())
 
     def decline(self) -> TicketStatus:
-        """Declines it, which ends the ticket: the caller may not enter a queue for a while. Raises as `accept`."""
+        """Declines it, which ends the ticket: the caller may not enter a queue for a while.
+
+        Nothing happens when it is over. Raises FailedPrecondition(TICKET_STATE) where none is proposed any more.
+        """
         return self._portal.call(self._ticket.decline())
 
     def cancel(self) -> TicketStatus:
