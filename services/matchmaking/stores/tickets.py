@@ -20,6 +20,7 @@ from services.matchmaking.stores.running import Argument, run, run_many
 UNWATCHED_MILLISECONDS: Final = 30_000
 _MOST_TICKETS: Final = 50_000
 _AT_ONCE: Final = 500
+_HELD_MILLISECONDS: Final = 10_000
 _FIELDS: Final = ("d", "s", "v", "e", "r", "m", "y", "a", "o")
 
 
@@ -95,8 +96,9 @@ class TicketStore:
         request: str = "",
         watched: bool = False,
         enter_ms: int | None = None,
+        held: bool = False,
     ) -> Entered:
-        """Enters queues; with `enter_ms` again, at an old place.
+        """Enters queues; with `enter_ms` again, at an old place; `held`, when `seated` has been told, or ten seconds.
 
         Raises FailedPrecondition(TICKET_ACTIVE), ResourceExhausted(PENALISED, OVERLOADED).
         """
@@ -105,7 +107,8 @@ class TicketStore:
                 base_of(game_id),
                 [
                     ticket_id, data, request, self._node if watched else "", UNWATCHED_MILLISECONDS,
-                    "" if enter_ms is None else enter_ms, _MOST_TICKETS, len(users), *users, *queues,
+                    "" if enter_ms is None else enter_ms, _MOST_TICKETS, len(users),
+                    _HELD_MILLISECONDS if held else 0, *users, *queues,
                 ],
             )
         )  # fmt: skip
@@ -137,6 +140,11 @@ class TicketStore:
             f"Queue {answer[1].decode()} holds {_MOST_TICKETS} tickets, which is as many as it can. Try again shortly.",
             retry_after=5.0,
         )
+
+    async def seated(self, game_id: str, ticket_id: str, match_id: str, data: bytes, players: int) -> bool:
+        """A ticket that is held has its match; with no id it enters its queues. Whether all of these have leaders."""
+        arguments: list[Argument] = [ticket_id, match_id, data, players]
+        return bool(await run(self._redis, scripts.SEATED, base_of(game_id), arguments))
 
     async def read(self, game_id: str, ticket_ids: Sequence[str]) -> list[TicketRecord | None]:
         """Tickets with their matches; None for those that there are not."""
