@@ -19,6 +19,8 @@ from typing import Final
 from services.matchmaking.engine.teams import EMPTY, Bay, Packer, Teams
 from services.matchmaking.engine.terms import Entry, Joint, Terms
 
+_MANY: Final = 8  # players to find, from which on it pays to count first
+_MOST_NEW: Final = 2  # to be looked at one by one; with more of them it is cheaper to look at all at once
 _LOOKS_SHARE: Final = 4  # of the budget, that may go into finding candidates
 
 
@@ -84,7 +86,11 @@ class Search:
             return
         known = list(islice(candidates, self._looks))
         self.ran_out = len(known) == self._looks
-        for new in [candidate for candidate in known if candidate.changed > since and candidate is not anchor]:
+        newcomers = [candidate for candidate in known if candidate.changed > since and candidate is not anchor]
+        if len(newcomers) > _MOST_NEW:
+            self._around(joint, chosen, teams, known, passed_over)
+            return
+        for new in newcomers:
             self.steps += 1
             known.remove(new)
             common = self._terms.join(joint, new)
@@ -108,9 +114,38 @@ class Search:
         size = sum(entry.size for entry in chosen)
         if self._found_size == self._goal.most or size == self._goal.most:
             return
+        if self._goal.fewest - size > _MANY:
+            candidates = list(islice(candidates, self._looks))
+            if len(candidates) < self._looks and self._too_few(joint, chosen, size, candidates, passed_over):
+                return
         options = self._dive(joint, chosen, teams, size, candidates, passed_over)
         if self._found_size < self._goal.most and options:
             self._descend(joint, chosen, teams, size, [option for option, _ in options], [j for _, j in options])
+
+    def _too_few(
+        self,
+        joint: Joint,
+        chosen: Sequence[Entry],
+        size: int,
+        candidates: Sequence[Entry],
+        passed_over: Callable[[Entry], bool],
+    ) -> bool:
+        """Whether all who go with those chosen would not be enough, teams or no teams."""
+        looked = Looked(len(self._terms.rules))
+        for candidate in candidates:
+            if candidate in chosen:
+                continue
+            looked.candidates += 1
+            joined = self._terms.join(joint, candidate)
+            if isinstance(joined, int):
+                looked.excluded[joined] += 1
+            elif not passed_over(candidate):
+                size += candidate.size
+        self.steps += looked.candidates // 2  # it spares the teams
+        if size >= self._goal.fewest:
+            return False
+        self.looked = looked
+        return True
 
     def _dive(
         self,

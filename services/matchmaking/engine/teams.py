@@ -53,6 +53,11 @@ class Packer:
     def add(self, teams: Teams, bays: Sequence[Bay], entry: Entry) -> Teams | None:
         """One ticket more, in the team with the fewest players that has place for it; None when all must move."""
         size = len(entry.ticket.players)
+        place = min(range(len(teams)), key=[team.size for team in teams].__getitem__)
+        if bays[place].most >= teams[place].size + size:
+            joined = self.joined(teams[place], bays[place], entry)
+            if joined is not None:
+                return (*teams[:place], joined, *teams[place + 1 :])
         tried = set()
         for place in sorted(range(len(teams)), key=lambda place: teams[place].size):
             team, bay = teams[place], bays[place]

@@ -149,12 +149,22 @@ def test_a_set_is_held_to_the_strictest_limit_of_its_tickets() -> None:
 
 
 def test_a_party_is_held_to_its_rules() -> None:
+    """Two parties that differ within do not even match with their like."""
     queue = Queue("q", min_team_size=2, max_team_size=2, rules=(MODE,))
-    mixed, plain = ticket("a", mode("x"), mode("y")), ticket("b", mode("x"), mode("x"))
-    pool = pool_of(queue, mixed, plain)
+    mixed = [ticket(name, mode("x"), mode("y")) for name in "ab"]
+    pool = pool_of(queue, *mixed)
     assert pool.match(0.0) == []
     assert pool.why("a") == Why(1, {"mode": 1})
     assert names(pool.match(10.0)) == [["a", "b"]]
+
+
+def test_who_found_nothing_is_matched_with_any_of_those_who_come() -> None:
+    queue = Queue("q", rules=(replace(SKILL, steps=()), MAPS))
+    pool = pool_of(queue, ticket("a", replace(maps("x"), rating=10.0)))
+    assert pool.match(0.0) == []
+    pool.add(ticket("b", replace(maps("z"), rating=10.5), enter=1.0))
+    pool.add(ticket("c", replace(maps("x"), rating=11.0), enter=1.0))
+    assert names(pool.match(1.0)) == [["a", "c"]]
 
 
 def test_the_oldest_goes_first_and_gets_who_is_nearest() -> None:
@@ -286,14 +296,22 @@ def test_each_team_has_its_roles(roles: list[tuple[str, ...]], given: Counter[st
             assert not placed.player.roles or placed.role in placed.player.roles
 
 
-def test_better_wishes_are_preferred() -> None:
+# wishes of a party, and what it gets
+WISHES = {
+    "all their first": ([("damage", "tank"), ("tank", "damage"), ("healer", "tank")], ["damage", "tank", "healer"]),
+    "one gives way": ([("damage", "tank", "healer"), ("damage",), ("tank",)], ["healer", "damage", "tank"]),
+    "the second before the third": (
+        [("damage", "tank", "healer"), ("damage", "healer", "tank"), ("damage",)], ["tank", "healer", "damage"],
+    ),
+    "who takes any takes what is left": ([(), ("tank",), ("damage",)], ["healer", "tank", "damage"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("wishes", "given"), WISHES.values(), ids=WISHES)
+def test_better_wishes_are_preferred(wishes: list[tuple[str, ...]], given: list[str]) -> None:
     queue = Queue("q", min_teams=1, max_teams=1, min_team_size=3, max_team_size=3, roles=TRINITY)
-    party = ticket("p", plays("damage", "tank"), plays("damage", "healer"), plays("damage", "tank", "healer"))
-    (proposal,) = pool_of(queue, party).match(0.0)
-    given = [placed.role for placed in proposal.placed]
-    ranks = [player.roles.index(role) for player, role in zip(party.players, given, strict=True)]
-    assert sorted(given) == ["damage", "healer", "tank"]
-    assert sum(ranks) == 2
+    (proposal,) = pool_of(queue, ticket("p", *(plays(*wished) for wished in wishes))).match(0.0)
+    assert [placed.role for placed in proposal.placed] == given
 
 
 def test_openings_go_first_the_oldest_before_others() -> None:
