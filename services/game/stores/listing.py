@@ -59,7 +59,7 @@ class Listing:
             await pipeline.execute()
 
     async def add(self, sessions: Sequence[tuple[Session, Peer]]) -> dict[str, int]:
-        """Lists sessions that are about to be made, with their owners. Returns `count` of each of their games."""
+        """Lists sessions that are about to be made or were taken, with their owners. Returns `count` of their games."""
         listed, owned = _pointers(sessions)
         games = list(dict.fromkeys(session.facts.game_id for session, _ in sessions))
         pipeline = self._redis.pipeline(transaction=False)
@@ -84,10 +84,10 @@ class Listing:
         async with answers():
             await pipeline.execute()
 
-    async def claim(self, session_id: str) -> None:
-        """Points to a session as one of this node."""
+    async def claim(self, session_ids: Sequence[str]) -> None:
+        """Points to sessions as those of this node."""
         async with answers():
-            await self._redis.sadd(owned_key(self._me.incarnation), session_id)
+            await self._redis.sadd(owned_key(self._me.incarnation), *session_ids)
 
     async def page(
         self, game_id: str, state: State | None, label: str, after: str, size: int

@@ -18,7 +18,7 @@ from redis.asyncio.client import Pipeline
 from redis.exceptions import NoScriptError, RedisError
 
 from pkg.cache.answers import answers
-from pkg.errors import FailedPrecondition, InvalidArgument, NotFound, Reason
+from pkg.errors import FailedPrecondition, InvalidArgument, NotFound, OofggError, Reason
 from services.game.codec import read_private, split_pieces
 from services.game.engine.facts import OVER, SessionTimes, State
 from services.game.engine.lineage import Lineage
@@ -34,6 +34,8 @@ T = TypeVar("T")
 _REPLY_MILLISECONDS: Final = 24 * 3600 * 1000
 _ENTRY_BYTES: Final = 256 * 1024
 _PAGE: Final = 256
+_FIRST_PAGE: Final = 32
+_Entry = tuple[bytes, dict[bytes, bytes]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,7 @@ class SessionStore:
         self._ended_milliseconds = int(ended_seconds * 1000)
         self._append_sha = _sha(scripts.APPEND)
         self._create_sha = _sha(scripts.CREATE)
+        self._take_sha = _sha(scripts.TAKE)
 
     async def create(self, creations: Sequence[Creation]) -> list[Created]:
         """Writes new sessions, in one round trip. One that is there already stays as it is."""
@@ -149,21 +152,23 @@ class SessionStore:
             found = await pipeline.execute()
         return [Peer(owner.decode(), node.decode()) if owner and node else None for owner, node in found]
 
-    async def take(self, session_id: str, taken_from: Peer) -> Taken:
-        """Makes this node the owner of a session, at the next epoch, and reads it back.
+    async def take(self, takes: Sequence[tuple[str, Peer]]) -> list[Taken | OofggError]:
+        """Makes this node the owner of sessions, each taken from a node, at their next epochs, and reads them back.
 
-        Raises NotFound(SESSION_NOT_FOUND), or FailedPrecondition(WRONG_NODE) when another node was first.
+        Gives NotFound(SESSION_NOT_FOUND), or FailedPrecondition(WRONG_NODE) where another node was first.
         """
-        me = self._me
-        answer = await self._eval(scripts.TAKE, [_key(session_id)], [me.incarnation, me.node, taken_from.incarnation])
-        if not answer:
-            raise session_not_found(session_id)
-        if answer[0] == b"FENCED":
-            raise wrong_node(session_id, answer[1].decode())
-        fields = dict(zip(answer[::2], answer[1::2], strict=True))
-        session, commands = read_session(fields, self._times)
-        tail = await self._read_tail(session_id, int(fields[b"head"]))
-        return Taken(session, int(fields[b"epoch"]), commands, tail, Lineage.read(fields[b"epochs"].decode()))
+        taken_fields = await self._scripted(lambda: self._take(takes))
+        heads = [(session_id, _fields(answer)) for (session_id, _), answer in zip(takes, taken_fields, strict=True)]
+        tails = iter(await self._read_tails([(session_id, int(each[b"head"])) for session_id, each in heads if each]))
+        taken: list[Taken | OofggError] = []
+        for (session_id, fields), answer in zip(heads, taken_fields, strict=True):
+            if fields is not None:
+                session, commands = read_session(fields, self._times)
+                lineage = Lineage.read(fields[b"epochs"].decode())
+                taken.append(Taken(session, int(fields[b"epoch"]), commands, next(tails), lineage))
+            else:
+                taken.append(wrong_node(session_id, answer[1].decode()) if answer else session_not_found(session_id))
+        return taken
 
     async def give(self, session_id: str, epoch: int, to: Peer) -> Outcome:
         """Makes another node the owner: from then on this one can write nothing."""
@@ -225,23 +230,43 @@ class SessionStore:
         async with answers():
             return cast("bytes | None", await self._redis.get(key))
 
-    async def _read_tail(self, session_id: str, head: int) -> Tail:
-        pieces: list[bytes] = []
-        start = "-"
+    async def _read_tails(self, heads: Sequence[tuple[str, int]]) -> list[Tail]:
+        """What logs still have, by session and the number of its last event: most logs at once, long ones by pages."""
+        pipeline = self._redis.pipeline(transaction=False)
+        for session_id, _ in heads:
+            pipeline.xrange(_log_key(session_id), "-", "+", count=_FIRST_PAGE)
+        async with answers():
+            found = cast("list[list[_Entry]]", await pipeline.execute() if heads else [])
+        tails = []
+        for (session_id, head), entries in zip(heads, found, strict=True):
+            if len(entries) == _FIRST_PAGE:
+                entries += await self._read_rest(session_id, entries[-1][0])
+            pieces = [piece for _, fields in entries for piece in split_pieces(fields[b"d"])]
+            tail = Tail(head - len(pieces))
+            tail.extend(pieces, read_private(pieces))
+            tails.append(tail)
+        return tails
+
+    async def _read_rest(self, session_id: str, after: bytes) -> list[_Entry]:
+        rest: list[_Entry] = []
         while True:
             async with answers():
                 entries = cast(
-                    "list[tuple[bytes, dict[bytes, bytes]]]",
-                    await self._redis.xrange(_log_key(session_id), start, "+", count=_PAGE),
+                    "list[_Entry]",
+                    await self._redis.xrange(_log_key(session_id), f"({after.decode()}", "+", count=_PAGE),
                 )
-            for entry_id, fields in entries:
-                pieces += split_pieces(fields[b"d"])
-                start = f"({entry_id.decode()}"
+            rest += entries
             if len(entries) < _PAGE:
-                break
-        tail = Tail(head - len(pieces))
-        tail.extend(pieces, read_private(pieces))
-        return tail
+                return rest
+            after = entries[-1][0]
+
+    async def _take(self, takes: Sequence[tuple[str, Peer]]) -> list[list[bytes]]:
+        me = self._me
+        pipeline = self._redis.pipeline(transaction=False)
+        for session_id, taken_from in takes:
+            arguments = me.incarnation, me.node, taken_from.incarnation
+            pipeline.evalsha(self._take_sha, 1, _key(session_id), *arguments)
+        return await _executed(pipeline, raises=True)
 
     async def _create(self, creations: Sequence[Creation]) -> list[list[bytes]]:
         pipeline = self._redis.pipeline(transaction=False)
@@ -282,7 +307,7 @@ class SessionStore:
             try:
                 return await run()
             except NoScriptError:
-                for script in (scripts.APPEND, scripts.CREATE):
+                for script in (scripts.APPEND, scripts.CREATE, scripts.TAKE):
                     await self._redis.script_load(script)
                 return await run()
 
@@ -315,6 +340,11 @@ def wrong_node(session_id: str, node: str) -> FailedPrecondition:
         session_id=session_id,
         node=node,
     )
+
+
+def _fields(answer: Sequence[bytes]) -> dict[bytes, bytes] | None:
+    """The fields of a session that was taken."""
+    return dict(zip(answer[::2], answer[1::2], strict=True)) if answer and answer[0] != b"FENCED" else None
 
 
 def _outcome(answer: Sequence[bytes] | RedisError) -> Outcome:
