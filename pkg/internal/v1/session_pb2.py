@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dpkg/internal/v1/session.proto\x12\x0fpkg.internal.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"u\n\x0cSeatedPlayer\x12\"\n\x07user_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x06userId\x12#\n\x08username\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18@R\x08username\x12\x1c\n\x04team\x18\x03 \x01(\rB\x08\xbaH\x05*\x03\x18\x80\x04R\x04team\"\xf4\x03\n\nNewSession\x12(\n\nsession_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\tsessionId\x12\"\n\x07game_id\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x06gameId\x12\x1d\n\x05queue\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@R\x05queue\x12\x1d\n\x05label\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18@R\x05label\x12K\n\nattributes\x18\x05 \x03(\x0b\x32+.pkg.internal.v1.NewSession.AttributesEntryR\nattributes\x12\x44\n\x07players\x18\x06 \x03(\x0b\x32\x1d.pkg.internal.v1.SeatedPlayerB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\x80\x04R\x07players\x12%\n\tmax_seats\x18\x07 \x01(\rB\x08\xbaH\x05*\x03\x18\x80\x04R\x08maxSeats\x12\x30\n\x0f\x66lush_window_ms\x18\x08 \x01(\rB\x08\xbaH\x05*\x03\x18\xe8\x07R\rflushWindowMs\x12/\n\x0emax_spectators\x18\t \x01(\rB\x08\xbaH\x05*\x03\x18\xe8\x07R\rmaxSpectators\x1a=\n\x0f\x41ttributesEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01\"[\n\x13OpenSessionsRequest\x12\x44\n\x08sessions\x18\x01 \x03(\x0b\x32\x1b.pkg.internal.v1.NewSessionB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\x80\x02R\x08sessions\"\xcf\x01\n\rOpenedSession\x12\x1d\n\nsession_id\x18\x01 \x01(\tR\tsessionId\x12\x12\n\x04node\x18\x02 \x01(\tR\x04node\x12H\n\x12join_deadline_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x10joinDeadlineTime\x12\x18\n\x07refusal\x18\x04 \x01(\tR\x07refusal\x12\'\n\x0frefusal_message\x18\x05 \x01(\tR\x0erefusalMessage\"R\n\x14OpenSessionsResponse\x12:\n\x08sessions\x18\x01 \x03(\x0b\x32\x1e.pkg.internal.v1.OpenedSessionR\x08sessions\"\x82\x01\n\x10TakeSeatsRequest\x12(\n\nsession_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\tsessionId\x12\x44\n\x07players\x18\x02 \x03(\x0b\x32\x1d.pkg.internal.v1.SeatedPlayerB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\x80\x04R\x07players\"q\n\x11TakeSeatsResponse\x12\x12\n\x04node\x18\x01 \x01(\tR\x04node\x12H\n\x12join_deadline_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x10joinDeadlineTime\"<\n\x10GetRosterRequest\x12(\n\nsession_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\tsessionId\"\x93\x03\n\x11GetRosterResponse\x12\x17\n\x07game_id\x18\x01 \x01(\tR\x06gameId\x12\x14\n\x05queue\x18\x02 \x01(\tR\x05queue\x12&\n\x0f\x63reator_user_id\x18\x03 \x01(\tR\rcreatorUserId\x12\x12\n\x04node\x18\x04 \x01(\tR\x04node\x12\x37\n\x07players\x18\x05 \x03(\x0b\x32\x1d.pkg.internal.v1.SeatedPlayerR\x07players\x12\x1b\n\tmax_seats\x18\x06 \x01(\rR\x08maxSeats\x12\x14\n\x05state\x18\x07 \x01(\tR\x05state\x12\x14\n\x05label\x18\x08 \x01(\tR\x05label\x12R\n\nattributes\x18\t \x03(\x0b\x32\x32.pkg.internal.v1.GetRosterResponse.AttributesEntryR\nattributes\x1a=\n\x0f\x41ttributesEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01\x32\x95\x02\n\x0eSeatingService\x12[\n\x0cOpenSessions\x12$.pkg.internal.v1.OpenSessionsRequest\x1a%.pkg.internal.v1.OpenSessionsResponse\x12R\n\tTakeSeats\x12!.pkg.internal.v1.TakeSeatsRequest\x1a\".pkg.internal.v1.TakeSeatsResponse\x12R\n\tGetRoster\x12!.pkg.internal.v1.GetRosterRequest\x1a\".pkg.internal.v1.GetRosterResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dpkg/internal/v1/session.proto\x12\x0fpkg.internal.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"u\n\x0cSeatedPlayer\x12\"\n\x07user_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x06userId\x12#\n\x08username\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18@R\x08username\x12\x1c\n\x04team\x18\x03 \x01(\rB\x08\xbaH\x05*\x03\x18\x80\x04R\x04team\"\xf4\x03\n\nNewSession\x12(\n\nsession_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\tsessionId\x12\"\n\x07game_id\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x06gameId\x12\x1d\n\x05queue\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@R\x05queue\x12\x1d\n\x05label\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18@R\x05label\x12K\n\nattributes\x18\x05 \x03(\x0b\x32+.pkg.internal.v1.NewSession.AttributesEntryR\nattributes\x12\x44\n\x07players\x18\x06 \x03(\x0b\x32\x1d.pkg.internal.v1.SeatedPlayerB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\x80\x04R\x07players\x12%\n\tmax_seats\x18\x07 \x01(\rB\x08\xbaH\x05*\x03\x18\x80\x04R\x08maxSeats\x12\x30\n\x0f\x66lush_window_ms\x18\x08 \x01(\rB\x08\xbaH\x05*\x03\x18\xe8\x07R\rflushWindowMs\x12/\n\x0emax_spectators\x18\t \x01(\rB\x08\xbaH\x05*\x03\x18\xe8\x07R\rmaxSpectators\x1a=\n\x0f\x41ttributesEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01\"[\n\x13OpenSessionsRequest\x12\x44\n\x08sessions\x18\x01 \x03(\x0b\x32\x1b.pkg.internal.v1.NewSessionB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\x80\x02R\x08sessions\"\xf7\x01\n\rOpenedSession\x12\x1d\n\nsession_id\x18\x01 \x01(\tR\tsessionId\x12\x12\n\x04node\x18\x02 \x01(\tR\x04node\x12H\n\x12join_deadline_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x10joinDeadlineTime\x12\x18\n\x07refusal\x18\x04 \x01(\tR\x07refusal\x12\'\n\x0frefusal_message\x18\x05 \x01(\tR\x0erefusalMessage\x12&\n\x0frefused_user_id\x18\x06 \x01(\tR\rrefusedUserId\"R\n\x14OpenSessionsResponse\x12:\n\x08sessions\x18\x01 \x03(\x0b\x32\x1e.pkg.internal.v1.OpenedSessionR\x08sessions\"\x82\x01\n\x10TakeSeatsRequest\x12(\n\nsession_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\tsessionId\x12\x44\n\x07players\x18\x02 \x03(\x0b\x32\x1d.pkg.internal.v1.SeatedPlayerB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\x80\x04R\x07players\"q\n\x11TakeSeatsResponse\x12\x12\n\x04node\x18\x01 \x01(\tR\x04node\x12H\n\x12join_deadline_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x10joinDeadlineTime\"<\n\x10GetRosterRequest\x12(\n\nsession_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\tsessionId\"\x93\x03\n\x11GetRosterResponse\x12\x17\n\x07game_id\x18\x01 \x01(\tR\x06gameId\x12\x14\n\x05queue\x18\x02 \x01(\tR\x05queue\x12&\n\x0f\x63reator_user_id\x18\x03 \x01(\tR\rcreatorUserId\x12\x12\n\x04node\x18\x04 \x01(\tR\x04node\x12\x37\n\x07players\x18\x05 \x03(\x0b\x32\x1d.pkg.internal.v1.SeatedPlayerR\x07players\x12\x1b\n\tmax_seats\x18\x06 \x01(\rR\x08maxSeats\x12\x14\n\x05state\x18\x07 \x01(\tR\x05state\x12\x14\n\x05label\x18\x08 \x01(\tR\x05label\x12R\n\nattributes\x18\t \x03(\x0b\x32\x32.pkg.internal.v1.GetRosterResponse.AttributesEntryR\nattributes\x1a=\n\x0f\x41ttributesEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01\"_\n\x17\x46indOpenSessionsRequest\x12\"\n\x07game_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x06gameId\x12 \n\x05seats\x18\x02 \x01(\rB\n\xbaH\x07*\x05\x18\x80\x04(\x01R\x05seats\"@\n\x0bOpenSession\x12\x1d\n\nsession_id\x18\x01 \x01(\tR\tsessionId\x12\x12\n\x04node\x18\x02 \x01(\tR\x04node\"T\n\x18\x46indOpenSessionsResponse\x12\x38\n\x08sessions\x18\x01 \x03(\x0b\x32\x1c.pkg.internal.v1.OpenSessionR\x08sessions2\xfe\x02\n\x0eSeatingService\x12[\n\x0cOpenSessions\x12$.pkg.internal.v1.OpenSessionsRequest\x1a%.pkg.internal.v1.OpenSessionsResponse\x12R\n\tTakeSeats\x12!.pkg.internal.v1.TakeSeatsRequest\x1a\".pkg.internal.v1.TakeSeatsResponse\x12g\n\x10\x46indOpenSessions\x12(.pkg.internal.v1.FindOpenSessionsRequest\x1a).pkg.internal.v1.FindOpenSessionsResponse\x12R\n\tGetRoster\x12!.pkg.internal.v1.GetRosterRequest\x1a\".pkg.internal.v1.GetRosterResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -66,6 +66,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETROSTERREQUEST'].fields_by_name['session_id']._serialized_options = b'\272H\006r\004\020\001\030@'
   _globals['_GETROSTERRESPONSE_ATTRIBUTESENTRY']._loaded_options = None
   _globals['_GETROSTERRESPONSE_ATTRIBUTESENTRY']._serialized_options = b'8\001'
+  _globals['_FINDOPENSESSIONSREQUEST'].fields_by_name['game_id']._loaded_options = None
+  _globals['_FINDOPENSESSIONSREQUEST'].fields_by_name['game_id']._serialized_options = b'\272H\006r\004\020\001\030@'
+  _globals['_FINDOPENSESSIONSREQUEST'].fields_by_name['seats']._loaded_options = None
+  _globals['_FINDOPENSESSIONSREQUEST'].fields_by_name['seats']._serialized_options = b'\272H\007*\005\030\200\004(\001'
   _globals['_SEATEDPLAYER']._serialized_start=83
   _globals['_SEATEDPLAYER']._serialized_end=200
   _globals['_NEWSESSION']._serialized_start=203
@@ -75,19 +79,25 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_OPENSESSIONSREQUEST']._serialized_start=705
   _globals['_OPENSESSIONSREQUEST']._serialized_end=796
   _globals['_OPENEDSESSION']._serialized_start=799
-  _globals['_OPENEDSESSION']._serialized_end=1006
-  _globals['_OPENSESSIONSRESPONSE']._serialized_start=1008
-  _globals['_OPENSESSIONSRESPONSE']._serialized_end=1090
-  _globals['_TAKESEATSREQUEST']._serialized_start=1093
-  _globals['_TAKESEATSREQUEST']._serialized_end=1223
-  _globals['_TAKESEATSRESPONSE']._serialized_start=1225
-  _globals['_TAKESEATSRESPONSE']._serialized_end=1338
-  _globals['_GETROSTERREQUEST']._serialized_start=1340
-  _globals['_GETROSTERREQUEST']._serialized_end=1400
-  _globals['_GETROSTERRESPONSE']._serialized_start=1403
-  _globals['_GETROSTERRESPONSE']._serialized_end=1806
+  _globals['_OPENEDSESSION']._serialized_end=1046
+  _globals['_OPENSESSIONSRESPONSE']._serialized_start=1048
+  _globals['_OPENSESSIONSRESPONSE']._serialized_end=1130
+  _globals['_TAKESEATSREQUEST']._serialized_start=1133
+  _globals['_TAKESEATSREQUEST']._serialized_end=1263
+  _globals['_TAKESEATSRESPONSE']._serialized_start=1265
+  _globals['_TAKESEATSRESPONSE']._serialized_end=1378
+  _globals['_GETROSTERREQUEST']._serialized_start=1380
+  _globals['_GETROSTERREQUEST']._serialized_end=1440
+  _globals['_GETROSTERRESPONSE']._serialized_start=1443
+  _globals['_GETROSTERRESPONSE']._serialized_end=1846
   _globals['_GETROSTERRESPONSE_ATTRIBUTESENTRY']._serialized_start=642
   _globals['_GETROSTERRESPONSE_ATTRIBUTESENTRY']._serialized_end=703
-  _globals['_SEATINGSERVICE']._serialized_start=1809
-  _globals['_SEATINGSERVICE']._serialized_end=2086
+  _globals['_FINDOPENSESSIONSREQUEST']._serialized_start=1848
+  _globals['_FINDOPENSESSIONSREQUEST']._serialized_end=1943
+  _globals['_OPENSESSION']._serialized_start=1945
+  _globals['_OPENSESSION']._serialized_end=2009
+  _globals['_FINDOPENSESSIONSRESPONSE']._serialized_start=2011
+  _globals['_FINDOPENSESSIONSRESPONSE']._serialized_end=2095
+  _globals['_SEATINGSERVICE']._serialized_start=2098
+  _globals['_SEATINGSERVICE']._serialized_end=2480
 # @@protoc_insertion_point(module_scope)

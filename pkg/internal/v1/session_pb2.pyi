@@ -77,7 +77,9 @@ class NewSession(google.protobuf.message.Message):
     FLUSH_WINDOW_MS_FIELD_NUMBER: builtins.int
     MAX_SPECTATORS_FIELD_NUMBER: builtins.int
     session_id: builtins.str
-    """Its id, chosen by who asks, so that asking again does nothing."""
+    """Its id, a UUIDv7 chosen by who asks, so that asking again does nothing. Refused with SESSION_STATE when it is so
+    old (ten minutes) that its session may be over and forgotten.
+    """
     game_id: builtins.str
     """The game."""
     queue: builtins.str
@@ -85,18 +87,18 @@ class NewSession(google.protobuf.message.Message):
     label: builtins.str
     """Text to list it by."""
     max_seats: builtins.int
-    """Most seats; at least as many as players."""
+    """Most seats; at least as many as players. 0 means as many."""
     flush_window_ms: builtins.int
-    """As in CreateSession."""
+    """As in CreateSession, but 0 means 0."""
     max_spectators: builtins.int
     """As in CreateSession."""
     @property
     def attributes(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
-        """Its attributes, at most 32."""
+        """Its attributes, at most 32, of at most 1,024 characters."""
 
     @property
     def players(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___SeatedPlayer]:
-        """Its players, in the order of their seats. The first is its creator."""
+        """Its players, in the order of their seats, each once. The first is its creator."""
 
     def __init__(
         self,
@@ -146,14 +148,19 @@ class OpenedSession(google.protobuf.message.Message):
     JOIN_DEADLINE_TIME_FIELD_NUMBER: builtins.int
     REFUSAL_FIELD_NUMBER: builtins.int
     REFUSAL_MESSAGE_FIELD_NUMBER: builtins.int
+    REFUSED_USER_ID_FIELD_NUMBER: builtins.int
     session_id: builtins.str
     """Its id."""
     node: builtins.str
     """The node that runs it."""
     refusal: builtins.str
-    """Why there is none: an `oofgg.v1.ErrorReason` without its prefix; empty when there is one."""
+    """Why there is none: an `oofgg.v1.ErrorReason` without its prefix; empty when there is one. GAME_NOT_FOUND,
+    QUOTA_EXCEEDED, INVALID_FIELD, SESSION_STATE.
+    """
     refusal_message: builtins.str
     """The same in words."""
+    refused_user_id: builtins.str
+    """The player at fault, when it is one: who has a seat in as many sessions as a player may."""
     @property
     def join_deadline_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """Until when seats are kept for who has not opened a stream."""
@@ -166,9 +173,10 @@ class OpenedSession(google.protobuf.message.Message):
         join_deadline_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         refusal: builtins.str = ...,
         refusal_message: builtins.str = ...,
+        refused_user_id: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["join_deadline_time", b"join_deadline_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["join_deadline_time", b"join_deadline_time", "node", b"node", "refusal", b"refusal", "refusal_message", b"refusal_message", "session_id", b"session_id"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["join_deadline_time", b"join_deadline_time", "node", b"node", "refusal", b"refusal", "refusal_message", b"refusal_message", "refused_user_id", b"refused_user_id", "session_id", b"session_id"]) -> None: ...
 
 Global___OpenedSession: typing_extensions.TypeAlias = OpenedSession
 
@@ -328,3 +336,67 @@ class GetRosterResponse(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["attributes", b"attributes", "creator_user_id", b"creator_user_id", "game_id", b"game_id", "label", b"label", "max_seats", b"max_seats", "node", b"node", "players", b"players", "queue", b"queue", "state", b"state"]) -> None: ...
 
 Global___GetRosterResponse: typing_extensions.TypeAlias = GetRosterResponse
+
+@typing.final
+class FindOpenSessionsRequest(google.protobuf.message.Message):
+    """Request of FindOpenSessions."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    GAME_ID_FIELD_NUMBER: builtins.int
+    SEATS_FIELD_NUMBER: builtins.int
+    game_id: builtins.str
+    """The game."""
+    seats: builtins.int
+    """Seats that have to be free."""
+    def __init__(
+        self,
+        *,
+        game_id: builtins.str = ...,
+        seats: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["game_id", b"game_id", "seats", b"seats"]) -> None: ...
+
+Global___FindOpenSessionsRequest: typing_extensions.TypeAlias = FindOpenSessionsRequest
+
+@typing.final
+class OpenSession(google.protobuf.message.Message):
+    """A session that waits for players."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    SESSION_ID_FIELD_NUMBER: builtins.int
+    NODE_FIELD_NUMBER: builtins.int
+    session_id: builtins.str
+    """Its id."""
+    node: builtins.str
+    """The node that runs it."""
+    def __init__(
+        self,
+        *,
+        session_id: builtins.str = ...,
+        node: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["node", b"node", "session_id", b"session_id"]) -> None: ...
+
+Global___OpenSession: typing_extensions.TypeAlias = OpenSession
+
+@typing.final
+class FindOpenSessionsResponse(google.protobuf.message.Message):
+    """Response of FindOpenSessions."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    SESSIONS_FIELD_NUMBER: builtins.int
+    @property
+    def sessions(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___OpenSession]:
+        """At most ten."""
+
+    def __init__(
+        self,
+        *,
+        sessions: collections.abc.Iterable[Global___OpenSession] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["sessions", b"sessions"]) -> None: ...
+
+Global___FindOpenSessionsResponse: typing_extensions.TypeAlias = FindOpenSessionsResponse

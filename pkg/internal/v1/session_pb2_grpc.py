@@ -45,6 +45,11 @@ class SeatingServiceStub(object):
                 request_serializer=pkg_dot_internal_dot_v1_dot_session__pb2.TakeSeatsRequest.SerializeToString,
                 response_deserializer=pkg_dot_internal_dot_v1_dot_session__pb2.TakeSeatsResponse.FromString,
                 _registered_method=True)
+        self.FindOpenSessions = channel.unary_unary(
+                '/pkg.internal.v1.SeatingService/FindOpenSessions',
+                request_serializer=pkg_dot_internal_dot_v1_dot_session__pb2.FindOpenSessionsRequest.SerializeToString,
+                response_deserializer=pkg_dot_internal_dot_v1_dot_session__pb2.FindOpenSessionsResponse.FromString,
+                _registered_method=True)
         self.GetRoster = channel.unary_unary(
                 '/pkg.internal.v1.SeatingService/GetRoster',
                 request_serializer=pkg_dot_internal_dot_v1_dot_session__pb2.GetRosterRequest.SerializeToString,
@@ -57,16 +62,27 @@ class SeatingServiceServicer(object):
     """
 
     def OpenSessions(self, request, context):
-        """Opens sessions with all seats of their players taken, each at most once: a session that there is already is answered
-        as it is. One that is refused does not keep the others back.
+        """Opens sessions with all seats of their players taken, and started, each at most once: a session that there is
+        already is answered as it is. One that is refused does not keep the others back. UNAVAILABLE where it is not known
+        which were opened: ask for all of them again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def TakeSeats(self, request, context):
-        """Takes free seats of a session for players, all or none. Repeating it changes nothing. NOT_FOUND, or FAILED_PRECONDITION
-        with SESSION_FULL or SESSION_STATE, or with WRONG_NODE and the metadata `node` when another node has to be asked.
+        """Takes free seats of a session for players, all or none; who has one keeps it. Repeating it changes nothing.
+        NOT_FOUND, or FAILED_PRECONDITION with SESSION_FULL or SESSION_STATE, or with WRONG_NODE and the metadata `node`
+        when another node has to be asked. PERMISSION_DENIED with KICKED and RESOURCE_EXHAUSTED with QUOTA_EXCEEDED have
+        the player at fault in the metadata `user_id`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def FindOpenSessions(self, request, context):
+        """Finds sessions of a game that wait for players and have so many seats free, the fullest first. Sessions with the
+        attribute `private` are not among them.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -91,6 +107,11 @@ def add_SeatingServiceServicer_to_server(servicer, server):
                     servicer.TakeSeats,
                     request_deserializer=pkg_dot_internal_dot_v1_dot_session__pb2.TakeSeatsRequest.FromString,
                     response_serializer=pkg_dot_internal_dot_v1_dot_session__pb2.TakeSeatsResponse.SerializeToString,
+            ),
+            'FindOpenSessions': grpc.unary_unary_rpc_method_handler(
+                    servicer.FindOpenSessions,
+                    request_deserializer=pkg_dot_internal_dot_v1_dot_session__pb2.FindOpenSessionsRequest.FromString,
+                    response_serializer=pkg_dot_internal_dot_v1_dot_session__pb2.FindOpenSessionsResponse.SerializeToString,
             ),
             'GetRoster': grpc.unary_unary_rpc_method_handler(
                     servicer.GetRoster,
@@ -153,6 +174,33 @@ class SeatingService(object):
             '/pkg.internal.v1.SeatingService/TakeSeats',
             pkg_dot_internal_dot_v1_dot_session__pb2.TakeSeatsRequest.SerializeToString,
             pkg_dot_internal_dot_v1_dot_session__pb2.TakeSeatsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FindOpenSessions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pkg.internal.v1.SeatingService/FindOpenSessions',
+            pkg_dot_internal_dot_v1_dot_session__pb2.FindOpenSessionsRequest.SerializeToString,
+            pkg_dot_internal_dot_v1_dot_session__pb2.FindOpenSessionsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -57,6 +57,22 @@ _SeatingServiceTakeSeatsType = typing_extensions.TypeVar(
     ],
 )
 
+_SeatingServiceFindOpenSessionsType = typing_extensions.TypeVar(
+    '_SeatingServiceFindOpenSessionsType',
+    grpc.UnaryUnaryMultiCallable[
+        pkg.internal.v1.session_pb2.FindOpenSessionsRequest,
+        pkg.internal.v1.session_pb2.FindOpenSessionsResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        pkg.internal.v1.session_pb2.FindOpenSessionsRequest,
+        pkg.internal.v1.session_pb2.FindOpenSessionsResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        pkg.internal.v1.session_pb2.FindOpenSessionsRequest,
+        pkg.internal.v1.session_pb2.FindOpenSessionsResponse,
+    ],
+)
+
 _SeatingServiceGetRosterType = typing_extensions.TypeVar(
     '_SeatingServiceGetRosterType',
     grpc.UnaryUnaryMultiCallable[
@@ -73,7 +89,7 @@ _SeatingServiceGetRosterType = typing_extensions.TypeVar(
     ],
 )
 
-class SeatingServiceStub(typing.Generic[_SeatingServiceOpenSessionsType, _SeatingServiceTakeSeatsType, _SeatingServiceGetRosterType]):
+class SeatingServiceStub(typing.Generic[_SeatingServiceOpenSessionsType, _SeatingServiceTakeSeatsType, _SeatingServiceFindOpenSessionsType, _SeatingServiceGetRosterType]):
     """Sessions whose players were chosen before."""
 
     @typing.overload
@@ -85,6 +101,10 @@ class SeatingServiceStub(typing.Generic[_SeatingServiceOpenSessionsType, _Seatin
         grpc.UnaryUnaryMultiCallable[
             pkg.internal.v1.session_pb2.TakeSeatsRequest,
             pkg.internal.v1.session_pb2.TakeSeatsResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            pkg.internal.v1.session_pb2.FindOpenSessionsRequest,
+            pkg.internal.v1.session_pb2.FindOpenSessionsResponse,
         ],
         grpc.UnaryUnaryMultiCallable[
             pkg.internal.v1.session_pb2.GetRosterRequest,
@@ -103,19 +123,31 @@ class SeatingServiceStub(typing.Generic[_SeatingServiceOpenSessionsType, _Seatin
             pkg.internal.v1.session_pb2.TakeSeatsResponse,
         ],
         grpc.aio.UnaryUnaryMultiCallable[
+            pkg.internal.v1.session_pb2.FindOpenSessionsRequest,
+            pkg.internal.v1.session_pb2.FindOpenSessionsResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
             pkg.internal.v1.session_pb2.GetRosterRequest,
             pkg.internal.v1.session_pb2.GetRosterResponse,
         ],
     ], channel: grpc.aio.Channel) -> None: ...
 
     OpenSessions: _SeatingServiceOpenSessionsType
-    """Opens sessions with all seats of their players taken, each at most once: a session that there is already is answered
-    as it is. One that is refused does not keep the others back.
+    """Opens sessions with all seats of their players taken, and started, each at most once: a session that there is
+    already is answered as it is. One that is refused does not keep the others back. UNAVAILABLE where it is not known
+    which were opened: ask for all of them again.
     """
 
     TakeSeats: _SeatingServiceTakeSeatsType
-    """Takes free seats of a session for players, all or none. Repeating it changes nothing. NOT_FOUND, or FAILED_PRECONDITION
-    with SESSION_FULL or SESSION_STATE, or with WRONG_NODE and the metadata `node` when another node has to be asked.
+    """Takes free seats of a session for players, all or none; who has one keeps it. Repeating it changes nothing.
+    NOT_FOUND, or FAILED_PRECONDITION with SESSION_FULL or SESSION_STATE, or with WRONG_NODE and the metadata `node`
+    when another node has to be asked. PERMISSION_DENIED with KICKED and RESOURCE_EXHAUSTED with QUOTA_EXCEEDED have
+    the player at fault in the metadata `user_id`.
+    """
+
+    FindOpenSessions: _SeatingServiceFindOpenSessionsType
+    """Finds sessions of a game that wait for players and have so many seats free, the fullest first. Sessions with the
+    attribute `private` are not among them.
     """
 
     GetRoster: _SeatingServiceGetRosterType
@@ -129,6 +161,10 @@ SeatingServiceAsyncStub: typing_extensions.TypeAlias = SeatingServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
         pkg.internal.v1.session_pb2.TakeSeatsRequest,
         pkg.internal.v1.session_pb2.TakeSeatsResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        pkg.internal.v1.session_pb2.FindOpenSessionsRequest,
+        pkg.internal.v1.session_pb2.FindOpenSessionsResponse,
     ],
     grpc.aio.UnaryUnaryMultiCallable[
         pkg.internal.v1.session_pb2.GetRosterRequest,
@@ -145,8 +181,9 @@ class SeatingServiceServicer(metaclass=abc.ABCMeta):
         request: pkg.internal.v1.session_pb2.OpenSessionsRequest,
         context: _ServicerContext,
     ) -> typing.Union[pkg.internal.v1.session_pb2.OpenSessionsResponse, collections.abc.Awaitable[pkg.internal.v1.session_pb2.OpenSessionsResponse]]:
-        """Opens sessions with all seats of their players taken, each at most once: a session that there is already is answered
-        as it is. One that is refused does not keep the others back.
+        """Opens sessions with all seats of their players taken, and started, each at most once: a session that there is
+        already is answered as it is. One that is refused does not keep the others back. UNAVAILABLE where it is not known
+        which were opened: ask for all of them again.
         """
 
     @abc.abstractmethod
@@ -155,8 +192,20 @@ class SeatingServiceServicer(metaclass=abc.ABCMeta):
         request: pkg.internal.v1.session_pb2.TakeSeatsRequest,
         context: _ServicerContext,
     ) -> typing.Union[pkg.internal.v1.session_pb2.TakeSeatsResponse, collections.abc.Awaitable[pkg.internal.v1.session_pb2.TakeSeatsResponse]]:
-        """Takes free seats of a session for players, all or none. Repeating it changes nothing. NOT_FOUND, or FAILED_PRECONDITION
-        with SESSION_FULL or SESSION_STATE, or with WRONG_NODE and the metadata `node` when another node has to be asked.
+        """Takes free seats of a session for players, all or none; who has one keeps it. Repeating it changes nothing.
+        NOT_FOUND, or FAILED_PRECONDITION with SESSION_FULL or SESSION_STATE, or with WRONG_NODE and the metadata `node`
+        when another node has to be asked. PERMISSION_DENIED with KICKED and RESOURCE_EXHAUSTED with QUOTA_EXCEEDED have
+        the player at fault in the metadata `user_id`.
+        """
+
+    @abc.abstractmethod
+    def FindOpenSessions(
+        self,
+        request: pkg.internal.v1.session_pb2.FindOpenSessionsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[pkg.internal.v1.session_pb2.FindOpenSessionsResponse, collections.abc.Awaitable[pkg.internal.v1.session_pb2.FindOpenSessionsResponse]]:
+        """Finds sessions of a game that wait for players and have so many seats free, the fullest first. Sessions with the
+        attribute `private` are not among them.
         """
 
     @abc.abstractmethod

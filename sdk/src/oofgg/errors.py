@@ -13,12 +13,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import grpc
 from google.protobuf.message import DecodeError, Message
 
 from oofgg.v1 import errors_pb2
+
+if TYPE_CHECKING:
+    from oofgg._ticket_types import TicketStatus
 
 _DETAILS_KEY = "grpc-status-details-bin"
 _NANOSECONDS = 1_000_000_000
@@ -192,6 +195,19 @@ class FailedPrecondition(OofggError):
     """The request is fine, but not in the state things are in."""
 
     code = grpc.StatusCode.FAILED_PRECONDITION
+
+
+class TicketError(FailedPrecondition):
+    """A ticket ended without a match: CANCELLED, EXPIRED or FAILED. `status.reason` says why."""
+
+    def __init__(self, status: TicketStatus) -> None:
+        why = f": {status.reason}" if status.reason != "UNSPECIFIED" else ""
+        super().__init__(
+            f"the ticket is {status.state}{why}",
+            reason=Reason.TICKET_STATE,
+            metadata={"ticket_id": status.ticket_id, "state": status.state},
+        )
+        self.status = status
 
 
 class Aborted(OofggError):

@@ -80,6 +80,10 @@ class Pool:
         """Openings that wait."""
         return len(self._vacancies)
 
+    def ticket_ids(self) -> list[str]:
+        """Those that wait, in the order in which they came in."""
+        return list(self._entries)
+
     def redefine(self, queue: Queue) -> list[Ticket]:
         """Goes on under a new definition. Returns the tickets that have no place in it; they are out of the pool."""
         tickets = [entry.ticket for entry in self._entries.values()]
