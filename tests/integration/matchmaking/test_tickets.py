@@ -212,7 +212,8 @@ async def test_a_logout_ends_the_stream_at_once(lobby: Lobby) -> None:
         await lobby.arena.auth.Logout(auth_pb2.LogoutRequest(), metadata=ada.metadata, timeout=WITHIN)
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             async with asyncio.timeout(2):
-                await anext(states)
+                async for _ in states:
+                    pass
     assert from_rpc_error(caught.value).reason is Reason.TOKEN_REVOKED
 
 
