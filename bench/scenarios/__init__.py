@@ -10,6 +10,7 @@ from bench.scenarios import (
     hostile,
     identity,
     login,
+    matching,
     matchmaking,
     nodes,
     pace,
@@ -37,4 +38,5 @@ GROUPS: tuple[Group, ...] = (
     matchmaking.GROUP,
     startup.GROUP,
     engine.GROUP,
+    matching.GROUP,
 )

@@ -61,13 +61,13 @@ def duels_at_once(number: int, seconds: float) -> Scenario:
 
     async def measure(context: Context) -> Run:
         count = number // 10 if context.quick else number
-        return await _at_once(context, _DUEL, [_ticket(context, "duel") for _ in range(count)], f"duels_{number}")
+        return await _at_once(context, _DUEL, [_ticket(context, "duel") for _ in range(count)], f"tickets_{number}")
 
     return Scenario(
-        f"duels_{number}",
+        f"tickets_{number}",
         (
-            Figure(f"duels_{number}_seconds", f"{number:,} duel tickets at once: all matched", "s", most(seconds)),
-            Figure(f"duels_{number}_cpu", f"… CPU a ticket, Envoy left out, {number:,} at once", "µs", most(1_000)),
+            Figure(f"tickets_{number}_seconds", f"{number:,} duel tickets at once: all matched", "s", most(seconds)),
+            Figure(f"tickets_{number}_cpu", f"… CPU a ticket, Envoy left out, {number:,} at once", "µs", most(1_000)),
         ),
         measure,
         runs=2,
@@ -83,7 +83,7 @@ async def fives_at_once(context: Context) -> Run:
         tickets.append(_ticket(context, "fives", size=size, roles=True))
         players += size
     # Those whose roles nobody completes go on waiting.
-    return await _at_once(context, _FIVES, tickets, "fives", share=0.9)
+    return await _at_once(context, _FIVES, tickets, "tickets_fives", share=0.9)
 
 
 def paced(rate: int) -> Scenario:
@@ -106,19 +106,24 @@ def paced(rate: int) -> Scenario:
         if not mark.done:
             raise BenchError(f"no ticket was matched: {mark.failure or 'and none failed'}")
         values = {
-            f"paced_{rate}_p50": mark.latency["p50"] / 1e3,
-            f"paced_{rate}_p99": mark.latency["p99"] / 1e3,
-            f"paced_{rate}_cpu": used.core_seconds(*SERVER) / mark.done * 1e6,
+            f"tickets_paced_{rate}_p50": mark.latency["p50"] / 1e3,
+            f"tickets_paced_{rate}_p99": mark.latency["p99"] / 1e3,
+            f"tickets_paced_{rate}_cpu": used.core_seconds(*SERVER) / mark.done * 1e6,
         }
         return Run(values, used, "", mark.failed, mark.failure)
 
     return Scenario(
-        f"paced_{rate}",
+        f"tickets_paced_{rate}",
         (
             # One cycle of 200 ms and 100 ms.
-            Figure(f"paced_{rate}_p50", f"{rate} tickets/s, mode + skill + region: p50 to the match", "ms", most(300)),
-            Figure(f"paced_{rate}_p99", f"… p99, {rate}/s", "ms"),
-            Figure(f"paced_{rate}_cpu", f"… CPU a ticket, {rate}/s", "µs"),
+            Figure(
+                f"tickets_paced_{rate}_p50",
+                f"{rate} tickets/s, mode + skill + region: p50 to the match",
+                "ms",
+                most(300),
+            ),
+            Figure(f"tickets_paced_{rate}_p99", f"… p99, {rate}/s", "ms"),
+            Figure(f"tickets_paced_{rate}_cpu", f"… CPU a ticket, {rate}/s", "µs"),
         ),
         measure,
         runs=2,
@@ -148,8 +153,8 @@ async def waiting(context: Context) -> Run:
         used = usage(before, snapshot(stage.pids))
         mark = await generator.mark()
     values = {
-        "waiting_memory": grown / number / 1e3,
-        "waiting_cpu": used.core_seconds(*SERVER) / used.seconds / number * 1e6,
+        "tickets_waiting_memory": grown / number / 1e3,
+        "tickets_waiting_cpu": used.core_seconds(*SERVER) / used.seconds / number * 1e6,
     }
     return Run(values, used, "", mark.failed, mark.failure)
 
@@ -238,10 +243,14 @@ GROUP = Group(
         duels_at_once(5_000, 5.0),
         duels_at_once(20_000, 20.0),
         Scenario(
-            "fives",
+            "tickets_fives",
             (
-                Figure("fives_seconds", "5v5 with roles and parties, 2,000 players at once: nine of ten matched", "s"),
-                Figure("fives_cpu", "… CPU a ticket", "µs"),
+                Figure(
+                    "tickets_fives_seconds",
+                    "5v5 with roles and parties, 2,000 players at once: nine of ten matched",
+                    "s",
+                ),
+                Figure("tickets_fives_cpu", "… CPU a ticket", "µs"),
             ),
             fives_at_once,
             runs=2,
@@ -249,10 +258,10 @@ GROUP = Group(
         paced(100),
         paced(500),
         Scenario(
-            "waiting",
+            "tickets_waiting",
             (
-                Figure("waiting_memory", "A watched ticket that waits: memory of service and Valkey", "KB"),
-                Figure("waiting_cpu", "… CPU a second", "µs"),
+                Figure("tickets_waiting_memory", "A watched ticket that waits: memory of service and Valkey", "KB"),
+                Figure("tickets_waiting_cpu", "… CPU a second", "µs"),
             ),
             waiting,
             runs=1,

@@ -100,6 +100,7 @@ async def app(host: Host) -> AsyncIterator[App]:
         peers=peers,
         memberships=memberships,
         store=store,
+        listing=listing,
         journal=journal,
         games=games,
         times=times,

@@ -12,17 +12,21 @@ from pkg.ids import is_id, time_of
 from pkg.internal.v1 import session_pb2 as pb
 from pkg.rpc.call import Call
 from services.game.codec import timestamp
-from services.game.engine.facts import MOST_ATTRIBUTES, Newcomer, Profile, SessionFacts, SessionTimes
+from services.game.engine.facts import MOST_ATTRIBUTES, Newcomer, Profile, SessionFacts, SessionTimes, State
 from services.game.engine.sessions import Session
 from services.game.journal import Journal
 from services.game.nodes.owner import Owner
 from services.game.nodes.peers import Peer, Peers
 from services.game.opening import Opener, Opening, repeated
-from services.game.stores.listing import shown_state
+from services.game.stores.listing import Listing, shown_state
 from services.game.stores.memberships import Memberships
 from services.game.stores.sessions import SessionStore, session_not_found
 
 _MOST_TEXT: Final = 1024
+_OPEN_READ: Final = 100
+_OPEN_TOLD: Final = 10
+# Sessions with this attribute are found by their id alone.
+PRIVATE: Final = "private"
 
 
 class SeatingServicer:
@@ -36,6 +40,7 @@ class SeatingServicer:
         peers: Peers,
         memberships: Memberships,
         store: SessionStore,
+        listing: Listing,
         journal: Journal,
         games: GameDirectory,
         times: SessionTimes,
@@ -47,6 +52,7 @@ class SeatingServicer:
         self._peers = peers
         self._memberships = memberships
         self._store = store
+        self._listing = listing
         self._journal = journal
         self._games = games
         self._times = times
@@ -117,6 +123,26 @@ class SeatingServicer:
             state=shown_state(session.state),
             label=profile.label,
             attributes=profile.attributes,
+        )
+
+    async def find_open_sessions(self, request: pb.FindOpenSessionsRequest, _: Call) -> pb.FindOpenSessionsResponse:
+        found, _more = await self._listing.page(request.game_id, State.WAITING, "", "", _OPEN_READ)
+        fitting = [
+            session
+            for session in found
+            if session.facts.max_seats - len(session.seats) >= request.seats
+            and PRIVATE not in session.profile.attributes
+        ]
+        # Who waits for one more begins first; of those the oldest.
+        fitting.sort(key=lambda session: (session.facts.max_seats - len(session.seats), session.facts.create_time))
+        chosen = fitting[:_OPEN_TOLD]
+        owners = await self._store.owners([session.facts.session_id for session in chosen]) if chosen else []
+        return pb.FindOpenSessionsResponse(
+            sessions=[
+                pb.OpenSession(session_id=session.facts.session_id, node=owner.node)
+                for session, owner in zip(chosen, owners, strict=True)
+                if owner is not None
+            ]
         )
 
     async def _found(self, session_ids: list[str]) -> dict[str, pb.OpenedSession]:

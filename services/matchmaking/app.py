@@ -75,7 +75,7 @@ async def app(host: Host) -> AsyncIterator[App]:
         servicer = MatchmakingServicer(
             definitions=DefinitionServicer(database, queues, directory, figures, games, clock),
             backfill=Backfill(store, seating, directory, games, leads, clock),
-            entrance=Entrance(tickets, store, leads, clock, host.draining),
+            entrance=Entrance(tickets, store, leads, seating, clock, host.new_id, host.draining),
             tickets=tickets,
             watching=watching,
             directory=directory,

@@ -11,7 +11,7 @@ from oofgg.v1 import matchmaking_pb2 as pb
 from pkg.clock import Clock
 from pkg.db.database import Connection, Database
 from pkg.db.replies import once
-from pkg.errors import Aborted, Reason
+from pkg.errors import Aborted, Reason, invalid_field
 from pkg.games import GameDirectory, game_not_found
 from pkg.ids import is_id
 from pkg.pagination import decode_token, encode_token, page_size
@@ -49,7 +49,7 @@ class DefinitionServicer:
         await self._games.require_access(call.caller, request.game_id, call)
         if not is_id(request.game_id):
             raise game_not_found(request.game_id)
-        definition = _definition(request.queue)
+        definition = await self._definition(request, call)
 
         async def effect(connection: Connection) -> pb.CreateQueueResponse:
             now = self._clock.now()
@@ -63,7 +63,7 @@ class DefinitionServicer:
 
     async def update_queue(self, request: pb.UpdateQueueRequest, call: Call) -> pb.UpdateQueueResponse:
         await self._games.require_access(call.caller, request.game_id, call)
-        definition = _definition(request.queue)
+        definition = await self._definition(request, call)
         name = request.queue.name
 
         async def effect(connection: Connection) -> pb.UpdateQueueResponse:
@@ -104,14 +104,14 @@ class DefinitionServicer:
         if row is None:
             raise queue_not_found(request.queue)
         figures, waiting = await self._figures.of(key)
-        now = self._clock.now().timestamp()
+        estimate = figures.estimate(self._clock.now().timestamp())
         return pb.GetQueueResponse(
             queue=_message(row),
             stats=pb.QueueStats(
                 waiting_tickets=waiting,
                 waiting_players=figures.players,
-                median_wait_seconds=figures.quantile(0.5, now),
-                p90_wait_seconds=figures.quantile(0.9, now),
+                median_wait_seconds=estimate.median if estimate else None,
+                p90_wait_seconds=estimate.p90 if estimate else None,
             ),
         )
 
@@ -126,6 +126,20 @@ class DefinitionServicer:
             next_page_token=encode_token([found[size - 1].name]) if found[size:] else "",
         )
 
+    async def _definition(self, request: Any, call: Call) -> pb.Queue:
+        """A definition without zeros. Raises InvalidArgument for one that makes no sense."""
+        queue = checked(queue_of(request.queue))
+        game = await self._games.lookup(request.game_id, call)
+        if queue.most_players > game.max_seats:
+            raise invalid_field(
+                "queue.max_team_size",
+                f"a match would have {queue.most_players} players; sessions of this game have at most "
+                f"{game.max_seats} seats. Make the match smaller, or raise the game's `max_seats`.",
+            )
+        definition = queue_message(queue)
+        definition.description = request.queue.description
+        return definition
+
     async def _once(
         self, request: Any, call: Call, response: type[M], effect: Callable[[Connection], Awaitable[M]]
     ) -> M:
@@ -138,13 +152,6 @@ class DefinitionServicer:
             response=response,
             effect=effect,
         )
-
-
-def _definition(message: pb.Queue) -> pb.Queue:
-    """A definition without zeros. Raises InvalidArgument for one that makes no sense."""
-    definition = queue_message(checked(queue_of(message)))
-    definition.description = message.description
-    return definition
 
 
 def _versioned(definition: pb.Queue, version: int) -> bytes:

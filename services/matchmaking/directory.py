@@ -61,7 +61,7 @@ class Ratings:
 
     def __init__(self, channel: ServiceChannel) -> None:
         self._channel = channel
-        self._found: Lookup[tuple[str, str, str], float] = Lookup(self._fetch)
+        self._found: Lookup[tuple[str, str, str], float] = Lookup(self._fetch, backend="The service of ratings")
 
     async def of(self, key: QueueKey, user_ids: Sequence[str]) -> list[float]:
         """`mu` of players in a queue, in their order. Raises Unavailable."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 from cachetools import TTLCache
@@ -23,23 +24,28 @@ class QueueFigures:
         self._known: TTLCache[QueueKey, tuple[Figures, int]] = TTLCache(
             _REMEMBERED, _REMEMBER_SECONDS, timer=clock.monotonic
         )
+        self._medians: TTLCache[QueueKey, float | None] = TTLCache(
+            _REMEMBERED, _REMEMBER_SECONDS, timer=clock.monotonic
+        )
 
     async def of(self, key: QueueKey) -> tuple[Figures, int]:
         """The figures, and tickets that wait. Raises Unavailable."""
         known = self._known.get(key)
         if known is None:
             ((data, waiting),) = await self._store.read_stats([key])
-            figures = Figures()
-            figures.load(data)
-            known = self._known[key] = figures, waiting
+            known = self._known[key] = Figures(data), waiting
         return known
 
-    async def estimate(self, game_id: str, queues: list[str]) -> float | None:
+    async def estimate(self, game_id: str, queues: Iterable[str]) -> float | None:
         """How long a ticket in these queues waits, in seconds: the shortest median. None when nothing is known."""
-        now = self._clock.now().timestamp()
-        medians = []
-        for queue in queues:
-            figures, _ = await self.of(QueueKey(game_id, queue))
-            if (median := figures.quantile(0.5, now)) is not None:
-                medians.append(median)
-        return min(medians, default=None)
+        medians = [await self._median(QueueKey(game_id, queue)) for queue in queues]
+        return min((median for median in medians if median is not None), default=None)
+
+    async def _median(self, key: QueueKey) -> float | None:
+        try:
+            return self._medians[key]
+        except KeyError:
+            figures, _ = await self.of(key)
+            estimate = figures.estimate(self._clock.now().timestamp())
+            median = self._medians[key] = estimate.median if estimate else None
+            return median

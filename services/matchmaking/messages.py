@@ -1,51 +1,63 @@
-"""Queues between the wire and the engine."""
+"""Queues as they are on the wire."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Final
 
 from oofgg.v1 import matchmaking_pb2 as pb
 from pkg.errors import invalid_field
 from services.matchmaking.engine.queues import Balance, Queue, Role, Rule, RuleKind, SessionTemplate, Step
 
-_MAX_WAIT_SECONDS: Final = 300.0
-_WINDOW_MILLISECONDS: Final = 20
+DEFAULT_TEAMS: Final = 2
+DEFAULT_MAX_WAIT_SECONDS: Final = 300.0
+DEFAULT_FLUSH_WINDOW_MS: Final = 20
 
 
 def queue_of(message: pb.Queue) -> Queue:
-    """A queue as the engine knows it: with the documented defaults for what is 0. Raises InvalidArgument."""
-    min_teams = message.min_teams or 2
+    """A queue, with what is documented in the place of zeros. `checks.checked` says whether it makes sense."""
     roles = tuple(Role(role.name, role.count) for role in message.roles)
-    min_size = message.min_team_size or sum(role.count for role in roles) or 1
+    min_teams = message.min_teams or DEFAULT_TEAMS
+    min_team_size = message.min_team_size or sum(role.count for role in roles) or 1
     session = message.session
     return Queue(
         name=message.name,
         version=message.version or 1,
         min_teams=min_teams,
         max_teams=message.max_teams or min_teams,
-        min_team_size=min_size,
-        max_team_size=message.max_team_size or min_size,
+        min_team_size=min_team_size,
+        max_team_size=message.max_team_size or min_team_size,
         roles=roles,
-        rules=tuple(_rule(number, rule) for number, rule in enumerate(message.rules)),
+        rules=tuple(map(_rule_of, message.rules)),
         balance=Balance.SKILL if message.balance == pb.QUEUE_BALANCE_SKILL else Balance.NONE,
         fill=message.fill_seconds,
-        max_wait=message.max_wait_seconds or _MAX_WAIT_SECONDS,
+        max_wait=message.max_wait_seconds or DEFAULT_MAX_WAIT_SECONDS,
         bots_after=message.bots_after_seconds,
         acceptance=message.acceptance_seconds,
         backfill=message.backfill,
         session=SessionTemplate(
-            session.label,
-            dict(session.attributes),
-            session.flush_window_ms if session.HasField("flush_window_ms") else _WINDOW_MILLISECONDS,
-            session.max_spectators,
+            label=session.label or message.name,
+            attributes=dict(session.attributes),
+            flush_window_ms=(
+                session.flush_window_ms if session.HasField("flush_window_ms") else DEFAULT_FLUSH_WINDOW_MS
+            ),
+            max_spectators=session.max_spectators,
         ),
     )
 
 
-def queue_message(queue: Queue) -> pb.Queue:
-    """The same back, without zeros where they stand for something."""
+def queue_message(
+    queue: Queue,
+    *,
+    description: str = "",
+    create_time: datetime | None = None,
+    update_time: datetime | None = None,
+) -> pb.Queue:
+    """A queue without zeros: `queue_of` makes the same of it."""
+    session = queue.session
     message = pb.Queue(
         name=queue.name,
+        description=description,
         min_teams=queue.min_teams,
         max_teams=queue.max_teams,
         min_team_size=queue.min_team_size,
@@ -58,50 +70,52 @@ def queue_message(queue: Queue) -> pb.Queue:
         bots_after_seconds=queue.bots_after,
         acceptance_seconds=queue.acceptance,
         backfill=queue.backfill,
+        session=pb.QueueSession(
+            label=session.label,
+            attributes=session.attributes,
+            flush_window_ms=session.flush_window_ms,
+            max_spectators=session.max_spectators,
+        ),
         version=queue.version,
     )
-    message.session.label = queue.session.label
-    message.session.attributes.update(queue.session.attributes)
-    message.session.flush_window_ms = queue.session.flush_window_ms
-    message.session.max_spectators = queue.session.max_spectators
+    for time, stamp in ((create_time, message.create_time), (update_time, message.update_time)):
+        if time is not None:
+            stamp.FromDatetime(time.astimezone(UTC))
     return message
 
 
-def _rule(number: int, message: pb.QueueRule) -> Rule:
-    which = message.WhichOneof("rule")
-    if which is None:
-        raise invalid_field(f"queue.rules[{number}].rule", "say which: equal, overlap, distance, skill or region")
-    kind = RuleKind(which)
-    attribute, limit = "", 0.0
-    if kind is RuleKind.REGION:
-        limit = message.region.limit_ms
-    elif kind is RuleKind.SKILL:
-        limit = message.skill.limit
-    elif kind is RuleKind.DISTANCE:
-        attribute, limit = message.distance.attribute, message.distance.limit
-    elif kind is RuleKind.EQUAL:
-        attribute = message.equal.attribute
-    else:
-        attribute = message.overlap.attribute
-    steps = tuple(Step(step.after_seconds, step.limit, step.drop) for step in message.expansions)
+def _rule_of(message: pb.QueueRule) -> Rule:
+    steps = tuple(Step(step.after_seconds, 0.0 if step.drop else step.limit, step.drop) for step in message.expansions)
+    match message.WhichOneof("rule"):
+        case "equal":
+            return _named(message, RuleKind.EQUAL, message.equal.attribute, 0.0, steps)
+        case "overlap":
+            return _named(message, RuleKind.OVERLAP, message.overlap.attribute, 0.0, steps)
+        case "distance":
+            return _named(message, RuleKind.DISTANCE, message.distance.attribute, message.distance.limit, steps)
+        case "skill":
+            return _named(message, RuleKind.SKILL, "", message.skill.limit, steps)
+        case "region":
+            return _named(message, RuleKind.REGION, "", message.region.limit_ms, steps)
+        case _:
+            raise invalid_field("queue.rules", f"{message.name or 'a rule'} says nothing: set one of its kinds")
+
+
+def _named(message: pb.QueueRule, kind: RuleKind, attribute: str, limit: float, steps: tuple[Step, ...]) -> Rule:
     return Rule(kind, message.name or f"{kind} {attribute}".strip(), attribute, limit, steps)
 
 
 def _rule_message(rule: Rule) -> pb.QueueRule:
-    message = pb.QueueRule(
-        name=rule.name,
-        expansions=[
-            pb.QueueExpansion(after_seconds=step.after, limit=step.limit, drop=step.drop) for step in rule.steps
-        ],
-    )
-    if rule.kind is RuleKind.REGION:
-        message.region.limit_ms = rule.limit
-    elif rule.kind is RuleKind.SKILL:
-        message.skill.limit = rule.limit
-    elif rule.kind is RuleKind.DISTANCE:
-        message.distance.attribute, message.distance.limit = rule.attribute, rule.limit
-    elif rule.kind is RuleKind.EQUAL:
-        message.equal.attribute = rule.attribute
-    else:
-        message.overlap.attribute = rule.attribute
-    return message
+    steps = [pb.QueueExpansion(after_seconds=step.after, limit=step.limit, drop=step.drop) for step in rule.steps]
+    match rule.kind:
+        case RuleKind.EQUAL:
+            return pb.QueueRule(name=rule.name, equal=pb.EqualRule(attribute=rule.attribute), expansions=steps)
+        case RuleKind.OVERLAP:
+            return pb.QueueRule(name=rule.name, overlap=pb.OverlapRule(attribute=rule.attribute), expansions=steps)
+        case RuleKind.DISTANCE:
+            distance = pb.DistanceRule(attribute=rule.attribute, limit=rule.limit)
+            return pb.QueueRule(name=rule.name, distance=distance, expansions=steps)
+        case RuleKind.SKILL:
+            return pb.QueueRule(name=rule.name, skill=pb.SkillRule(limit=rule.limit), expansions=steps)
+        case RuleKind.REGION:
+            return pb.QueueRule(name=rule.name, region=pb.RegionRule(limit_ms=rule.limit), expansions=steps)

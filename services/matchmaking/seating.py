@@ -78,7 +78,10 @@ class Seating:
         }
 
     async def take(self, session_id: str, players: Sequence[Any], node: str = "") -> Seated | Refused:
-        """Takes seats of a session for players with `user_id`, `username` and `team`: all or none. Raises Unavailable."""
+        """Takes seats of a session for players with `user_id`, `username` and `team`: all or none.
+
+        Raises Unavailable.
+        """
         request = pb.TakeSeatsRequest(session_id=session_id)
         for player in players:
             request.players.add(user_id=player.user_id, username=player.username, team=player.team)
@@ -98,6 +101,17 @@ class Seating:
                 return Refused(error.reason, error.message)
             return Seated(session_id, answer.node, answer.join_deadline_time)
         raise backend_unavailable("The session's node")
+
+    async def open_seats(self, game_id: str, seats: int) -> list[tuple[str, str]]:
+        """Sessions that wait for players and have so many seats free, with their nodes. Raises Unavailable."""
+        answer = await self._channel.call(
+            _METHODS["FindOpenSessions"],
+            pb.FindOpenSessionsRequest(game_id=game_id, seats=seats),
+            pb.FindOpenSessionsResponse,
+            within=_ROSTER_SECONDS,
+            on_behalf_of=None,
+        )
+        return [(found.session_id, found.node) for found in answer.sessions]
 
     async def roster(self, session_id: str, call: Call | None) -> pb.GetRosterResponse:
         """Who is in a session. Raises NotFound(SESSION_NOT_FOUND), Unavailable."""

@@ -234,14 +234,14 @@ class MatchmakingServicer:
         return TicketKey(game_id, ticket_id), record
 
     async def _message(self, key: TicketKey, record: TicketRecord) -> pb.Ticket:
+        message = kept_pb.StoredTicket.FromString(record.data).ticket
         if record.state != scripts.QUEUED:
-            return ticket_message(record, {}, None)
-        names = list(kept_pb.StoredTicket.FromString(record.data).ticket.queues)
+            return ticket_message(message, record, {}, None)
         queues: dict[str, Queue] = {}
-        for name in names:
+        for name in message.queues:
             if (queue := await self._directory.find(QueueKey(key.game_id, name))) is not None:
                 queues[name] = queue
-        return ticket_message(record, queues, await self._figures.estimate(key.game_id, names))
+        return ticket_message(message, record, queues, await self._figures.estimate(key.game_id, message.queues))
 
 
 def _named(players: Sequence[pb.TicketPlayer]) -> list[pb.TicketPlayer]:

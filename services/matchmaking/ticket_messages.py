@@ -123,9 +123,10 @@ def stored_match(proposal: Proposal, queue: Queue, now: float) -> kept_pb.Stored
     return match
 
 
-def ticket_message(record: TicketRecord, queues: Mapping[str, Queue], estimate: float | None) -> pb.Ticket:
-    """A ticket as its players see it. `queues` are those it waits in, as far as they are known."""
-    message = kept_pb.StoredTicket.FromString(record.data).ticket
+def ticket_message(
+    message: pb.Ticket, record: TicketRecord, queues: Mapping[str, Queue], estimate: float | None
+) -> pb.Ticket:
+    """What is kept of a ticket, completed to what its players see. `queues` are those it waits in, as far as known."""
     message.state = record.state  # type: ignore[assignment]  # the same numbers
     message.reason = record.reason  # type: ignore[assignment]
     message.version = record.version

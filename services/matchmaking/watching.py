@@ -1,7 +1,7 @@
 """Tickets that are watched on this node: kept alive together, read together when they change.
 
-Changes are told by Redis (pub/sub); one that was missed is found with the next renewal. A ticket that Redis has lost with
-its newest data is entered again, at its old place.
+Changes are told by Redis (pub/sub); one that was missed is found with the next renewal. A ticket that Redis has lost
+with its newest data is entered again, at its old place.
 """
 
 from __future__ import annotations

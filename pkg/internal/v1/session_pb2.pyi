@@ -336,3 +336,67 @@ class GetRosterResponse(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["attributes", b"attributes", "creator_user_id", b"creator_user_id", "game_id", b"game_id", "label", b"label", "max_seats", b"max_seats", "node", b"node", "players", b"players", "queue", b"queue", "state", b"state"]) -> None: ...
 
 Global___GetRosterResponse: typing_extensions.TypeAlias = GetRosterResponse
+
+@typing.final
+class FindOpenSessionsRequest(google.protobuf.message.Message):
+    """Request of FindOpenSessions."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    GAME_ID_FIELD_NUMBER: builtins.int
+    SEATS_FIELD_NUMBER: builtins.int
+    game_id: builtins.str
+    """The game."""
+    seats: builtins.int
+    """Seats that have to be free."""
+    def __init__(
+        self,
+        *,
+        game_id: builtins.str = ...,
+        seats: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["game_id", b"game_id", "seats", b"seats"]) -> None: ...
+
+Global___FindOpenSessionsRequest: typing_extensions.TypeAlias = FindOpenSessionsRequest
+
+@typing.final
+class OpenSession(google.protobuf.message.Message):
+    """A session that waits for players."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    SESSION_ID_FIELD_NUMBER: builtins.int
+    NODE_FIELD_NUMBER: builtins.int
+    session_id: builtins.str
+    """Its id."""
+    node: builtins.str
+    """The node that runs it."""
+    def __init__(
+        self,
+        *,
+        session_id: builtins.str = ...,
+        node: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["node", b"node", "session_id", b"session_id"]) -> None: ...
+
+Global___OpenSession: typing_extensions.TypeAlias = OpenSession
+
+@typing.final
+class FindOpenSessionsResponse(google.protobuf.message.Message):
+    """Response of FindOpenSessions."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    SESSIONS_FIELD_NUMBER: builtins.int
+    @property
+    def sessions(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___OpenSession]:
+        """At most ten."""
+
+    def __init__(
+        self,
+        *,
+        sessions: collections.abc.Iterable[Global___OpenSession] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["sessions", b"sessions"]) -> None: ...
+
+Global___FindOpenSessionsResponse: typing_extensions.TypeAlias = FindOpenSessionsResponse

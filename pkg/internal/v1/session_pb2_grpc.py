@@ -45,6 +45,11 @@ class SeatingServiceStub(object):
                 request_serializer=pkg_dot_internal_dot_v1_dot_session__pb2.TakeSeatsRequest.SerializeToString,
                 response_deserializer=pkg_dot_internal_dot_v1_dot_session__pb2.TakeSeatsResponse.FromString,
                 _registered_method=True)
+        self.FindOpenSessions = channel.unary_unary(
+                '/pkg.internal.v1.SeatingService/FindOpenSessions',
+                request_serializer=pkg_dot_internal_dot_v1_dot_session__pb2.FindOpenSessionsRequest.SerializeToString,
+                response_deserializer=pkg_dot_internal_dot_v1_dot_session__pb2.FindOpenSessionsResponse.FromString,
+                _registered_method=True)
         self.GetRoster = channel.unary_unary(
                 '/pkg.internal.v1.SeatingService/GetRoster',
                 request_serializer=pkg_dot_internal_dot_v1_dot_session__pb2.GetRosterRequest.SerializeToString,
@@ -75,6 +80,14 @@ class SeatingServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def FindOpenSessions(self, request, context):
+        """Finds sessions of a game that wait for players and have so many seats free, the fullest first. Sessions with the
+        attribute `private` are not among them.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetRoster(self, request, context):
         """Reads who is in a session, from any node.
         """
@@ -94,6 +107,11 @@ def add_SeatingServiceServicer_to_server(servicer, server):
                     servicer.TakeSeats,
                     request_deserializer=pkg_dot_internal_dot_v1_dot_session__pb2.TakeSeatsRequest.FromString,
                     response_serializer=pkg_dot_internal_dot_v1_dot_session__pb2.TakeSeatsResponse.SerializeToString,
+            ),
+            'FindOpenSessions': grpc.unary_unary_rpc_method_handler(
+                    servicer.FindOpenSessions,
+                    request_deserializer=pkg_dot_internal_dot_v1_dot_session__pb2.FindOpenSessionsRequest.FromString,
+                    response_serializer=pkg_dot_internal_dot_v1_dot_session__pb2.FindOpenSessionsResponse.SerializeToString,
             ),
             'GetRoster': grpc.unary_unary_rpc_method_handler(
                     servicer.GetRoster,
@@ -156,6 +174,33 @@ class SeatingService(object):
             '/pkg.internal.v1.SeatingService/TakeSeats',
             pkg_dot_internal_dot_v1_dot_session__pb2.TakeSeatsRequest.SerializeToString,
             pkg_dot_internal_dot_v1_dot_session__pb2.TakeSeatsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FindOpenSessions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pkg.internal.v1.SeatingService/FindOpenSessions',
+            pkg_dot_internal_dot_v1_dot_session__pb2.FindOpenSessionsRequest.SerializeToString,
+            pkg_dot_internal_dot_v1_dot_session__pb2.FindOpenSessionsResponse.FromString,
             options,
             channel_credentials,
             insecure,

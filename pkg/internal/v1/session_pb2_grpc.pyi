@@ -57,6 +57,22 @@ _SeatingServiceTakeSeatsType = typing_extensions.TypeVar(
     ],
 )
 
+_SeatingServiceFindOpenSessionsType = typing_extensions.TypeVar(
+    '_SeatingServiceFindOpenSessionsType',
+    grpc.UnaryUnaryMultiCallable[
+        pkg.internal.v1.session_pb2.FindOpenSessionsRequest,
+        pkg.internal.v1.session_pb2.FindOpenSessionsResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        pkg.internal.v1.session_pb2.FindOpenSessionsRequest,
+        pkg.internal.v1.session_pb2.FindOpenSessionsResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        pkg.internal.v1.session_pb2.FindOpenSessionsRequest,
+        pkg.internal.v1.session_pb2.FindOpenSessionsResponse,
+    ],
+)
+
 _SeatingServiceGetRosterType = typing_extensions.TypeVar(
     '_SeatingServiceGetRosterType',
     grpc.UnaryUnaryMultiCallable[
@@ -73,7 +89,7 @@ _SeatingServiceGetRosterType = typing_extensions.TypeVar(
     ],
 )
 
-class SeatingServiceStub(typing.Generic[_SeatingServiceOpenSessionsType, _SeatingServiceTakeSeatsType, _SeatingServiceGetRosterType]):
+class SeatingServiceStub(typing.Generic[_SeatingServiceOpenSessionsType, _SeatingServiceTakeSeatsType, _SeatingServiceFindOpenSessionsType, _SeatingServiceGetRosterType]):
     """Sessions whose players were chosen before."""
 
     @typing.overload
@@ -85,6 +101,10 @@ class SeatingServiceStub(typing.Generic[_SeatingServiceOpenSessionsType, _Seatin
         grpc.UnaryUnaryMultiCallable[
             pkg.internal.v1.session_pb2.TakeSeatsRequest,
             pkg.internal.v1.session_pb2.TakeSeatsResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            pkg.internal.v1.session_pb2.FindOpenSessionsRequest,
+            pkg.internal.v1.session_pb2.FindOpenSessionsResponse,
         ],
         grpc.UnaryUnaryMultiCallable[
             pkg.internal.v1.session_pb2.GetRosterRequest,
@@ -101,6 +121,10 @@ class SeatingServiceStub(typing.Generic[_SeatingServiceOpenSessionsType, _Seatin
         grpc.aio.UnaryUnaryMultiCallable[
             pkg.internal.v1.session_pb2.TakeSeatsRequest,
             pkg.internal.v1.session_pb2.TakeSeatsResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            pkg.internal.v1.session_pb2.FindOpenSessionsRequest,
+            pkg.internal.v1.session_pb2.FindOpenSessionsResponse,
         ],
         grpc.aio.UnaryUnaryMultiCallable[
             pkg.internal.v1.session_pb2.GetRosterRequest,
@@ -121,6 +145,11 @@ class SeatingServiceStub(typing.Generic[_SeatingServiceOpenSessionsType, _Seatin
     the player at fault in the metadata `user_id`.
     """
 
+    FindOpenSessions: _SeatingServiceFindOpenSessionsType
+    """Finds sessions of a game that wait for players and have so many seats free, the fullest first. Sessions with the
+    attribute `private` are not among them.
+    """
+
     GetRoster: _SeatingServiceGetRosterType
     """Reads who is in a session, from any node."""
 
@@ -132,6 +161,10 @@ SeatingServiceAsyncStub: typing_extensions.TypeAlias = SeatingServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
         pkg.internal.v1.session_pb2.TakeSeatsRequest,
         pkg.internal.v1.session_pb2.TakeSeatsResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        pkg.internal.v1.session_pb2.FindOpenSessionsRequest,
+        pkg.internal.v1.session_pb2.FindOpenSessionsResponse,
     ],
     grpc.aio.UnaryUnaryMultiCallable[
         pkg.internal.v1.session_pb2.GetRosterRequest,
@@ -163,6 +196,16 @@ class SeatingServiceServicer(metaclass=abc.ABCMeta):
         NOT_FOUND, or FAILED_PRECONDITION with SESSION_FULL or SESSION_STATE, or with WRONG_NODE and the metadata `node`
         when another node has to be asked. PERMISSION_DENIED with KICKED and RESOURCE_EXHAUSTED with QUOTA_EXCEEDED have
         the player at fault in the metadata `user_id`.
+        """
+
+    @abc.abstractmethod
+    def FindOpenSessions(
+        self,
+        request: pkg.internal.v1.session_pb2.FindOpenSessionsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[pkg.internal.v1.session_pb2.FindOpenSessionsResponse, collections.abc.Awaitable[pkg.internal.v1.session_pb2.FindOpenSessionsResponse]]:
+        """Finds sessions of a game that wait for players and have so many seats free, the fullest first. Sessions with the
+        attribute `private` are not among them.
         """
 
     @abc.abstractmethod

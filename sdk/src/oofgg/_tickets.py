@@ -344,6 +344,8 @@ class Desk:
             if error.reason is not Reason.TICKET_NOT_FOUND:
                 raise
             return None
+        if found.ticket.state not in (pb.TICKET_STATE_QUEUED, pb.TICKET_STATE_PROPOSED, pb.TICKET_STATE_ACCEPTED):
+            return None
         return await self._begin(Ticket(self, None, game_id, found.ticket.ticket_id, reconnect_for))
 
     def leave_later(self, ticket: Ticket) -> None:

@@ -77,8 +77,8 @@ def _check_roles(queue: Queue) -> None:
     if queue.roles and not queue.min_team_size == queue.max_team_size == players:
         raise invalid_field(
             "queue.roles",
-            f"their counts add up to {players}, and a team has {_span(queue.min_team_size, queue.max_team_size)} players: "
-            "make both the same, or leave the sizes of teams out",
+            f"their counts add up to {players}, and a team has {_span(queue.min_team_size, queue.max_team_size)} "
+            "players: make both the same, or leave the sizes of teams out",
         )
 
 
@@ -92,7 +92,7 @@ def _check_times(queue: Queue) -> None:
         if seconds >= queue.max_wait:
             raise invalid_field(
                 f"queue.{name}_seconds",
-                f"must be less than max_wait_seconds, {queue.max_wait:g}: tickets expire then, and it would never count",
+                f"must be less than max_wait_seconds, {queue.max_wait:g}: tickets expire before it counts",
             )
     if queue.acceptance < 0:
         raise invalid_field("queue.acceptance_seconds", "must not be negative")
@@ -151,7 +151,7 @@ def _check_rule(field: str, rule: Rule, queue: Queue) -> None:
         if step.after >= queue.max_wait:
             raise invalid_field(
                 f"{path}.after_seconds",
-                f"must be less than max_wait_seconds, {queue.max_wait:g}: tickets expire then, and it would never count",
+                f"must be less than max_wait_seconds, {queue.max_wait:g}: tickets expire before it counts",
             )
         if step.drop and place + 1 < len(rule.steps):
             raise invalid_field(f"{path}.drop", "must be the last step: what is dropped cannot give way any further")

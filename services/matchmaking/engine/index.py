@@ -1,8 +1,8 @@
 """Where a pool finds tickets: by age, and by nearness.
 
-Both orders are sorted lists: what is new is sorted in when somebody looks, what is gone is skipped and swept out when it is
-the larger half. So a change costs a constant and its share of a merge (the lists are nearly sorted, which is what Python's
-sort is made for: T. Peters, listsort.txt in CPython).
+Both orders are sorted lists: what is new is sorted in when somebody looks, what is gone is skipped, and swept out when
+it is the larger half. So a change costs a constant and its share of a merge (the lists are nearly sorted, which is what
+Python's sort is made for: T. Peters, listsort.txt in CPython).
 """
 
 from __future__ import annotations
@@ -85,8 +85,8 @@ class Line:
 
 
 class Group:
-    """Tickets with the same values, by their position in the first numeric rule. `width` is that of the buckets of which
-    it knows when something changed in them last: `stamp`s grow with every change of the pool."""
+    """Tickets with the same values, by their position in the first numeric rule. `width` is that of the buckets of
+    which it knows when something changed in them last: `stamp`s grow with every change of the pool."""
 
     __slots__ = ("_buckets", "_dead", "_fresh", "_items", "_width", "changed")
 
@@ -175,8 +175,8 @@ class Group:
 class Index:
     """All tickets of a pool by their values in the `equal` rules.
 
-    A ticket that does not insist on a rule any more is also in the groups of those who do not, whatever their values: there
-    its partners are that have other values and do not insist either.
+    A ticket that does not insist on a rule any more is also in the group of those who do not, whatever their values:
+    partners with other values, who do not insist either, are found there.
     """
 
     def __init__(self, terms: Terms) -> None:
@@ -202,6 +202,7 @@ class Index:
     def add(self, entry: Entry) -> None:
         """Adds a ticket."""
         self.stamp += 1
+        entry.changed = self.stamp
         self.tickets += 1
         for (slot, _), values in zip(self._by, self._values, strict=True):
             values[entry.equals[slot]] += 1
@@ -224,6 +225,7 @@ class Index:
     def advance(self, entry: Entry, stage: int) -> None:
         """A ticket has come to its next stage."""
         self.stamp += 1
+        entry.changed = self.stamp
         before = self._keys(entry.equals, entry.stage)
         entry.stage = stage
         for key in self._keys(entry.equals, stage):

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from math import inf
 from typing import Final
 
+from services.matchmaking.engine.census import Census
 from services.matchmaking.engine.checks import fits
 from services.matchmaking.engine.index import Group, Index, Line, nearest
 from services.matchmaking.engine.queues import Queue
-from services.matchmaking.engine.search import Search
+from services.matchmaking.engine.search import Goal, Search
 from services.matchmaking.engine.shapes import Lineup, Shape
 from services.matchmaking.engine.teams import Packer
 from services.matchmaking.engine.terms import Entry, Joint, Terms
@@ -25,11 +26,12 @@ from services.matchmaking.engine.tickets import Opening, Proposal, Ticket, Why
 
 BUDGET: Final = 2_000
 """Steps of a search: comparisons of a ticket with a set, each a few microseconds."""
-TOTAL: Final = 400_000
+TOTAL: Final = 200_000
 """Steps of a cycle; who was not looked at comes first in the next."""
 SIZE: Final = "size"
 ROLES: Final = "roles"
 _MOST_DOUBLINGS: Final = 4
+_QUICK_LOOKS: Final = 8
 
 
 @dataclass(slots=True)
@@ -46,7 +48,7 @@ class Pool:
     """Tickets and openings of one queue. Not safe to use from several threads at once."""
 
     def __init__(self, queue: Queue, *, seed: int = 0) -> None:
-        self._random = random.Random(seed)  # noqa: S311: picks among values that are as good
+        self._random = random.Random(seed)  # noqa: S311
         self._vacancies: dict[str, _Vacancy] = {}
         self._seq = 0
         self._define(queue)
@@ -59,7 +61,7 @@ class Pool:
         self._index = Index(self._terms)
         self._lines = [Line() for _ in range(len(self._terms.times) + 1)]
         self._entries: dict[str, Entry] = {}
-        self._players = 0
+        self._census = Census(queue)
         self._cursor: tuple[float, int] | None = None
         self._unfinished = False
 
@@ -71,7 +73,7 @@ class Pool:
     @property
     def players(self) -> int:
         """Players that wait."""
-        return self._players
+        return self._census.players
 
     @property
     def openings(self) -> int:
@@ -102,7 +104,7 @@ class Pool:
         self._seq += 1
         entry = self._terms.entry(ticket, self._seq)
         self._entries[ticket.ticket_id] = entry
-        self._players += entry.size
+        self._census.add(entry)
         self._lines[0].add(entry)
         self._index.add(entry)
 
@@ -155,7 +157,7 @@ class Pool:
         return late
 
     def next_change(self, now: float) -> float | None:
-        """The next moment at which time alone can change what `match` or `overdue` do; `now` when work was left over."""
+        """The next moment at which time alone can change what `match` or `overdue` do; `now` when work was left."""
         if self._unfinished or self._cursor is not None:
             return now
         moments = []
@@ -185,8 +187,7 @@ class Pool:
         """Lets rules give way to those who have waited."""
         for stage, after in enumerate(self._terms.times):
             for entry in self._lines[stage].take(now, after):
-                self._index.advance(entry, stage + 1)
-                entry.seen = -1
+                self._index.advance(entry, stage + 1)  # which wakes it, and who is near
                 self._lines[stage + 1].add(entry)
 
     def _in_turn(self) -> Iterator[Entry]:
@@ -212,25 +213,44 @@ class Pool:
         goal = self._shape.goal(filled=terms.filled[entry.stage], bots=terms.bots[entry.stage])
         search = Search(terms, self._packer, goal, budget << entry.effort)
         joint = terms.alone(entry)
-        if isinstance(joint, int):  # its own party does not keep a rule
-            search.looked.candidates = search.looked.excluded[joint] = index.tickets - 1
-        else:
+        hopeless = self._hopeless(entry, joint, goal)
+        # It found nothing before and is what it was: a match now has somebody who is not. Now and then all are looked
+        # at again, to tell why.
+        quick = entry.seen >= entry.changed and not entry.effort and entry.quick < _QUICK_LOOKS and hopeless is None
+        since = entry.seen if quick else -1
+        entry.quick = entry.quick + 1 if quick else 0
+        if hopeless is None and not isinstance(joint, int):
             search.run(
                 joint,
                 entry,
                 nearest(groups, entry.position, reach),
                 lambda other: other.seen >= 0 and not other.effort and other < entry,
+                since,
             )
             if search.found:
                 self._propose(search.found, joint, self._shape.lineup(search.found), proposals)
                 return search.steps + 1
-            outside, excluded = index.elsewhere(groups, entry, reach)
-            search.looked.candidates += outside
-            for place, count in excluded.items():
-                search.looked.excluded[place] += count
-        entry.looked = (search.looked.candidates, *search.looked.excluded)
         entry.effort, entry.seen = self._patience(search, entry.effort)
+        if quick:
+            return search.steps + 1
+        outside, excluded = index.elsewhere(groups, entry, reach)
+        if hopeless is not None:
+            search.looked.candidates = search.looked.excluded[hopeless] = max(index.tickets - 1 - outside, 0)
+        search.looked.candidates += outside
+        for place, count in excluded.items():
+            search.looked.excluded[place] += count
+        entry.looked = (search.looked.candidates, *search.looked.excluded)
         return search.steps + 1
+
+    def _hopeless(self, entry: Entry, joint: Joint | int, goal: Goal) -> int | None:
+        """What makes a search vain: the place of a rule that the ticket's own party does not keep, or, as in `Looked`,
+        the size or the roles of all tickets there are."""
+        if isinstance(joint, int):
+            return joint
+        rules = len(self._terms.rules)
+        if self._census.lacks_players(entry, goal):
+            return rules
+        return rules + 1 if self._census.lacks_roles(goal) else None
 
     def _fill(self, vacancy: _Vacancy, now: float, budget: int, proposals: list[Proposal]) -> int:
         """Looks for tickets for an opening; returns the steps it took."""
@@ -289,7 +309,7 @@ class Pool:
     def _drop(self, entry: Entry) -> None:
         entry.gone = True
         del self._entries[entry.ticket.ticket_id]
-        self._players -= entry.size
+        self._census.remove(entry)
         self._lines[entry.stage].lost()
         self._index.remove(entry)
 

@@ -1,7 +1,7 @@
 """Roles: who of a team can take which part, and who best does.
 
-A team's players are matched with its parts as in a bipartite graph. A player is added by a shortest augmenting path over
-the roles, which keeps the assignment the best for the players added so far (J. Edmonds, R. M. Karp: Theoretical
+A team's players are matched with its parts as in a bipartite graph. A player is added by a shortest augmenting path
+over the roles, which keeps the assignment the best for the players added so far (J. Edmonds, R. M. Karp: Theoretical
 Improvements in Algorithmic Efficiency for Network Flow Problems, Journal of the ACM 19, 1972).
 """
 

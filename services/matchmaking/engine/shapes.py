@@ -134,11 +134,13 @@ class Shape:
         placed: list[Placed] = []
         for team, bay, number in zip(teams, bays, numbers, strict=True):
             members = [(player, entry.ticket.ticket_id) for entry in team.members for player in entry.ticket.players]
-            parts: Sequence[str] | None = [""] * len(members)
-            if self._roles:
-                parts = self._roles.assigned(bay.parts, [player for player, _ in members])
-                if parts is None:
-                    raise ValueError("a team without its roles")
+            parts = (
+                self._roles.assigned(bay.parts, [player for player, _ in members])
+                if self._roles
+                else [""] * len(members)
+            )
+            if parts is None:
+                raise ValueError("a team without its roles")
             placed += [
                 Placed(player, ticket, number, part) for (player, ticket), part in zip(members, parts, strict=True)
             ]

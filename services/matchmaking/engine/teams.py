@@ -1,10 +1,10 @@
 """Teams: whether tickets have place in them, and how they are made equal.
 
-Tickets are packed whole. First each goes where there are fewest players; where that fails, all are packed anew by a search
-that is complete (bin packing with the larger ones first, and teams that look the same tried once). Teams are made
+Tickets are packed whole. First each goes where there are fewest players; where that fails, all are packed anew by a
+search that is complete (bin packing, the larger ones first, and teams that look the same tried once). Teams are made
 equal in rating by longest processing time first (R. L. Graham: Bounds on Multiprocessing Timing Anomalies, SIAM Journal
-on Applied Mathematics 17, 1969) and then by exchanges of one or two tickets while these help (local search, as in
-M. R. Garey, D. S. Johnson: Computers and Intractability, 1979, calls for where the problem is NP-hard).
+on Applied Mathematics 17, 1969) and then by exchanges of one or two tickets for as long as these help: local search,
+for to split numbers evenly is NP-hard (M. R. Garey, D. S. Johnson: Computers and Intractability, 1979).
 """
 
 from __future__ import annotations
@@ -53,6 +53,11 @@ class Packer:
     def add(self, teams: Teams, bays: Sequence[Bay], entry: Entry) -> Teams | None:
         """One ticket more, in the team with the fewest players that has place for it; None when all must move."""
         size = len(entry.ticket.players)
+        place = min(range(len(teams)), key=[team.size for team in teams].__getitem__)
+        if bays[place].most >= teams[place].size + size:
+            joined = self.joined(teams[place], bays[place], entry)
+            if joined is not None:
+                return (*teams[:place], joined, *teams[place + 1 :])
         tried = set()
         for place in sorted(range(len(teams)), key=lambda place: teams[place].size):
             team, bay = teams[place], bays[place]
@@ -131,7 +136,8 @@ class Packer:
         return descend(0, (EMPTY,) * len(bays))
 
     def equal(self, entries: Sequence[Entry], bays: Sequence[Bay], packed: Teams) -> Teams:
-        """Teams as equal as possible in the sum of ratings. `packed` is some way to pack them."""
+        """Teams as equal as possible in the sum of ratings; of two teams of up to five tickets there are none that are
+        more equal. `packed` is some way to pack them."""
         ordered = sorted(entries, key=lambda entry: (-entry.size, -entry.rating))
         teams = list(self.search(ordered, bays, rating, 1_000) or packed)
         if len(teams) > 1:

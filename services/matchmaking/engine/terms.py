@@ -47,6 +47,7 @@ class Entry:
     """A ticket in a pool, with what the search needs of it at hand."""
 
     __slots__ = (
+        "changed",
         "effort",
         "enter",
         "equals",
@@ -56,6 +57,7 @@ class Entry:
         "looked",
         "masks",
         "position",
+        "quick",
         "ranges",
         "rating",
         "seen",
@@ -71,7 +73,9 @@ class Entry:
         self.stage = 0
         self.gone = False
         self.effort = 0  # doublings of its budget
-        self.seen = -1  # version of its surroundings when it found nothing; -1: look again
+        self.changed = 0  # stamp of its arrival, or of its last stage
+        self.seen = -1  # stamp of when it found nothing; -1: look again
+        self.quick = 0  # looks since then at what was new only
         self.looked: tuple[int, ...] = ()  # candidates and exclusions of its last search
         self.equals: tuple[object, ...] = ()
         self.ranges: tuple[float, ...] = ()
@@ -105,11 +109,14 @@ class Terms:
         self._equals = self._attributes(RuleKind.EQUAL)
         self._lists = self._attributes(RuleKind.OVERLAP)
         self._numeric = [rule for rule in queue.rules if rule.kind in _NUMERIC]
-        self._region = any(rule.kind is RuleKind.REGION for rule in queue.rules)
-        self._plan = self._checks()
+        # Places of rules, and where their values are in a `Joint`.
+        self._numeric_plan = [(place, 2 * i) for i, place in enumerate(self._places(*_NUMERIC))]
+        self._equal_plan = [(place, i) for i, place in enumerate(self._places(RuleKind.EQUAL))]
+        self._list_plan = [(place, i) for i, place in enumerate(self._places(RuleKind.OVERLAP))]
+        self._region = next(iter(self._places(RuleKind.REGION)), None)
         self._sets: dict[frozenset[str], frozenset[str]] = {}
-        self.equal_rules = [i for i, rule in enumerate(queue.rules) if rule.kind is RuleKind.EQUAL]
-        self.first_numeric = next((i for i, rule in enumerate(queue.rules) if rule.kind in _NUMERIC), None)
+        self.equal_rules = self._places(RuleKind.EQUAL)
+        self.first_numeric = next(iter(self._places(*_NUMERIC)), None)
 
     def stage(self, enter: float, now: float) -> int:
         """How many of the queue's times have passed for who came then."""
@@ -122,7 +129,7 @@ class Terms:
         entry.equals = tuple(self._equal(players, attribute) for attribute in self._equals)
         entry.ranges = self._ranges(players)
         entry.lists = tuple(self._list(players, attribute) for attribute in self._lists)
-        if self._region:
+        if self._region is not None:
             entry.latencies = _worst(players)
         entry.masks = tuple(map(self.roles.mask, players)) if self.roles else ()
         entry.rating = sum(player.rating for player in players)
@@ -153,7 +160,7 @@ class Terms:
         regions: Mapping[str, float] | None = None
         if REGION in chosen:
             regions = {chosen[REGION]: 0.0}
-        elif players and self._region:
+        elif players and self._region is not None:
             regions = _worst(players)
         return Joint(
             self.stage(opening.enter_time, now), equals, self._ranges(players) if players else (), lists, regions
@@ -163,56 +170,52 @@ class Terms:
         """What they have in common with one more, or the place of the rule that does not allow it."""
         stage = joint.stage if joint.stage < entry.stage else entry.stage
         limits = self.limits[stage]
-        equals, ranges, lists, regions = joint[1], joint[2], joint[3], joint[4]
-        if equals and equals != entry.equals:
-            equals = tuple(map(_same, equals, entry.equals))
+        _, equals, ranges, lists, regions = joint
         theirs = entry.ranges
         if not ranges:
             ranges = theirs
-        elif theirs and ranges != theirs:
+        elif ranges != theirs:
             joined = list(ranges)
-            for i in range(0, len(joined), 2):
-                if theirs[i] < joined[i]:
-                    joined[i] = theirs[i]
-                if theirs[i + 1] > joined[i + 1]:
-                    joined[i + 1] = theirs[i + 1]
+            for slot in range(0, len(joined), 2):
+                if theirs[slot] < joined[slot]:
+                    joined[slot] = theirs[slot]
+                if theirs[slot + 1] > joined[slot + 1]:
+                    joined[slot + 1] = theirs[slot + 1]
             ranges = tuple(joined)
+        for place, slot in self._numeric_plan:
+            limit = limits[place]
+            if limit is not None and ranges[slot + 1] - ranges[slot] > limit:
+                return place
+        if equals and equals != entry.equals:
+            equals = tuple(map(_same, equals, entry.equals))
+        for place, slot in self._equal_plan:
+            if equals[slot] is _MIXED and limits[place] is not None:
+                return place
         if lists and lists != entry.lists:
             lists = tuple(map(_common, lists, entry.lists))
-        if self._region:
+        for place, slot in self._list_plan:
+            if lists[slot] is not None and not lists[slot] and limits[place] is not None:
+                return place
+        region = self._region
+        if region is not None:
             latencies = entry.latencies
-            regions = (
-                latencies
-                if regions is None
-                else {
-                    name: worst if worst > latencies[name] else latencies[name]
+            limit = limits[region]
+            if regions is None:
+                regions = latencies
+            else:
+                regions = {
+                    name: latencies[name] if latencies[name] > worst else worst
                     for name, worst in regions.items()
                     if name in latencies
                 }
-            )
-        for place, kind, slot in self._plan:
-            limit = limits[place]
-            if limit is None:
-                continue
-            if kind is RuleKind.SKILL or kind is RuleKind.DISTANCE:
-                if ranges[slot + 1] - ranges[slot] > limit:
-                    return place
-            elif kind is RuleKind.EQUAL:
-                if equals[slot] is _MIXED:
-                    return place
-            elif kind is RuleKind.OVERLAP:
-                if lists[slot] is not None and not lists[slot]:
-                    return place
-            elif not regions or min(regions.values()) > limit:
-                return place
+            if limit is not None and (not regions or min(regions.values()) > limit):
+                return region
         return Joint(stage, equals, ranges, lists, regions)
 
     def chosen(self, joint: Joint, draw: float) -> dict[str, str]:
         """The attributes of a session of these players. `draw`, in [0, 1), picks among values that are as good."""
-        attributes: dict[str, str] = {}
-        for name, value in zip(self._equals, joint.equals, strict=True):
-            if isinstance(value, str) and value:
-                attributes[name] = value
+        same = zip(self._equals, joint.equals, strict=True)
+        attributes = {name: value for name, value in same if isinstance(value, str) and value}
         for name, common in zip(self._lists, joint.lists, strict=True):
             if common:
                 attributes[name] = sorted(common)[int(draw * len(common))]
@@ -223,18 +226,8 @@ class Terms:
     def _attributes(self, kind: RuleKind) -> list[str]:
         return [rule.attribute for rule in self.rules if rule.kind is kind]
 
-    def _checks(self) -> list[tuple[int, RuleKind, int]]:
-        slots = dict.fromkeys(RuleKind, 0)
-        plan = []
-        numeric = 0
-        for place, rule in enumerate(self.rules):
-            if rule.kind in _NUMERIC:
-                plan.append((place, rule.kind, numeric))
-                numeric += 2
-            else:
-                plan.append((place, rule.kind, slots[rule.kind]))
-                slots[rule.kind] += 1
-        return plan
+    def _places(self, *kinds: RuleKind) -> list[int]:
+        return [place for place, rule in enumerate(self.rules) if rule.kind in kinds]
 
     def _equal(self, players: Sequence[Player], attribute: str) -> object:
         values = {player.texts.get(attribute, "") for player in players}

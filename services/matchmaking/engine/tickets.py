@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Player:
-    """A player of a ticket. `rating` is `mu` in the queue; `latencies` are in milliseconds, by region; `roles` best first,
-    none for any."""
+    """A player of a ticket. `rating` is `mu` in the queue; `latencies` are in milliseconds, by region; `roles` best
+    first, none for any."""
 
     user_id: str
     username: str = ""

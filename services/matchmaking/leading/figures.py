@@ -1,48 +1,38 @@
-"""How it goes in a queue: how long those waited who were matched, and who waits."""
+"""How it goes in a queue, as its leader tells others through Redis."""
 
 from __future__ import annotations
 
 import json
-from collections import deque
-from typing import Final
 
-_KEPT: Final = 256
-_FORGET_SECONDS: Final = 3_600.0
+from services.matchmaking.engine.estimates import Estimate, Waits
 
 
 class Figures:
-    """The latest waits of a queue, in seconds."""
+    """How long those waited who were matched lately, and how many players wait."""
 
-    def __init__(self) -> None:
-        self._waits: deque[tuple[float, float]] = deque(maxlen=_KEPT)
-        self.players = 0
-        self._dirty = False
+    def __init__(self, data: bytes = b"") -> None:
+        """From what `dump` gave."""
+        told = json.loads(data) if data else {}
+        self.players = int(told.get("players", 0))
+        self._waits = Waits(told.get("waits", ()))
+        self._changed = False
 
-    def matched(self, now: float, waited: float) -> None:
-        """A ticket was matched."""
-        self._waits.append((now, waited))
-        self._dirty = True
+    def matched(self, waited: float, now: float, size: int) -> None:
+        """A ticket of so many players was matched, after so many seconds."""
+        self._waits.add(waited, now, size=size)
+        self._changed = True
 
     def changed(self, players: int) -> bool:
         """Whether there is something to write, now that so many players wait."""
-        dirty = self._dirty or players != self.players
+        changed = self._changed or players != self.players
         self.players = players
-        return dirty
+        return changed
 
     def dump(self, now: float) -> bytes:
         """For Redis."""
-        self._dirty = False
-        waits = [[round(at), round(wait, 2)] for at, wait in self._waits if now - at < _FORGET_SECONDS]
-        return json.dumps({"players": self.players, "waits": waits}).encode()
+        self._changed = False
+        return json.dumps({"players": self.players, "waits": self._waits.numbers(now)}).encode()
 
-    def load(self, data: bytes) -> None:
-        """What `dump` gave."""
-        if data:
-            told = json.loads(data)
-            self.players = int(told["players"])
-            self._waits.extend((float(at), float(wait)) for at, wait in told["waits"])
-
-    def quantile(self, share: float, now: float) -> float | None:
-        """The wait that this share of tickets did not exceed. None when nobody was matched within the hour."""
-        waits = sorted(wait for at, wait in self._waits if now - at < _FORGET_SECONDS)
-        return waits[min(len(waits) - 1, int(share * len(waits)))] if waits else None
+    def estimate(self, now: float, size: int | None = None) -> Estimate | None:
+        """How long a party of this size waits. None when nobody was matched within the hour."""
+        return self._waits.estimate(now, size=size)

@@ -146,7 +146,7 @@ class Leader:
         self._pool = Pool(self._queue) if self._queue else None
         if self._pool is None:
             return
-        self._figures.load((await self._store.read_stats([self.key]))[0][0])
+        self._figures = Figures((await self._store.read_stats([self.key]))[0][0])
         openings = await self._store.openings(self.key)
         changes = [
             *await self._store.waiting(self.key),
@@ -266,8 +266,8 @@ class Leader:
                 continue
             self._quiet_since = self._clock.monotonic()
             if claim.answer_ms is None:
-                for waited in match.tickets:
-                    self._figures.matched(now, waited.wait_seconds)
+                for ticket, waited in zip(proposal.tickets, match.tickets, strict=True):
+                    self._figures.matched(waited.wait_seconds, now, len(ticket.players))
             self._making.claimed(claim.match_id, match, now + queue.acceptance if queue.acceptance else None)
         if again:
             await self._in_thread(lambda: self._give_back(again))

@@ -1,7 +1,7 @@
 """Matches of a queue on their way: from the claim to the session.
 
-What has to be done is in Redis; this is the leader's memory of it, and the one that does it. Every step can be repeated,
-by this leader or the next one.
+What has to be done is in Redis; this is the leader's memory of it, and the one that does it. Every step can be
+repeated, by this leader or the next one.
 """
 
 from __future__ import annotations

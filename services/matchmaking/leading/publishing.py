@@ -27,9 +27,9 @@ class Publishing:
         self._tickets = tickets
 
     async def drain(self, key: QueueKey) -> None:
-        """Publishes what has happened since the last time; again, what was published and not yet noted so, to no effect.
+        """Publishes what has happened since the last time.
 
-        Raises Unavailable.
+        Publishing again what was not noted as published has no effect. Raises Unavailable.
         """
         while happened := await self._store.happened(key):
             matches = await self._store.matches(key, [each.subject for each in happened if each.kind == "M"])

@@ -214,7 +214,10 @@ class LeaderStore:
     # What it decides.
 
     async def claim(self, key: QueueKey, epoch: str, claims: Sequence[Claim]) -> list[list[str]]:
-        """Takes the tickets of matches. For each the tickets that are gone; none: the match is claimed. Raises Fenced."""
+        """Takes the tickets of matches. For each the tickets that are gone; none: the match is claimed.
+
+        Raises Fenced.
+        """
         base = base_of(key.game_id)
         told = await run_many(
             self._redis,
@@ -249,7 +252,10 @@ class LeaderStore:
     async def dismiss(
         self, key: QueueKey, epoch: str, ticket_ids: Sequence[str], state: int, reason: int, *, last: bool = True
     ) -> None:
-        """Tickets leave this queue, and are over when it was their last one, or at once unless `last`. Raises Fenced."""
+        """Tickets leave this queue, and are over when it was their last one, or at once unless `last`.
+
+        Raises Fenced.
+        """
         for start in range(0, len(ticket_ids), _LOAD_AT_ONCE):
             chunk = ticket_ids[start : start + _LOAD_AT_ONCE]
             await self._all(scripts.DISMISS, key, [[key.name, epoch, state, reason, int(last), 0, *chunk]])
@@ -316,7 +322,7 @@ class LeaderStore:
             raise Fenced
 
 
-# ARGV: ticket, why. Only for a ticket that waits. Watchers are told of the first at once, of later ones when they renew.
+# ARGV: ticket, why. Only for a ticket that waits. Watchers are told of the first at once, of others when they renew.
 _TELL_WHY: Final = """
 local key = KEYS[1] .. ':t:' .. ARGV[1]
 local have = redis.call('HMGET', key, 's', 'y', 'w')

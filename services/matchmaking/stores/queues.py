@@ -1,4 +1,7 @@
-"""Queues as their developers define them, in PostgreSQL. Methods that take a connection run in the caller's transaction."""
+"""Queues as their developers define them, in PostgreSQL.
+
+Methods that take a connection run in the caller's transaction.
+"""
 
 from __future__ import annotations
 

@@ -1,12 +1,13 @@
 """Lua, run by Redis in one step: every change of a ticket or a match.
 
-All keys of a game share a hash slot; the only one that is passed is their common beginning, `{mm:<game>}`, and the names
-of the others follow from what a script reads. Each is safe to repeat, because a command may be sent twice when a connection
-dies. What a leader changes carries its epoch: FENCED when it is another's by now.
+All keys of a game share a hash slot; the only one that is passed is their common beginning, `{mm:<game>}`, and the
+names of the others follow from what a script reads. Each is safe to repeat, because a command may be sent twice when a
+connection dies. What a leader changes carries its epoch: FENCED when it is another's by now.
 
-    <base>:t:<ticket>   hash: d(ata) s(tate) v(ersion) e(nter time, ms) q(ueues) u(sers) m(atch) r(eason) w(atching nodes)
-                        y (why not yet) a(ccepted players)
-    <base>:u:<user>     the ticket that a player has under way
+    <base>:t:<ticket>   hash: d(ata) s(tate) v(ersion) e(nter time, ms) q(ueues) u(sers) m(atch) r(eason)
+                        w(atching nodes) y (why not yet) a(ccepted players) o(ver since, ms)
+                        h(eld out of its queues until, ms)
+    <base>:u:<user>     the ticket that a player has under way, or had last
     <base>:r:<caller and request id>   the ticket that a request made
     <base>:q:<queue>    sorted set: tickets that wait, by enter time
     <base>:f:<queue>    stream: what entered (o=+, with d and e) and left (o=-)
@@ -92,19 +93,19 @@ local function finish(ticket, state, reason, quiet)
   redis.call('ZREM', base .. ':alive', ticket)
   for _, user in ipairs(words(have[2])) do
     local mine = base .. ':u:' .. user
-    if redis.call('GET', mine) == ticket then redis.call('DEL', mine) end
+    if redis.call('GET', mine) == ticket then redis.call('PEXPIRE', mine, 600000) end
   end
   changed(ticket)
   redis.call('PEXPIRE', key, 600000)
   if state ~= 4 then event(words(have[1])[1], 'T', ticket) end
 end
 
--- A ticket goes back to its place.
+-- A ticket goes to its place, or back there.
 local function requeue(ticket, reason)
   local key = base .. ':t:' .. ticket
   local have = redis.call('HMGET', key, 'q', 'e', 'd')
   redis.call('HSET', key, 's', 1, 'r', reason)
-  redis.call('HDEL', key, 'm', 'a', 'y')
+  redis.call('HDEL', key, 'm', 'a', 'y', 'h')
   for _, queue in ipairs(words(have[1])) do
     redis.call('ZADD', base .. ':q:' .. queue, have[2], ticket)
     redis.call('XADD', base .. ':f:' .. queue, '*', 'o', '+', 't', ticket, 'd', have[3], 'e', have[2])
@@ -149,13 +150,15 @@ end
 """
 
 # ARGV: ticket, data, request ('' for none), node that watches ('' for none), milliseconds without renewal,
-# enter time in ms ('' for now), most tickets of a queue, number of users, users, queues.
-# Answers NEW and 1 where a queue has no leader; SAME and a ticket; ACTIVE, ticket and user; PENALISED, user and ms; FULL and
-# queue.
+# enter time in ms ('' for now), most tickets of a queue, number of users, milliseconds to stay out of the queues while
+# a seat is looked for, users, queues.
+# Answers NEW, 1 when all queues have leaders, and the enter time; SAME and a ticket; ACTIVE, ticket and user;
+# PENALISED, user and ms; FULL and queue.
 ENTER: Final = (
     _COMMON
     + """
 local ticket, data, request, node, enter = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[6]
+local hold = tonumber(ARGV[9])
 local key = base .. ':t:' .. ticket
 if redis.call('EXISTS', key) == 1 then return {'SAME', ticket} end
 if request ~= '' then
@@ -171,8 +174,8 @@ if request ~= '' then
   end
 end
 local users, queues = {}, {}
-for n = 1, tonumber(ARGV[8]) do users[n] = ARGV[8 + n] end
-for n = 9 + #users, #ARGV do queues[#queues + 1] = ARGV[n] end
+for n = 1, tonumber(ARGV[8]) do users[n] = ARGV[9 + n] end
+for n = 10 + #users, #ARGV do queues[#queues + 1] = ARGV[n] end
 for _, user in ipairs(users) do
   local other = redis.call('GET', base .. ':u:' .. user)
   if other and other ~= ticket then
@@ -195,6 +198,10 @@ redis.call('HSET', key, 'd', data, 's', 1, 'v', 1, 'e', enter, 'q', table.concat
 for _, user in ipairs(users) do redis.call('SET', base .. ':u:' .. user, ticket) end
 if request ~= '' then redis.call('SET', base .. ':r:' .. request, ticket, 'PX', 86400000) end
 redis.call('ZADD', base .. ':alive', now + tonumber(ARGV[5]), ticket)
+if hold > 0 then
+  redis.call('HSET', key, 'h', now + hold)
+  return {'NEW', 1, enter}
+end
 local led = 1
 for _, queue in ipairs(queues) do
   redis.call('ZADD', base .. ':q:' .. queue, enter, ticket)
@@ -205,16 +212,18 @@ return {'NEW', led, enter}
 """
 )
 
-# ARGV: milliseconds without renewal, why-not-yet wanted, tickets. Answers for each its version, '' when there is no such.
+# ARGV: milliseconds without renewal, tickets. Answers for each its version and why-not-yet, '' when there is no such.
 KEEP: Final = (
     _COMMON
     + """
 local told = {}
 local until_ms = now + tonumber(ARGV[1])
 for n = 2, #ARGV do
-  local have = redis.call('HMGET', base .. ':t:' .. ARGV[n], 's', 'v', 'y')
+  local have = redis.call('HMGET', base .. ':t:' .. ARGV[n], 's', 'v', 'y', 'h')
   if have[1] then
     if tonumber(have[1]) < 4 then redis.call('ZADD', base .. ':alive', until_ms, ARGV[n]) end
+    -- Whoever looked for a seat for it is gone.
+    if have[4] and tonumber(have[4]) < now and have[1] == '1' then requeue(ARGV[n], '0') end
     told[#told + 1] = have[2]
     told[#told + 1] = have[3] or ''
   else
@@ -223,6 +232,34 @@ for n = 2, #ARGV do
   end
 end
 return told
+"""
+)
+
+# ARGV: ticket, match ('' when no seat was found), data of the match, number of players. A ticket that stayed out of its
+# queues has a seat, or enters them. Answers 1 when all of its queues have leaders.
+SEATED: Final = (
+    _COMMON
+    + """
+local key = base .. ':t:' .. ARGV[1]
+local have = redis.call('HMGET', key, 's', 'h', 'q')
+if have[1] ~= '1' or not have[2] then return 1 end
+if ARGV[2] == '' then
+  requeue(ARGV[1], '0')
+else
+  local match = base .. ':m:' .. ARGV[2]
+  redis.call('HSET', match, 'd', ARGV[3], 's', 'M', 'q', words(have[3])[1], 'n', ARGV[4], 't', ARGV[1], 'until', 0)
+  redis.call('PEXPIRE', match, 600000)
+  redis.call('HSET', key, 'm', ARGV[2])
+  redis.call('HDEL', key, 'h')
+  event(words(have[3])[1], 'M', ARGV[2])
+  finish(ARGV[1], 4, '0', nil)
+end
+tell()
+local led = 1
+for _, queue in ipairs(words(have[3])) do
+  if not redis.call('HGET', base .. ':l:' .. queue, 'holder') then led = 0 end
+end
+return led
 """
 )
 
@@ -301,7 +338,8 @@ return {'OK'}
 """
 )
 
-# ARGV: queue, node, milliseconds of a lease, 1 to take it if it is free. Answers the epoch; '' and who leads, or '' and ''.
+# ARGV: queue, node, milliseconds of a lease, 1 to take it if it is free. Answers the epoch; '' and who leads and for
+# how long; '', '' and for how long it has been free.
 LEAD: Final = (
     _COMMON
     + """
@@ -435,7 +473,8 @@ return 'OK'
 """
 )
 
-# ARGV: queue, epoch, state, reason, '1' if only when it leaves its last queue, '1' if only when it was not renewed, tickets.
+# ARGV: queue, epoch, state, reason, '1' if only when it leaves its last queue, '1' if only when it was not renewed,
+# tickets.
 DISMISS: Final = (
     _COMMON
     + """

@@ -5,26 +5,31 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, cast
 
 import redis.asyncio as redis
 
 from pkg.cache.answers import answers
+from pkg.db.lookups import Lookup
 from pkg.errors import FailedPrecondition, NotFound, Reason, ResourceExhausted
 from services.matchmaking.engine.tickets import Why
 from services.matchmaking.stores import scripts
-from services.matchmaking.stores.running import run, run_many
+from services.matchmaking.stores.running import Argument, run, run_many
 
 # Who is not watched or read for so long expires.
 UNWATCHED_MILLISECONDS: Final = 30_000
 _MOST_TICKETS: Final = 50_000
 _AT_ONCE: Final = 500
+_HELD_MILLISECONDS: Final = 10_000
 _FIELDS: Final = ("d", "s", "v", "e", "r", "m", "y", "a", "o")
 
 
 @dataclass(frozen=True, slots=True)
 class Entered:
-    """A ticket that was entered; `new` unless the same request had done so before. `led`: all its queues have leaders."""
+    """A ticket that was entered; `new` unless the same request had done so before.
+
+    `led`: all its queues have leaders. `enter_ms` is in milliseconds since the epoch.
+    """
 
     ticket_id: str
     new: bool
@@ -58,6 +63,14 @@ class TicketRecord:
     match: MatchRecord | None
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Entry:
+    """A ticket on its way in: many share a round trip."""
+
+    base: str
+    arguments: Sequence[Argument]
+
+
 def base_of(game_id: str) -> str:
     """The common beginning of a game's keys, which share a hash slot."""
     return f"{{mm:{game_id}}}"
@@ -70,6 +83,7 @@ class TicketStore:
         """`node` is told of changes of the tickets that are watched here."""
         self._redis = client
         self._node = node
+        self._entries: Lookup[_Entry, list[Any]] = Lookup(self._enter_all, backend="Redis")
 
     async def enter(
         self,
@@ -82,20 +96,24 @@ class TicketStore:
         request: str = "",
         watched: bool = False,
         enter_ms: int | None = None,
+        held: bool = False,
     ) -> Entered:
-        """Enters queues; with `enter_ms` again, at an old place.
+        """Enters queues; with `enter_ms` again, at an old place; `held`, when `seated` has been told, or ten seconds.
 
         Raises FailedPrecondition(TICKET_ACTIVE), ResourceExhausted(PENALISED, OVERLOADED).
         """
-        answer = await run(
-            self._redis,
-            scripts.ENTER,
-            base_of(game_id),
-            [
-                ticket_id, data, request, self._node if watched else "", UNWATCHED_MILLISECONDS,
-                "" if enter_ms is None else enter_ms, _MOST_TICKETS, len(users), *users, *queues,
-            ],
+        answer = await self._entries.get(
+            _Entry(
+                base_of(game_id),
+                [
+                    ticket_id, data, request, self._node if watched else "", UNWATCHED_MILLISECONDS,
+                    "" if enter_ms is None else enter_ms, _MOST_TICKETS, len(users),
+                    _HELD_MILLISECONDS if held else 0, *users, *queues,
+                ],
+            )
         )  # fmt: skip
+        if answer is None:
+            raise AssertionError("the script answers every entry")
         kind = answer[0].decode()
         if kind == "NEW":
             return Entered(ticket_id, True, bool(answer[1]), int(float(answer[2])))
@@ -123,6 +141,11 @@ class TicketStore:
             retry_after=5.0,
         )
 
+    async def seated(self, game_id: str, ticket_id: str, match_id: str, data: bytes, players: int) -> bool:
+        """A ticket that is held has its match; with no id it enters its queues. Whether all of these have leaders."""
+        arguments: list[Argument] = [ticket_id, match_id, data, players]
+        return bool(await run(self._redis, scripts.SEATED, base_of(game_id), arguments))
+
     async def read(self, game_id: str, ticket_ids: Sequence[str]) -> list[TicketRecord | None]:
         """Tickets with their matches; None for those that there are not."""
         base = base_of(game_id)
@@ -147,11 +170,10 @@ class TicketStore:
     async def active(self, game_id: str, user_id: str) -> str:
         """The ticket that a player has under way, or had last. Raises NotFound(TICKET_NOT_FOUND)."""
         async with answers():
-            found = await self._redis.get(f"{base_of(game_id)}:u:{user_id}")
+            found = cast("bytes | None", await self._redis.get(f"{base_of(game_id)}:u:{user_id}"))
         if found is None:
             raise ticket_not_found("")
-        ticket_id: str = found.decode()
-        return ticket_id
+        return found.decode()
 
     async def keep(self, game_id: str, ticket_ids: Sequence[str]) -> list[tuple[int, Why | None] | None]:
         """Renews tickets. Their versions and what keeps others away; None for those that there are not."""
@@ -189,6 +211,10 @@ class TicketStore:
             raise _wrong_state(
                 "There is no match to answer: it came to nothing, is made already, or was never proposed."
             )
+
+    async def _enter_all(self, entries: list[_Entry]) -> dict[_Entry, list[Any]]:
+        told = await run_many(self._redis, scripts.ENTER, [(entry.base, entry.arguments) for entry in entries])
+        return dict(zip(entries, told, strict=True))
 
     async def _matches(self, base: str, match_ids: set[str]) -> Mapping[str, MatchRecord]:
         if not match_ids:

@@ -308,3 +308,57 @@ async def test_what_redis_has_lost_is_entered_again_by_who_watches(
                 last = ticket
     assert last.state == pb.TICKET_STATE_MATCHED
     assert (last.ticket_id, last.create_time) == (first.ticket_id, first.create_time)
+
+
+async def test_quick_join_takes_a_free_seat_and_queues_where_there_is_none(lobby: Lobby) -> None:
+    await lobby.define()
+    host, hidden, ada, bob, eve = await lobby.players("host", "hidden", "ada", "bob", "eve")
+    waiting = await lobby.arena.create(host.metadata, min_seats=3, max_seats=3)
+    await lobby.arena.join(host.metadata, waiting.session_id)
+    private = await lobby.arena.create(hidden.metadata, min_seats=2, max_seats=2, attributes={"private": "yes"})
+    await lobby.arena.join(hidden.metadata, private.session_id)
+    for who in (ada, bob):
+        ticket = await lobby.enqueue(who, quick_join=True)
+        assert (ticket.state, ticket.match.session_id) == (pb.TICKET_STATE_MATCHED, waiting.session_id)
+    session = await lobby.arena.read(ada.metadata, waiting.session_id)
+    assert {seat.user_id for seat in session.seats} == {host.user_id, ada.user_id, bob.user_id}
+    assert session.state == session_pb2.SESSION_STATE_STARTED
+    # The session is full now.
+    late = await lobby.enqueue(eve, quick_join=True)
+    assert late.state == pb.TICKET_STATE_QUEUED
+    (kim,) = await lobby.players("kim")
+    await lobby.enqueue(kim)
+    assert (await lobby.over(eve, late.ticket_id)).state == pb.TICKET_STATE_MATCHED
+
+
+async def test_a_session_gets_players_for_those_who_left(lobby: Lobby) -> None:
+    await lobby.define("pairs", min_team_size=2, backfill=True)
+    first = await lobby.players("ada", "bob", "eve", "kim")
+    tickets = [await lobby.enqueue(who, "pairs") for who in first]
+    match = (await lobby.over(first[0], tickets[0].ticket_id)).match
+    gone = match.players[3]
+    creator = next(who for who in first if who.user_id == match.players[0].user_id)
+    leaver = next(who for who in first if who.user_id == gone.user_id)
+    await lobby.arena.sessions.Leave(
+        session_pb2.LeaveRequest(session_id=match.session_id), metadata=leaver.metadata, timeout=WITHIN
+    )
+    too_many = pb.RequestBackfillRequest(session_id=match.session_id, seats=[pb.BackfillSeats(team=gone.team, seats=2)])
+    assert (
+        await reason_of(lobby.calls.RequestBackfill(too_many, metadata=creator.metadata, timeout=WITHIN))
+        is Reason.INVALID_FIELD
+    )
+    wanted = pb.RequestBackfillRequest(session_id=match.session_id, seats=[pb.BackfillSeats(team=gone.team, seats=1)])
+    told = await lobby.calls.RequestBackfill(wanted, metadata=creator.metadata, timeout=WITHIN)
+    assert told.seats == 1
+    (new,) = await lobby.players("new")
+    ticket = await lobby.enqueue(new, "pairs")
+    filled = (await lobby.over(new, ticket.ticket_id)).match
+    assert filled.session_id == match.session_id
+    assert [player.team for player in filled.players if player.user_id == new.user_id] == [gone.team]
+    session = await lobby.arena.read(creator.metadata, match.session_id)
+    assert new.user_id in {seat.user_id for seat in session.seats}
+    # The seat is taken: who comes next waits.
+    (late,) = await lobby.players("late")
+    after = await lobby.enqueue(late, "pairs")
+    await asyncio.sleep(0.6)
+    assert (await lobby.read(late, after.ticket_id)).state == pb.TICKET_STATE_QUEUED

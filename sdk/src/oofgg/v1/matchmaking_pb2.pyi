@@ -1284,7 +1284,7 @@ class GetTicketRequest(google.protobuf.message.Message):
     game_id: builtins.str
     """The game."""
     ticket_id: builtins.str
-    """The ticket. Empty: the one that the caller has."""
+    """The ticket. Empty: the one that the caller has, or had within the last ten minutes."""
     def __init__(
         self,
         *,
