@@ -54,8 +54,8 @@ def _keep_what_is_there(_: Host) -> None:
     stream for tens of milliseconds."""
     gc.collect()
     gc.freeze()
-    # A call makes some hundred objects, nearly all of which are freed by counting. Looking for cycles after every 700 of
-    # them costs 6 % of a busy process.
+    # A call makes some hundred objects, nearly all of which are freed by counting. Looking for cycles after every 700
+    # of them costs 6 % of a busy process.
     gc.set_threshold(_YOUNG_OBJECTS, 10, 10)
 
 
