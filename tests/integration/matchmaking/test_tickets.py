@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from typing import Any
 
 import asyncpg
@@ -11,7 +12,8 @@ import pytest
 
 from oofgg.v1 import auth_pb2, session_pb2
 from oofgg.v1 import matchmaking_pb2 as pb
-from pkg.errors import Reason
+from pkg.db.lookups import Lookup
+from pkg.errors import Reason, backend_unavailable
 from pkg.rpc.status import from_rpc_error
 from tests.integration.calls import bearer, eventually, reason_of, register
 from tests.integration.conftest import StartServices
@@ -373,3 +375,21 @@ async def test_a_session_gets_players_for_those_who_left(lobby: Lobby) -> None:
     after = await lobby.enqueue(late, "pairs")
     await asyncio.sleep(0.6)
     assert (await lobby.read(late, after.ticket_id)).state == pb.TICKET_STATE_QUEUED
+
+
+async def test_queues_stay_what_they_were_while_postgresql_is_away(
+    lobby: Lobby, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await lobby.define()
+    ada, bob = await lobby.players("ada", "bob")
+    first = await lobby.enqueue(ada)
+
+    async def away(*_: object) -> dict[object, object]:
+        raise backend_unavailable("PostgreSQL")
+
+    for lookup in [each for each in gc.get_objects() if isinstance(each, Lookup)]:
+        if getattr(lookup._fetch, "__name__", "") == "some":
+            monkeypatch.setattr(lookup, "_fetch", away)
+    await asyncio.sleep(1.2)  # longer than a definition is remembered
+    await lobby.enqueue(bob)
+    assert (await lobby.over(ada, first.ticket_id)).state == pb.TICKET_STATE_MATCHED
