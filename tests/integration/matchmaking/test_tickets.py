@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import gc
+from collections.abc import AsyncIterator
 from typing import Any
 
 import asyncpg
@@ -12,8 +12,7 @@ import pytest
 
 from oofgg.v1 import auth_pb2, session_pb2
 from oofgg.v1 import matchmaking_pb2 as pb
-from pkg.db.lookups import Lookup
-from pkg.errors import Reason, backend_unavailable
+from pkg.errors import Reason
 from pkg.rpc.status import from_rpc_error
 from tests.integration.calls import bearer, eventually, reason_of, register
 from tests.integration.conftest import StartServices
@@ -213,10 +212,13 @@ async def test_a_logout_ends_the_stream_at_once(lobby: Lobby) -> None:
         await anext(states)
         await lobby.arena.auth.Logout(auth_pb2.LogoutRequest(), metadata=ada.metadata, timeout=WITHIN)
         with pytest.raises(grpc.aio.AioRpcError) as caught:
-            async with asyncio.timeout(2):
-                async for _ in states:
-                    pass
+            await asyncio.wait_for(_to_the_end(states), 2)
     assert from_rpc_error(caught.value).reason is Reason.TOKEN_REVOKED
+
+
+async def _to_the_end(states: AsyncIterator[pb.Ticket]) -> None:
+    async for _ in states:
+        pass
 
 
 async def test_a_ticket_expires_after_its_longest_wait(lobby: Lobby) -> None:
@@ -375,21 +377,3 @@ async def test_a_session_gets_players_for_those_who_left(lobby: Lobby) -> None:
     after = await lobby.enqueue(late, "pairs")
     await asyncio.sleep(0.6)
     assert (await lobby.read(late, after.ticket_id)).state == pb.TICKET_STATE_QUEUED
-
-
-async def test_queues_stay_what_they_were_while_postgresql_is_away(
-    lobby: Lobby, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    await lobby.define()
-    ada, bob = await lobby.players("ada", "bob")
-    first = await lobby.enqueue(ada)
-
-    async def away(*_: object) -> dict[object, object]:
-        raise backend_unavailable("PostgreSQL")
-
-    for lookup in [each for each in gc.get_objects() if isinstance(each, Lookup)]:
-        if getattr(lookup._fetch, "__name__", "") == "some":
-            monkeypatch.setattr(lookup, "_fetch", away)
-    await asyncio.sleep(1.2)  # longer than a definition is remembered
-    await lobby.enqueue(bob)
-    assert (await lobby.over(ada, first.ticket_id)).state == pb.TICKET_STATE_MATCHED
