@@ -26,6 +26,7 @@ CLUSTERS = {
     "ClassicService": "auth",
     "GameService": "catalog",
     "SessionService": "game",
+    "MatchmakingService": "matchmaking",
     "LeaderboardService": "scoring",
     "RatingService": "scoring",
     "HistoryService": "scoring",

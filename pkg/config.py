@@ -62,6 +62,9 @@ class Settings(BaseSettings):
     catalog_address: str = Field("", description="gRPC address of `catalog`; empty when this process serves it.")
     game_address: str = Field("", description="gRPC address of `game`; empty when this process serves it.")
     scoring_address: str = Field("", description="gRPC address of `scoring`; empty when this process serves it.")
+    matchmaking_address: str = Field(
+        "", description="gRPC address of `matchmaking`; empty when this process serves it."
+    )
     jwks_url: str = Field("", description="Public keys of access tokens; empty when this process serves `auth`.")
 
     master_key: SecretStr = Field(SecretStr(""), description="32 bytes in base64; seals secrets in the database.")

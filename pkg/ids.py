@@ -22,6 +22,11 @@ def new_id() -> str:
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
+def time_of(made_id: str) -> float:
+    """When an id was made, in seconds since the epoch. Raises ValueError for what is none."""
+    return int(made_id.replace("-", "")[:12], 16) / 1000
+
+
 def is_id(text: str) -> bool:
     """Whether `text` has the form of an id. An id of another form cannot exist, so asking a store is needless."""
     return _ID.fullmatch(text) is not None

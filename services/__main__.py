@@ -15,6 +15,7 @@ COMMANDS = {
     "dead-letters": "records that could not be applied: dead-letters list | replay | discard",
     "topics": "who may read the Kafka topic of a game: topics grant --game ID --principal User:NAME",
     "boards": "leaderboards: boards verify | rebuild [--game ID] [--board NAME]",
+    "queue": "try a matchmaking queue out: queue simulate QUEUE TICKETS | population",
     "health": "whether the services of this container are ready, for health checks",
     "backup": "save the data, while people play: backup FILE",
     "restore": "go back to a backup, while nothing runs: restore FILE",

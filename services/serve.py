@@ -18,7 +18,7 @@ from pkg.runtime.host import Host, ServiceDefinition
 from pkg.runtime.serve import serve
 from pkg.telemetry.logs import configure_logging, get_logger
 
-SERVICES = ("catalog", "auth", "game", "scoring", "edge")
+SERVICES = ("catalog", "auth", "game", "scoring", "matchmaking", "edge")
 
 
 def run(arguments: list[str]) -> int:

@@ -17,7 +17,7 @@ import (
 
 // Job says what to send where.
 type Job struct {
-	Kind         string  `json:"kind"`        // "unary", "play" or "hostile"
+	Kind         string  `json:"kind"`        // "unary", "watch", "play" or "hostile"
 	Target       string  `json:"target"`      // host:port; loopback only
 	Connections  int     `json:"connections"` // HTTP/2 connections that share the load
 	LimitSeconds float64 `json:"limit_seconds"`
@@ -26,6 +26,8 @@ type Job struct {
 	Method   string `json:"method"`
 	InFlight int    `json:"in_flight"`
 	Calls    []Call `json:"calls"`
+
+	// Watch: a server stream of Method for each of Calls, once; Hertz of them a second, or all at once.
 
 	// Play: one stream each, of any sessions. Every stream has Window reliable commands under way that it has not seen
 	// come back, at most Batch of them in a request; or, with Hertz, it sends one command at that rate. With neither,
@@ -93,6 +95,8 @@ func run() error {
 	switch job.Kind {
 	case "unary":
 		load = &Unary{job: job, connections: connections, counts: counts}
+	case "watch":
+		load = &Watch{job: job, connections: connections, counts: counts}
 	case "hostile":
 		load = &Hostile{job: job, connections: connections, counts: counts}
 	default:
@@ -141,14 +145,18 @@ func (j *Job) check() error {
 		return fmt.Errorf("target: %s is not an address of this machine's loopback; load goes nowhere else", host)
 	}
 	switch {
-	case j.Kind != "unary" && j.Kind != "play" && j.Kind != "hostile":
-		return fmt.Errorf("kind: %q is none of unary, play, hostile", j.Kind)
+	case j.Kind != "unary" && j.Kind != "watch" && j.Kind != "play" && j.Kind != "hostile":
+		return fmt.Errorf("kind: %q is none of unary, watch, play, hostile", j.Kind)
 	case j.Connections < 1:
 		return fmt.Errorf("connections: at least 1")
 	case j.LimitSeconds <= 0:
 		return fmt.Errorf("limit_seconds: the load has to end by itself")
 	case j.Kind == "unary" && (j.Method == "" || j.InFlight < 1 || len(j.Calls) == 0):
 		return fmt.Errorf("unary needs method, in_flight and calls")
+	case j.Kind == "watch" && (j.Method == "" || len(j.Calls) == 0):
+		return fmt.Errorf("watch needs method and calls")
+	case j.Kind == "watch":
+		return nil
 	case j.Kind != "unary" && len(j.Streams) == 0:
 		return fmt.Errorf("%s needs streams", j.Kind)
 	case j.Kind == "hostile" && (behaviours[j.Behaviour] == nil || j.Number < 1):

@@ -10,6 +10,8 @@ from bench.scenarios import (
     hostile,
     identity,
     login,
+    matching,
+    matchmaking,
     nodes,
     pace,
     relay,
@@ -33,6 +35,8 @@ GROUPS: tuple[Group, ...] = (
     streams.GROUP,
     results.GROUP,
     boards.GROUP,
+    matchmaking.GROUP,
     startup.GROUP,
     engine.GROUP,
+    matching.GROUP,
 )

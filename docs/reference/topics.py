@@ -13,10 +13,18 @@ from google.protobuf.descriptor_pb2 import DescriptorProto, EnumDescriptorProto,
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 
-from oofgg.events.v1 import dead_letter_pb2, identity_pb2, match_pb2
+from oofgg.events.v1 import dead_letter_pb2, identity_pb2, match_pb2, matchmaking_pb2
 from pkg.events.outbox import Event
 from pkg.events.records import headers_of
-from pkg.events.topics import ACCOUNTS, AUDIT, DEAD_LETTERS, MATCH_HISTORY_PREFIX, MATCH_RESULTS, spec_of
+from pkg.events.topics import (
+    ACCOUNTS,
+    AUDIT,
+    DEAD_LETTERS,
+    MATCH_HISTORY_PREFIX,
+    MATCH_RESULTS,
+    MATCHMAKING,
+    spec_of,
+)
 
 _GAME = "0199f3a0-0000-7000-8000-000000000001"
 _MATCH = "0199f3a0-0000-7000-8000-000000000002"
@@ -39,6 +47,8 @@ class Topic:
     key: str
     example: Message
     example_key: str
+    others: tuple[str, ...] = ()
+    """Full names of other messages that are on it."""
 
 
 def topics() -> list[Topic]:
@@ -75,6 +85,12 @@ def topics() -> list[Topic]:
             MATCH_RESULTS,
             "The finished matches of all games, for the platform's own projections.",
             "game", "the match", finished, _MATCH,
+        ),
+        Topic(
+            MATCHMAKING,
+            "Matches that were made from tickets, and tickets that are over without one.",
+            "matchmaking", "the session, or the ticket", _formed(), _MATCH,
+            (matchmaking_pb2.TicketEnded.DESCRIPTOR.full_name,),
         ),
         Topic(
             ACCOUNTS, "Accounts that are gone, for whoever keeps something about accounts.",
@@ -120,9 +136,10 @@ def _section(topic: Topic, described: _Described) -> Iterator[str]:
     yield f"| partitions | {spec.partitions} |"
     yield f"| kept for | {spec.retention_days} days |"
     yield f"| published by | `{topic.source}` |"
-    yield f"| value | `{kind}` |"
+    yield "| value | " + " or ".join(f"`{name}`" for name in (kind, *topic.others)) + " |"
     yield ""
-    yield from described.message(kind)
+    for name in (kind, *topic.others):
+        yield from described.message(name)
     yield from ("A record, with its value as JSON:", "", "```json")
     yield json.dumps(_record(topic, shown), indent=2)
     yield from ("```", "")
@@ -197,6 +214,19 @@ class _Described:
         shown = name.rpartition(".")[2] or _SCALARS[field.type]
         many = "repeated " if field.label == FieldDescriptorProto.LABEL_REPEATED else ""
         return f"{many}{shown}", [name] if name in self._messages or name in self._enums else []
+
+
+def _formed() -> matchmaking_pb2.MatchFormed:
+    event = matchmaking_pb2.MatchFormed(
+        session_id=_MATCH, game_id=_GAME, queue="duel", queue_version=3, attributes={"region": "eu"}
+    )
+    for team, (user, name) in enumerate(((_ADA, "ada"), (_BOB, "bob")), 1):
+        event.players.add(
+            user_id=user, username=name, team=team, wait_seconds=4.2, rating=25.0,
+            ticket_id=str(uuid.uuid5(uuid.NAMESPACE_OID, name)),
+        )  # fmt: skip
+    event.form_time.FromDatetime(_TIME)
+    return event
 
 
 def _finished() -> match_pb2.MatchFinished:

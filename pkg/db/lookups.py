@@ -42,9 +42,10 @@ class Lookup(Generic[K, V]):
     one does it.
     """
 
-    def __init__(self, fetch: Callable[[list[K]], Awaitable[Mapping[K, V]]]) -> None:
-        """`fetch` gets keys, some perhaps twice, and returns what there is."""
+    def __init__(self, fetch: Callable[[list[K]], Awaitable[Mapping[K, V]]], *, backend: str = "PostgreSQL") -> None:
+        """`fetch` gets keys, some perhaps twice, and returns what there is. `backend` is what is asked, for errors."""
         self._fetch = fetch
+        self._backend = backend
         self._waiting: deque[_Turn[K]] = deque()
         self._busy = False
         self._shared = False  # whether the last statement was for more than one caller
@@ -71,7 +72,7 @@ class Lookup(Generic[K, V]):
             else:
                 turn.future.cancel()
             if isinstance(error, TimeoutError):
-                raise backend_unavailable("PostgreSQL") from error
+                raise backend_unavailable(self._backend) from error
             raise
 
     async def _lead(self, key: K) -> V | None:
@@ -90,7 +91,7 @@ class Lookup(Generic[K, V]):
         except (TimeoutError, asyncio.CancelledError) as error:
             self._waiting.extendleft(reversed(company))
             if isinstance(error, TimeoutError):
-                raise backend_unavailable("PostgreSQL") from error
+                raise backend_unavailable(self._backend) from error
             raise
         except Exception as error:
             for turn in company:

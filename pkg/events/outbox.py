@@ -24,6 +24,13 @@ _APPEND: Final = """
     select $1, topic, $3, $4, $5, $6, $7 from unnest($2::text[]) as topic
     on conflict (event_id, topic) do nothing
 """
+_APPEND_ALL: Final = """
+    insert into outbox (event_id, topic, key, type, payload, occur_time)
+    select event_id, $1, key, type, payload, occur_time
+    from unnest($2::uuid[], $3::text[], $4::text[], $5::bytea[], $6::timestamptz[])
+        as new (event_id, key, type, payload, occur_time)
+    on conflict (event_id, topic) do nothing
+"""
 _WAKE: Final = "select pg_notify('outbox_' || current_schema(), '')"
 
 
@@ -47,6 +54,22 @@ class Event:
 def wake_channel(schema: str) -> str:
     """The PostgreSQL channel on which appends of this schema are told, at their commit."""
     return f"outbox_{schema}"
+
+
+async def append_all(connection: Connection, events: Sequence[Event], topic: str) -> None:
+    """As `append`, for many events of one topic in one statement."""
+    if not events:
+        return
+    await connection.execute(
+        _APPEND_ALL,
+        topic,
+        [event.event_id for event in events],
+        [event.key for event in events],
+        [event.type for event in events],
+        [event.payload for event in events],
+        [event.occur_time for event in events],
+    )
+    await connection.execute(_WAKE)
 
 
 async def append(connection: Connection, event: Event, topics: Sequence[str]) -> None:

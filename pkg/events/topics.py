@@ -19,6 +19,7 @@ MATCH_RESULTS: Final = "oofgg.match-results"
 MATCH_HISTORY_PREFIX: Final = "oofgg.match-history."
 ACCOUNTS: Final = "oofgg.accounts"
 AUDIT: Final = "oofgg.audit"
+MATCHMAKING: Final = "oofgg.matchmaking"
 DEAD_LETTERS: Final = "oofgg.dead-letters"
 _RESULT_PARTITIONS: Final = 8
 _RESULT_RETENTION_DAYS: Final = 7
@@ -27,6 +28,8 @@ _ACCOUNTS_RETENTION_DAYS: Final = 30
 _AUDIT_PARTITIONS: Final = 4
 _AUDIT_RETENTION_DAYS: Final = 30
 _DEAD_LETTERS_RETENTION_DAYS: Final = 30
+_MATCHMAKING_PARTITIONS: Final = 4
+_MATCHMAKING_RETENTION_DAYS: Final = 7
 _AUDIT_LINGER_SECONDS: Final = 0.25
 
 
@@ -49,6 +52,8 @@ def spec_of(name: str) -> TopicSpec:
         return TopicSpec(name, 1, _ACCOUNTS_RETENTION_DAYS)
     if name == AUDIT:
         return TopicSpec(name, _AUDIT_PARTITIONS, _AUDIT_RETENTION_DAYS, _AUDIT_LINGER_SECONDS)
+    if name == MATCHMAKING:
+        return TopicSpec(name, _MATCHMAKING_PARTITIONS, _MATCHMAKING_RETENTION_DAYS)
     if name == DEAD_LETTERS:
         return TopicSpec(name, 1, _DEAD_LETTERS_RETENTION_DAYS)
     if name.startswith(MATCH_HISTORY_PREFIX):

@@ -23,6 +23,10 @@ _OPTIONS: list[tuple[str, int]] = [
     # Backstops against buffering ahead of a slow reader; acknowledgement is the real bound (docs/architecture).
     ("grpc.http2.bdp_probe", 0),
     ("grpc.http2.write_buffer_size", 64 * 1024),
+    # Calls that have come and not begun, a few KB each: so many may come at the same moment. Beyond the first number
+    # some are refused with CANCELLED, beyond the second all; by default 1,000 and 3,000.
+    ("grpc.server.max_pending_requests", 20_000),
+    ("grpc.server.max_pending_requests_hard_limit", 30_000),
     # Envoy keeps connections open; these find its death.
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),

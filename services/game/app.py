@@ -9,6 +9,7 @@ from oofgg.v1 import session_pb2
 from pkg.events.lag import watch_outbox
 from pkg.events.relay import Relay
 from pkg.games import GameDirectory
+from pkg.internal.v1 import session_pb2 as internal_pb2
 from pkg.rpc.binder import Binding
 from pkg.runtime.host import App, Host
 from services.game.codec import PieceEncoder
@@ -19,7 +20,9 @@ from services.game.nodes.handover import Handover
 from services.game.nodes.owner import Owner
 from services.game.nodes.peers import Peer, Peers
 from services.game.nodes.takeover import Takeover
+from services.game.opening import Opener
 from services.game.replays import ReplayStore
+from services.game.seating import SeatingServicer
 from services.game.servicer import SessionServicer
 from services.game.settings import GameSettings
 from services.game.stores.listing import Listing
@@ -42,12 +45,13 @@ async def app(host: Host) -> AsyncIterator[App]:
     journal = Journal(store, listing, host.clock)
     replays = ReplayStore(database, host.clock, days=settings.replay_days)
     finisher = Finisher(ResultStore(database, replays, host.new_id), host.clock)
+    encoder = PieceEncoder()
     owner = Owner(
         store,
         listing,
         journal,
         peers,
-        PieceEncoder(),
+        encoder,
         host.clock,
         limits=settings.delivery(),
         decided=finisher.decided,
@@ -63,21 +67,45 @@ async def app(host: Host) -> AsyncIterator[App]:
         limits=settings.streams(),
     )
     takeover = Takeover(owner, claims, peers, host.clock, lease_seconds=host.settings.registry_lease_seconds)
-    servicer = SessionServicer(
+    memberships = Memberships(host.redis, store, host.clock, most=settings.player_sessions)
+    games = GameDirectory(host.channel("catalog"), host.clock)
+    opener = Opener(
         owner=owner,
         peers=peers,
         claims=claims,
-        memberships=Memberships(host.redis, store, most=settings.player_sessions),
+        memberships=memberships,
+        store=store,
+        listing=listing,
+        encoder=encoder,
+    )
+    sessions = SessionServicer(
+        owner=owner,
+        peers=peers,
+        opener=opener,
+        memberships=memberships,
         store=store,
         listing=listing,
         journal=journal,
         streams=streams,
         finisher=finisher,
         replays=replays,
-        games=GameDirectory(host.channel("catalog"), host.clock),
+        games=games,
         times=times,
         clock=host.clock,
         new_id=host.new_id,
+    )
+    seating = SeatingServicer(
+        opener=opener,
+        owner=owner,
+        peers=peers,
+        memberships=memberships,
+        store=store,
+        listing=listing,
+        journal=journal,
+        games=games,
+        times=times,
+        clock=host.clock,
+        ended_seconds=settings.ended_seconds,
     )
     host.spawn(journal.run(), name="journal")
     host.spawn(takeover.run(host.draining), name="takeover")
@@ -91,7 +119,10 @@ async def app(host: Host) -> AsyncIterator[App]:
     host.spawn(watch_outbox(database, host.metrics), name="game outbox lag")
     yield App(
         name="game",
-        bindings=[Binding(session_pb2.DESCRIPTOR.services_by_name["SessionService"], servicer)],
+        bindings=[
+            Binding(session_pb2.DESCRIPTOR.services_by_name["SessionService"], sessions),
+            Binding(internal_pb2.DESCRIPTOR.services_by_name["SeatingService"], seating),
+        ],
         checks={"postgres": database.check, "redis": host.check_redis},
         sessions=lambda: owner.running,
     )

@@ -31,9 +31,9 @@ from services.game.engine.sessions import Session
 from services.game.finish import Finisher
 from services.game.journal import Journal
 from services.game.live import LiveSession
-from services.game.nodes.claims import Claims
 from services.game.nodes.owner import Owner
-from services.game.nodes.peers import Peer, Peers
+from services.game.nodes.peers import Peers
+from services.game.opening import Opener, Opening
 from services.game.replays import ReplayStore
 from services.game.stores.listing import Listing
 from services.game.stores.memberships import Memberships
@@ -56,7 +56,7 @@ class SessionServicer:
         *,
         owner: Owner,
         peers: Peers,
-        claims: Claims,
+        opener: Opener,
         memberships: Memberships,
         store: SessionStore,
         listing: Listing,
@@ -71,7 +71,7 @@ class SessionServicer:
     ) -> None:
         self._owner = owner
         self._peers = peers
-        self._claims = claims
+        self._opener = opener
         self._memberships = memberships
         self._store = store
         self._listing = listing
@@ -119,18 +119,13 @@ class SessionServicer:
             Profile(caller.user_id, request.label, dict(request.attributes)),
             self._times,
         )
-        node = self._peers.choose() or self._peers.me
+        node = self._opener.place()
         response = pb.CreateSessionResponse(session=session_message(session), placement=pb.Placement(node=node.node))
         reply = (key, response.SerializeToString()) if key else None
-        # Listed first: a pointer to nothing is dropped, a session nobody points to would stay for ever.
-        await self._listing.update(session, State.CREATED, request.label, owner=node)
-        await self._require_quota(session, game.quotas.sessions, node)
-        if epoch := await self._store.create(session, node, reply):
-            if node == self._peers.me:
-                self._owner.add(session, epoch)
-            else:
-                await self._claims.give(node, session_id)
-        elif key and (kept := await self._store.reply(key)) is not None:
+        (made,) = await self._opener.open([Opening(session, node, game.quotas.sessions, reply=reply)], self._now())
+        if isinstance(made, ResourceExhausted):
+            raise made
+        if not made and key and (kept := await self._store.reply(key)) is not None:
             return pb.CreateSessionResponse.FromString(kept)
         return response
 
@@ -310,24 +305,6 @@ class SessionServicer:
         command = live.room.safe_command(stream.receiver.place)
         await live.confirmed(ticket)
         return pb.SendResponse(ack_command=command)
-
-    async def _require_quota(self, session: Session, most: int, node: Peer) -> None:
-        """Unlists a session that is one too many, and raises ResourceExhausted(QUOTA_EXCEEDED).
-
-        It is counted when it is listed: of several that are made at once, none passes beyond the quota.
-        """
-        game_id = session.facts.game_id
-        if not most or await self._listing.count(game_id) <= most:
-            return
-        await self._listing.page(game_id, None, "", "", most)  # drops what leads nowhere
-        if await self._listing.count(game_id) > most:
-            await self._listing.update(session, State.DELETED, session.profile.label, owner=node)
-            raise ResourceExhausted(
-                Reason.QUOTA_EXCEEDED,
-                f"This game may have {most} sessions at a time and has them. Its developer can ask the operator for "
-                "more.",
-                quota="sessions",
-            )
 
     async def _speaker(self, call: Call, session: Session) -> int:
         """The seat that speaks; 0 for the game's developer."""

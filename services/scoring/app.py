@@ -11,6 +11,7 @@ from pkg.events.projection import Projection
 from pkg.events.relay import Relay
 from pkg.events.topics import ACCOUNTS, MATCH_RESULTS, spec_of
 from pkg.games import GameDirectory
+from pkg.internal.v1 import rating_pb2 as internal_rating_pb2
 from pkg.rpc.binder import Binding
 from pkg.runtime.host import App, Host
 from services.scoring.builtin import BuiltInBoards
@@ -20,6 +21,7 @@ from services.scoring.leaderboards.app import open_leaderboards
 from services.scoring.leaderboards.entries import EntryStore
 from services.scoring.match_feed import MatchFeed
 from services.scoring.projection import MatchProjection
+from services.scoring.rating_directory import RatingDirectory
 from services.scoring.rating_servicer import RatingServicer
 from services.scoring.rating_store import RatingStore
 from services.scoring.servicer import HistoryServicer
@@ -64,6 +66,9 @@ async def app(host: Host) -> AsyncIterator[App]:
         bindings=[
             Binding(leaderboard_pb2.DESCRIPTOR.services_by_name["LeaderboardService"], leaderboards.servicer),
             Binding(rating_pb2.DESCRIPTOR.services_by_name["RatingService"], RatingServicer(ratings, games)),
+            Binding(
+                internal_rating_pb2.DESCRIPTOR.services_by_name["RatingDirectoryService"], RatingDirectory(ratings)
+            ),
             Binding(history_pb2.DESCRIPTOR.services_by_name["HistoryService"], history),
         ],
         checks={"postgres": database.check},

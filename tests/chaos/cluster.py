@@ -17,7 +17,7 @@ from pkg.registry.process import decode
 from tests.processes import READY_SECONDS, Running, Stage, ready, wait_ready
 
 NODES: Final = ("game-a", "game-b", "game-c")
-BASE: Final = ("auth", "catalog", "scoring", "edge")
+BASE: Final = ("auth", "catalog", "scoring", "matchmaking", "edge")
 HEARTBEAT_SECONDS: Final = 2.0
 _SETTINGS: Final = {
     "login_limits_spare_loopback": "true",
@@ -138,7 +138,9 @@ class Cluster:
         self._until(
             lambda: (
                 self.stage.hosts("game") == dict.fromkeys(expected, True)
-                and all(self.stage.healthy(cluster) == base for cluster in ("auth", "catalog", "scoring"))
+                and all(
+                    self.stage.healthy(cluster) == base for cluster in ("auth", "catalog", "scoring", "matchmaking")
+                )
             ),
             "Envoy knows everybody",
         )

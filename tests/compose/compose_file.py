@@ -13,7 +13,7 @@ import yaml
 ROOT = Path(__file__).parents[2]
 FILE = ROOT / "docker-compose.yaml"
 BACKENDS = ("postgres", "valkey", "kafka")
-SERVICES = ("auth", "catalog", "game", "scoring")
+SERVICES = ("auth", "catalog", "game", "scoring", "matchmaking")
 # All that is started by `python -m services serve`.
 PROCESSES = (*SERVICES, "edge")
 JOBS = ("envoy-config", "migrate")

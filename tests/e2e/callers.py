@@ -24,6 +24,7 @@ from oofgg.v1 import (
     game_pb2_grpc,
     history_pb2,
     leaderboard_pb2,
+    matchmaking_pb2,
     rating_pb2,
     session_pb2,
 )
@@ -33,7 +34,17 @@ from pkg.rpc.status import from_rpc_error
 
 ROOT = Path(__file__).parents[2]
 PASSWORD = "correct horse"
-MODULES = (auth_pb2, account_pb2, classic_pb2, game_pb2, session_pb2, leaderboard_pb2, history_pb2, rating_pb2)
+MODULES = (
+    auth_pb2,
+    account_pb2,
+    classic_pb2,
+    game_pb2,
+    session_pb2,
+    matchmaking_pb2,
+    leaderboard_pb2,
+    history_pb2,
+    rating_pb2,
+)
 SERVICES = [service for module in MODULES for service in module.DESCRIPTOR.services_by_name.values()]
 METHODS = [method for service in SERVICES for method in service.methods]
 # What grpc.aio puts in the place of the server's status when a write meets the end of a stream.

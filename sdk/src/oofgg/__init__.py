@@ -2,8 +2,8 @@
 
 async with oofgg.Client("localhost:8080", game="…") as client:
     await client.login("ada", "…")
-    session = await client.sessions.create()
-    async with client.play(session) as play: ...
+    ticket = await client.enqueue("duel")
+    async with client.play(await ticket.matched()) as session: ...
 """
 
 from oofgg import errors
@@ -26,7 +26,32 @@ from oofgg._leaderboard_types import (
 from oofgg._leaderboards import Leaderboards
 from oofgg._own_account import OwnAccount
 from oofgg._play import PlaySession
+from oofgg._queue_types import (
+    DistanceRule,
+    EqualRule,
+    Expansion,
+    OverlapRule,
+    Queue,
+    QueueBalance,
+    QueueRole,
+    QueueRule,
+    QueueSession,
+    QueueStats,
+    RegionRule,
+    SkillRule,
+)
+from oofgg._queues import Queues
 from oofgg._resources import Games, History, Ratings, Sessions
+from oofgg._ticket_types import (
+    Exclusion,
+    FoundMatch,
+    MatchPlayer,
+    TicketPlayer,
+    TicketReason,
+    TicketState,
+    TicketStatus,
+)
+from oofgg._tickets import Ticket
 from oofgg._types import (
     Account,
     ApiKey,
@@ -66,8 +91,13 @@ __all__ = [
     "Around",
     "Client",
     "Delivery",
+    "DistanceRule",
     "EndReason",
+    "EqualRule",
     "Event",
+    "Exclusion",
+    "Expansion",
+    "FoundMatch",
     "Game",
     "GameSettings",
     "Games",
@@ -82,19 +112,29 @@ __all__ = [
     "MatchNews",
     "MatchOutcome",
     "MatchParticipant",
+    "MatchPlayer",
     "Message",
     "OofggError",
     "Outcome",
+    "OverlapRule",
     "OwnAccount",
     "PlaySession",
     "Presence",
     "PresenceChange",
+    "Queue",
+    "QueueBalance",
+    "QueueRole",
+    "QueueRule",
+    "QueueSession",
+    "QueueStats",
+    "Queues",
     "Rank",
     "Rating",
     "RatingChange",
     "RatingRules",
     "Ratings",
     "Reason",
+    "RegionRule",
     "ResultChange",
     "ResultState",
     "Role",
@@ -108,10 +148,16 @@ __all__ = [
     "SessionChange",
     "SessionState",
     "Sessions",
+    "SkillRule",
     "StateChange",
     "Stubs",
     "Submitted",
     "Submitters",
+    "Ticket",
+    "TicketPlayer",
+    "TicketReason",
+    "TicketState",
+    "TicketStatus",
     "TokenInfo",
     "Window",
     "WindowKind",

@@ -27,6 +27,7 @@ from oofgg.v1 import (
     game_pb2_grpc,
     history_pb2_grpc,
     leaderboard_pb2_grpc,
+    matchmaking_pb2_grpc,
     rating_pb2_grpc,
     session_pb2_grpc,
 )
@@ -95,6 +96,7 @@ class Stubs:
     leaderboards: leaderboard_pb2_grpc.LeaderboardServiceAsyncStub
     history: history_pb2_grpc.HistoryServiceAsyncStub
     ratings: rating_pb2_grpc.RatingServiceAsyncStub
+    matchmaking: matchmaking_pb2_grpc.MatchmakingServiceAsyncStub
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
         bind(self, channel)
@@ -110,6 +112,7 @@ def bind(stubs: Stubs, channel: grpc.aio.Channel) -> None:
     stubs.leaderboards = leaderboard_pb2_grpc.LeaderboardServiceStub(opened)
     stubs.history = history_pb2_grpc.HistoryServiceStub(opened)
     stubs.ratings = rating_pb2_grpc.RatingServiceStub(opened)
+    stubs.matchmaking = matchmaking_pb2_grpc.MatchmakingServiceStub(opened)
 
 
 class Caller:

@@ -21,6 +21,7 @@ from oofgg._login import LoginKeeper
 from oofgg._outbox import Outbox
 from oofgg._reconnect import ReconnectPolicy
 from oofgg._resources import Sessions
+from oofgg._ticket_types import FoundMatch
 from oofgg._types import Delivery, Outcome, Seat, SeatResult, Session, SessionState
 from oofgg.errors import (
     Cancelled,
@@ -69,7 +70,7 @@ class PlaySession:
         sessions: Sessions,
         connection: Connection,
         login: LoginKeeper,
-        session: str | Session,
+        session: str | Session | FoundMatch,
         team: int,
         after_seq: int | None,
         reconnect_for: float,
@@ -305,12 +306,7 @@ class PlaySession:
             self._end(None)
 
     async def _play(self) -> None:
-        if self._spectate:
-            session = await self._sessions.get(
-                self._session if isinstance(self._session, str) else self._session.session_id
-            )
-        else:
-            session, _ = await self._sessions.take_seat(self._session, self._team)
+        session = await self._find()
         self._node = session.node
         loop = asyncio.get_running_loop()
         while True:
@@ -339,6 +335,15 @@ class PlaySession:
                 self._inbox.after_seq = None
             if retry.renew:
                 await self._login.renew(self._authorization)
+
+    async def _find(self) -> Session | FoundMatch:
+        """The session, in which the caller then has a seat."""
+        found = self._session
+        if self._spectate:
+            return await self._sessions.get(found if isinstance(found, str) else found.session_id)
+        if isinstance(found, FoundMatch):
+            return found  # it has a seat for its players
+        return (await self._sessions.take_seat(found, self._team))[0]
 
     async def _stream(self, session_id: str) -> None:
         """Serves one stream until the server ends it. Raises OofggError when it broke."""

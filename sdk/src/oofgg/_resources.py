@@ -28,7 +28,7 @@ from oofgg._types import (
     Session,
     SessionState,
 )
-from oofgg.v1 import auth_pb2, game_pb2, history_pb2, rating_pb2, session_pb2
+from oofgg.v1 import auth_pb2, game_pb2, history_pb2, matchmaking_pb2, rating_pb2, session_pb2
 
 _T = TypeVar("_T")
 _PAGE = 100
@@ -289,6 +289,19 @@ class Sessions(_Resource):
             return shown, response.next_page_token
 
         return paged(page)
+
+    async def backfill(self, session: str | Session, seats: Mapping[int, int | Iterable[str]]) -> int:
+        """Looks for players for free seats of a session that came from a queue with `backfill`, until they are found.
+
+        `seats` are by team: how many, or the roles that are missing there. Asking again replaces what was asked for;
+        nothing ends the search. Returns how many seats are looked for now. For the session's creator and the game's
+        developer.
+        """
+        request = matchmaking_pb2.RequestBackfillRequest(session_id=_which(session)[0])
+        for team, wanted in seats.items():
+            roles = [] if isinstance(wanted, int) else list(wanted)
+            request.seats.add(team=team, seats=wanted if isinstance(wanted, int) else len(roles), roles=roles)
+        return (await self._caller.call(self._stubs.matchmaking.RequestBackfill, request)).seats
 
     async def _change_state(self, session: str | Session, state: session_pb2.SessionState.ValueType) -> Session:
         session_id, node = _which(session)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Self
 
@@ -14,7 +15,10 @@ from oofgg._leaderboards import Leaderboards
 from oofgg._login import LoginKeeper
 from oofgg._own_account import OwnAccount
 from oofgg._play import PlaySession
+from oofgg._queues import Queues
 from oofgg._resources import Games, History, Ratings, Sessions
+from oofgg._ticket_types import Attribute, FoundMatch, TicketPlayer
+from oofgg._tickets import Desk, Ticket
 from oofgg._types import Account, Login, Session, TokenInfo
 from oofgg.v1 import auth_pb2
 
@@ -59,13 +63,15 @@ class Client:
         self.stubs = self._connection.stubs
         """The generated stubs, for what is not wrapped here."""
         self._login = LoginKeeper(self.stubs, self._caller, self._api_key)
-        parts = (self.stubs, self._caller, lambda: self.game or (self.login_info.game_id if self.login_info else ""))
+        parts = (self.stubs, self._caller, self._game_id)
         self.me = OwnAccount(self.stubs, self._caller, self._login.metadata)
         self.games = Games(*parts)
         self.sessions = Sessions(*parts)
         self.leaderboards = Leaderboards(*parts)
         self.history = History(*parts)
         self.ratings = Ratings(*parts)
+        self.queues = Queues(*parts)
+        self._desk = Desk(self._connection, self._caller, self._game_id)
         if self._api_key:
             try:
                 await self._login.renew()
@@ -78,6 +84,7 @@ class Client:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if self._connection is not None:
+            await self._desk.close()
             await self._login.close()
             await self._connection.close()
             self._connection = None
@@ -149,10 +156,59 @@ class Client:
         """What to pass as `metadata` to `stubs`: the login's access token, renewed if need be."""
         return await self._login.metadata()
 
+    async def enqueue(
+        self,
+        queues: str | Iterable[str],
+        attributes: Mapping[str, Attribute] | None = None,
+        *,
+        roles: Iterable[str] = (),
+        latencies: Mapping[str, float] | None = None,
+        party: str | Session | None = None,
+        players: Iterable[TicketPlayer] = (),
+        quick_join: bool = False,
+        request_id: str | None = None,
+        reconnect_for: float = 60.0,
+    ) -> Ticket:
+        """Looks for a match in a queue, or in several at once, and returns when the ticket waits there.
+
+            ticket = await client.enqueue("duel", {"mode": "ranked"})
+            async with client.play(await ticket.matched()) as session: ...
+
+        `attributes` are what the queues' rules ask for: texts, numbers, and lists of texts; `roles` what the caller
+        plays, best first; `latencies` measured milliseconds by region. `party` is a session in which the caller, its
+        creator, sits with others: they come along, in one team, and `players` may say more of each. A game's server
+        names the `players`. `quick_join` takes a free seat in a session that has one, rather than wait.
+
+        The same `request_id` gets the same ticket, in a game that was started again, too. Raises
+        FailedPrecondition(TICKET_ACTIVE) for who has a ticket in this game, with its id in the error's metadata
+        (`ticket_id`); ResourceExhausted(PENALISED) for who declined a match lately; NotFound(QUEUE_NOT_FOUND).
+        """
+        return await self._desk.enqueue(
+            queues,
+            attributes,
+            roles=roles,
+            latencies=latencies,
+            party=party,
+            players=players,
+            quick_join=quick_join,
+            request_id=request_id,
+            reconnect_for=reconnect_for,
+        )
+
+    async def ticket(self, *, reconnect_for: float = 60.0) -> Ticket | None:
+        """The ticket that the caller has in this game, as after a restart; None where there is none."""
+        return await self._desk.active(reconnect_for)
+
     def play(
-        self, session: str | Session, *, team: int = 0, after_seq: int | None = 0, reconnect_for: float = 60.0
+        self,
+        session: str | Session | FoundMatch,
+        *,
+        team: int = 0,
+        after_seq: int | None = 0,
+        reconnect_for: float = 60.0,
     ) -> PlaySession:
-        """Takes a seat in a session and plays: an async context manager, and an iterator of what happens.
+        """Takes a seat in a session, or the one that a match has for the caller, and plays: an async context manager,
+        and an iterator of what happens.
 
             async with client.play(session_id) as session:
                 await session.send({"move": "e4"})
@@ -189,6 +245,9 @@ class Client:
             reconnect_for=reconnect_for,
             spectate=True,
         )
+
+    def _game_id(self) -> str:
+        return self.game or (self.login_info.game_id if self.login_info else "")
 
     def _open_connection(self) -> Connection:
         if self._connection is None:

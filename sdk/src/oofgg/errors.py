@@ -13,12 +13,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import grpc
 from google.protobuf.message import DecodeError, Message
 
 from oofgg.v1 import errors_pb2
+
+if TYPE_CHECKING:
+    from oofgg._ticket_types import TicketStatus
 
 _DETAILS_KEY = "grpc-status-details-bin"
 _NANOSECONDS = 1_000_000_000
@@ -56,11 +59,14 @@ class Reason(StrEnum):
     LOGIN_NOT_FOUND = "LOGIN_NOT_FOUND"
     API_KEY_NOT_FOUND = "API_KEY_NOT_FOUND"
     REPLAY_NOT_FOUND = "REPLAY_NOT_FOUND"
+    QUEUE_NOT_FOUND = "QUEUE_NOT_FOUND"
+    TICKET_NOT_FOUND = "TICKET_NOT_FOUND"
     USERNAME_TAKEN = "USERNAME_TAKEN"
     EMAIL_TAKEN = "EMAIL_TAKEN"
     GAME_NAME_TAKEN = "GAME_NAME_TAKEN"
     DEVICE_TAKEN = "DEVICE_TAKEN"
     LEADERBOARD_NAME_TAKEN = "LEADERBOARD_NAME_TAKEN"
+    QUEUE_NAME_TAKEN = "QUEUE_NAME_TAKEN"
     SESSION_FULL = "SESSION_FULL"
     SESSION_STATE = "SESSION_STATE"
     WRONG_NODE = "WRONG_NODE"
@@ -69,12 +75,15 @@ class Reason(StrEnum):
     PASSWORD_SET = "PASSWORD_SET"  # noqa: S105
     PASSWORD_MISSING = "PASSWORD_MISSING"  # noqa: S105
     ACCOUNT_OWNS_GAMES = "ACCOUNT_OWNS_GAMES"
+    TICKET_ACTIVE = "TICKET_ACTIVE"
+    TICKET_STATE = "TICKET_STATE"
     RATE_LIMITED = "RATE_LIMITED"
     OVERLOADED = "OVERLOADED"
     SLOW_CONSUMER = "SLOW_CONSUMER"
     QUOTA_EXCEEDED = "QUOTA_EXCEEDED"
     LOCKED_OUT = "LOCKED_OUT"
     ATTEMPTS_EXHAUSTED = "ATTEMPTS_EXHAUSTED"
+    PENALISED = "PENALISED"
     RESUME_TOO_OLD = "RESUME_TOO_OLD"
     SCORE_OUT_OF_RANGE = "SCORE_OUT_OF_RANGE"
     REPLACED = "REPLACED"
@@ -186,6 +195,19 @@ class FailedPrecondition(OofggError):
     """The request is fine, but not in the state things are in."""
 
     code = grpc.StatusCode.FAILED_PRECONDITION
+
+
+class TicketError(FailedPrecondition):
+    """A ticket ended without a match: CANCELLED, EXPIRED or FAILED. `status.reason` says why."""
+
+    def __init__(self, status: TicketStatus) -> None:
+        why = f": {status.reason}" if status.reason != "UNSPECIFIED" else ""
+        super().__init__(
+            f"the ticket is {status.state}{why}",
+            reason=Reason.TICKET_STATE,
+            metadata={"ticket_id": status.ticket_id, "state": status.state},
+        )
+        self.status = status
 
 
 class Aborted(OofggError):

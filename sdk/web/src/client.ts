@@ -3,13 +3,16 @@ import { createClient, type Client as Stub, type Transport } from "@connectrpc/c
 import { createGrpcWebTransport } from "@connectrpc/connect-web";
 
 import { Caller, newRequestId, type Authority } from "./calls.js";
+import { fromConnectError } from "./errors.js";
 import { AuthService, type Account } from "./gen/oofgg/v1/auth_pb.js";
 import { GameService } from "./gen/oofgg/v1/game_pb.js";
 import { HistoryService } from "./gen/oofgg/v1/history_pb.js";
 import { LeaderboardService } from "./gen/oofgg/v1/leaderboard_pb.js";
+import { MatchmakingService, type MatchInfo } from "./gen/oofgg/v1/matchmaking_pb.js";
 import { SessionService, type FinishResponse, type JoinResponse, type Session } from "./gen/oofgg/v1/session_pb.js";
 import { LoginKeeper, type Login, type LoginStorage } from "./login.js";
 import { resultOf, type Places } from "./results.js";
+import { enqueueRequest, WatchedTicket, type EnqueueOptions } from "./ticket.js";
 import { WatchedSession, type WatchOptions } from "./watch.js";
 
 export interface ClientOptions {
@@ -42,6 +45,7 @@ export interface Stubs {
   readonly sessions: Stub<typeof SessionService>;
   readonly leaderboards: Stub<typeof LeaderboardService>;
   readonly history: Stub<typeof HistoryService>;
+  readonly matchmaking: Stub<typeof MatchmakingService>;
 }
 
 /**
@@ -66,6 +70,7 @@ export class Client {
       sessions: createClient(SessionService, transport),
       leaderboards: createClient(LeaderboardService, transport),
       history: createClient(HistoryService, transport),
+      matchmaking: createClient(MatchmakingService, transport),
     };
     this.#login = new LoginKeeper(this.stubs.auth, this.caller, options.storage, `oofgg ${baseUrl} ${this.game}`);
   }
@@ -114,9 +119,35 @@ export class Client {
     return this.call(this.stubs.sessions.join, { sessionId, team, requestId: newRequestId() });
   }
 
-  /** Takes a seat in a session and plays, or with `spectate` only looks on; see WatchedSession. */
-  watch(sessionId: string, options: WatchOptions = {}): Promise<WatchedSession> {
-    return new WatchedSession(this, sessionId, options).opened();
+  /**
+   * Takes a seat in a session, or the one that a match has for the caller, and plays, or with `spectate` only looks on;
+   * see WatchedSession.
+   */
+  watch(session: string | MatchInfo, options: WatchOptions = {}): Promise<WatchedSession> {
+    return new WatchedSession(this, session, options).opened();
+  }
+
+  /**
+   * Looks for a match in a queue, or in several at once; resolves when the ticket waits there. See WatchedTicket.
+   *
+   * Throws TICKET_ACTIVE for who has a ticket in this game, with its id in `metadata.ticket_id`; PENALISED for who
+   * declined a match lately; QUEUE_NOT_FOUND; TypeError for what is no attribute.
+   */
+  async enqueue(queues: string | readonly string[], options: EnqueueOptions = {}): Promise<WatchedTicket> {
+    const request = enqueueRequest(this.game, queues, options);
+    return new WatchedTicket(this, request, options.reconnectForMs).entered();
+  }
+
+  /** The ticket that the caller has in this game, as after a reload of the page; undefined where there is none. */
+  async ticket(): Promise<WatchedTicket | undefined> {
+    try {
+      const { ticket } = await this.call(this.stubs.matchmaking.getTicket, { gameId: this.game });
+      return await new WatchedTicket(this, present(ticket).ticketId).entered();
+    } catch (failure) {
+      const error = fromConnectError(failure);
+      if (error.reason === "TICKET_NOT_FOUND") return undefined;
+      throw error;
+    }
   }
 
   /** Gives the seat up. */

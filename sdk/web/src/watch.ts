@@ -9,7 +9,15 @@ import { headersOf } from "./calls.js";
 import type { Client } from "./client.js";
 import { Code, fromConnectError, OofggError } from "./errors.js";
 import { DeliveryClass, SessionState, type SendRequestSchema } from "./gen/oofgg/v1/session_pb.js";
-import type { Event, FinishResponse, Session, StreamOpened, WatchResponse } from "./gen/oofgg/v1/session_pb.js";
+import type { MatchInfo } from "./gen/oofgg/v1/matchmaking_pb.js";
+import type {
+  Event,
+  FinishResponse,
+  Placement,
+  Session,
+  StreamOpened,
+  WatchResponse,
+} from "./gen/oofgg/v1/session_pb.js";
 import { Gap, Inbox } from "./inbox.js";
 import { Outbox } from "./outbox.js";
 import { encode } from "./payload.js";
@@ -77,12 +85,12 @@ export class WatchedSession implements AsyncIterableIterator<Event> {
   #closing = new AbortController();
 
   /** Not for games: see `Client.watch`. */
-  constructor(client: Client, sessionId: string, options: WatchOptions) {
+  constructor(client: Client, session: string | MatchInfo, options: WatchOptions) {
     this.#client = client;
     this.#inbox = new Inbox(options.after === "now" ? undefined : (options.after ?? 0n));
     this.#spectate = options.spectate ?? false;
     this.#policy = new ReconnectPolicy(options.reconnectForMs ?? 60_000);
-    void this.#run(sessionId, options.team ?? 0);
+    void this.#run(session, options.team ?? 0);
   }
 
   /** The session as far as it was received, which may be ahead of the iteration. */
@@ -195,20 +203,18 @@ export class WatchedSession implements AsyncIterableIterator<Event> {
     this.#changed.wake();
   }
 
-  async #run(sessionId: string, team: number): Promise<void> {
+  async #run(session: string | MatchInfo, team: number): Promise<void> {
     try {
-      await this.#play(sessionId, team);
+      await this.#play(session, team);
       this.#end(undefined);
     } catch (error) {
       this.#end(fromConnectError(error));
     }
   }
 
-  async #play(sessionId: string, team: number): Promise<void> {
-    const found = this.#spectate
-      ? await this.#client.call(this.#client.stubs.sessions.getSession, { sessionId })
-      : await this.#client.join(sessionId, team);
-    this.#node = found.placement?.node ?? "";
+  async #play(session: string | MatchInfo, team: number): Promise<void> {
+    const sessionId = typeof session === "string" ? session : session.sessionId;
+    this.#node = (await this.#find(session, sessionId, team)).placement?.node ?? "";
     while (!this.#closing.signal.aborted) {
       const began = performance.now();
       let error = new OofggError(Code.Unavailable, "UNSPECIFIED", "The stream ended.");
@@ -227,6 +233,17 @@ export class WatchedSession implements AsyncIterableIterator<Event> {
       if (retry.restart) this.#inbox.afterSeq = undefined;
       if (retry.renew) await this.#client.authority.renewed(this.#authorization);
     }
+  }
+
+  /** Where the session runs, in which the caller then has a seat. */
+  async #find(
+    session: string | MatchInfo,
+    sessionId: string,
+    team: number,
+  ): Promise<{ placement?: Placement | undefined }> {
+    if (this.#spectate) return await this.#client.call(this.#client.stubs.sessions.getSession, { sessionId });
+    // A match has seats for its players.
+    return typeof session === "string" ? await this.#client.join(sessionId, team) : session;
   }
 
   /** Serves one stream until the server ends it. Throws what broke it. */

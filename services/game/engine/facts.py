@@ -82,6 +82,15 @@ class Seat:
 
 
 @dataclass(frozen=True, slots=True)
+class Newcomer:
+    """An account that is to have a seat. Team 0: none."""
+
+    user_id: str
+    username: str
+    team: int
+
+
+@dataclass(frozen=True, slots=True)
 class SessionFacts:
     """What never changes about a session. An empty `history_topic`: none is published besides the common one."""
 

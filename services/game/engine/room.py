@@ -159,6 +159,11 @@ class Room:
         return self._pending.size + (self._in_flight.size if self._in_flight else 0)
 
     @property
+    def pending_pieces(self) -> list[bytes]:
+        """The events that are being collected."""
+        return self._pending.pieces
+
+    @property
     def outstanding(self) -> int:
         """The ticket that confirms everything that has happened so far."""
         if self._has_pending():

@@ -6,8 +6,9 @@ seconds since the epoch, passed in, so that deadlines mean the same after a rest
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any
 
 from pkg.errors import Aborted, FailedPrecondition, PermissionDenied, Reason, invalid_field
@@ -17,6 +18,7 @@ from services.game.engine.facts import (
     TRANSITIONS,
     Change,
     EndReason,
+    Newcomer,
     PresenceChanged,
     PresenceKind,
     Profile,
@@ -70,40 +72,52 @@ class Session:
         return seat
 
     def join(self, user_id: str, username: str, team: int, now: float) -> list[Change]:
-        """Takes the lowest free seat; nothing happens for who has one.
+        """Takes the lowest free seat; nothing happens for who has one. Raises as `seat_all`."""
+        return self.seat_all((Newcomer(user_id, username, team),), now)
 
-        Raises FailedPrecondition: SESSION_STATE when the session is ending, SESSION_FULL when no seat is free;
+    def seat_all(self, newcomers: Sequence[Newcomer], now: float) -> list[Change]:
+        """Takes the lowest free seats, in this order, for all of them or for none; nothing happens for who has one.
+
+        Raises FailedPrecondition: SESSION_STATE when the session is ending, SESSION_FULL when too few seats are free;
         PermissionDenied(KICKED).
         """
-        self.require_welcome(user_id)
-        if self.state in OVER or self.state is State.FINISHING or (self.ballot and not self.seat_of(user_id)):
+        for each in newcomers:
+            self.require_welcome(each.user_id)
+        seated = {seat.user_id for seat in self.seats.values()}
+        missing = {each.user_id: each for each in newcomers if each.user_id not in seated}
+        if self.state in OVER or self.state is State.FINISHING or (self.ballot and missing):
             raise self._refusal("joined")
-        if self.seat_of(user_id):
-            return []
-        number = next((n for n in range(1, self.facts.max_seats + 1) if n not in self.seats), 0)
-        if not number:
+        numbers = (number for number in range(1, self.facts.max_seats + 1) if number not in self.seats)
+        free = list(islice(numbers, len(missing)))
+        if len(free) < len(missing):
             raise FailedPrecondition(
-                Reason.SESSION_FULL, f"All {self.facts.max_seats} seats of session {self.facts.session_id} are taken."
+                Reason.SESSION_FULL,
+                f"Of the {self.facts.max_seats} seats of session {self.facts.session_id}, {len(free)} are free.",
             )
-        seat = Seat(number, user_id, username, team, False, now, now + self.times.grace)
-        self.seats[number] = seat
-        changes: list[Change] = [PresenceChanged(PresenceKind.JOINED, seat)]
-        if self.creator_left:
-            self.creator_left = False
-            if user_id != self.profile.creator_user_id:
-                changes += self._change_profile(creator_user_id=user_id)
-        if self.state is State.CREATED:
-            changes += self._go(State.WAITING)
-        if self.state is State.WAITING and len(self.seats) >= self.facts.min_seats:
-            self.start_time = now
-            changes += self._go(State.STARTED)
+        changes: list[Change] = []
+        for number, newcomer in zip(free, missing.values(), strict=True):
+            changes += self._seat(number, newcomer, now)
         return changes
+
+    def join_deadline(self, user_ids: Container[str]) -> float:
+        """Until when all seats of these accounts are certainly kept, without a stream: at least a grace after they
+        were taken."""
+        return min(
+            (
+                seat.join_time + self.times.grace if seat.leave_at is None else seat.leave_at
+                for seat in self.seats.values()
+                if seat.user_id in user_ids
+            ),
+            default=self.facts.create_time + self.times.grace,
+        )
 
     def require_welcome(self, user_id: str) -> None:
         """Raises PermissionDenied(KICKED) for an account that was removed for good."""
         if user_id in self.banned:
             raise PermissionDenied(
-                Reason.KICKED, f"You were removed from session {self.facts.session_id} and cannot return to it."
+                Reason.KICKED,
+                f"You were removed from session {self.facts.session_id} and cannot return to it.",
+                user_id=user_id,
             )
 
     def update(
@@ -287,6 +301,21 @@ class Session:
         if self.quiet_since is not None:
             ends.append((self.quiet_since + times.abandoned, EndReason.ABANDONED))
         return ends
+
+    def _seat(self, number: int, newcomer: Newcomer, now: float) -> list[Change]:
+        seat = Seat(number, newcomer.user_id, newcomer.username, newcomer.team, False, now, now + self.times.grace)
+        self.seats[number] = seat
+        changes: list[Change] = [PresenceChanged(PresenceKind.JOINED, seat)]
+        if self.creator_left:
+            self.creator_left = False
+            if seat.user_id != self.profile.creator_user_id:
+                changes += self._change_profile(creator_user_id=seat.user_id)
+        if self.state is State.CREATED:
+            changes += self._go(State.WAITING)
+        if self.state is State.WAITING and len(self.seats) >= self.facts.min_seats:
+            self.start_time = now
+            changes += self._go(State.STARTED)
+        return changes
 
     def _vacate(self, number: int, kind: PresenceKind, reason: str, now: float) -> list[Change]:
         seat = replace(self.seats.pop(number), connected=False, leave_at=None)

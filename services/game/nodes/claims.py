@@ -5,6 +5,7 @@ The hash of a session is the truth; a pointer that is wrong is dropped when it i
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
 from typing import Final, cast
 
@@ -51,12 +52,18 @@ class Claims:
         async with answers():
             await self._redis.hdel(_OWNERS, peer.incarnation)
 
-    async def give(self, to: Peer, session_id: str) -> None:
-        """Tells a node of a session that is now its own."""
+    async def give(self, given: Iterable[tuple[Peer, str]]) -> None:
+        """Tells nodes of sessions that are now their own."""
+        by_node: defaultdict[str, list[str]] = defaultdict(list)
+        for to, session_id in given:
+            by_node[to.incarnation].append(session_id)
+        if not by_node:
+            return
         pipeline = self._redis.pipeline(transaction=False)
-        pipeline.sadd(owned_key(to.incarnation), session_id)
-        pipeline.rpush(_given_key(to.incarnation), session_id)
-        pipeline.expire(_given_key(to.incarnation), _GIVEN_SECONDS)
+        for incarnation, session_ids in by_node.items():
+            pipeline.sadd(owned_key(incarnation), *session_ids)
+            pipeline.rpush(_given_key(incarnation), *session_ids)
+            pipeline.expire(_given_key(incarnation), _GIVEN_SECONDS)
         async with answers():
             await pipeline.execute()
 

@@ -56,7 +56,7 @@ class Handover:
                 return False
             # Most of what is on its way is kept before; what is not was never acknowledged, and is sent again.
             await live.confirmed(live.room.outstanding)
-            await self._claims.give(to, live.session_id)
+            await self._claims.give([(to, live.session_id)])
             outcome = await self._store.give(live.session_id, live.epoch, to)
             if outcome.status not in (KEPT, FENCED):
                 return False

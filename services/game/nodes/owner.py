@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from pkg.clock import Clock
-from pkg.errors import Reason, Unavailable
+from pkg.errors import OofggError, Reason, Unavailable, backend_unavailable
 from services.game.engine.delivery import DeliveryLimits
 from services.game.engine.facts import State
 from services.game.engine.lineage import Lineage
@@ -20,9 +20,9 @@ from services.game.engine.room import Encoder, Room
 from services.game.engine.sessions import Session
 from services.game.journal import Journal
 from services.game.live import LiveSession
-from services.game.nodes.peers import Peers
+from services.game.nodes.peers import Peer, Peers
 from services.game.stores.listing import Listing
-from services.game.stores.sessions import SessionStore, Taken, wrong_node
+from services.game.stores.sessions import SessionStore, Taken, session_not_found, wrong_node
 
 _TICK_SECONDS: Final = 0.2
 _PAGE: Final = 256
@@ -55,7 +55,7 @@ class Owner:
         self._limits = limits
         self._decided = decided
         self._sessions: dict[str, LiveSession] = {}
-        self._taking: dict[str, asyncio.Task[LiveSession]] = {}
+        self._taking: dict[str, asyncio.Future[LiveSession]] = {}
         self._deadlines: list[tuple[float, int, LiveSession]] = []
         self._pushed = 0
         self._was_available = True
@@ -70,10 +70,18 @@ class Owner:
         """Seconds since the epoch."""
         return self._clock.now().timestamp()
 
-    def add(self, session: Session, epoch: int) -> LiveSession:
-        """A session that was just made here."""
+    def add(self, session: Session, epoch: int, pieces: Sequence[bytes] = ()) -> None:
+        """A session that was just made here, and its events so far, which are for everybody.
+
+        Nothing happens for one that was asked for meanwhile: it is taken, with a higher epoch.
+        """
+        session_id = session.facts.session_id
+        if session_id in self._sessions or session_id in self._taking:
+            return
         session.quiet_since = self.now()
-        return self._adopt(Taken(session, epoch, {}, Tail(), Lineage(((epoch, 0),))))
+        tail = Tail()
+        tail.extend(pieces)
+        self._adopt(Taken(session, epoch, {}, tail, Lineage(((epoch, 0),))))
 
     def sessions(self) -> list[LiveSession]:
         """Those this node runs, without those that are over."""
@@ -89,10 +97,47 @@ class Owner:
             return live
         task = self._taking.get(session_id)
         if task is None:
-            task = self._taking[session_id] = asyncio.create_task(self._take(session_id))
+            task = self._taking[session_id] = asyncio.create_task(self._take_one(session_id))
             task.add_done_callback(lambda _: self._taking.pop(session_id, None))
         # Others may wait for the same: one who gives up must not take it from them.
         return await asyncio.shield(task)
+
+    async def take_all(self, session_ids: Sequence[str]) -> int:
+        """Takes those of these sessions that are this node's or a dead one's, and passes over the others.
+
+        Returns how many those were. Raises Unavailable.
+        """
+        each_once = dict.fromkeys(session_ids)
+        wanted = [each for each in each_once if each not in self._taking and not self._runs(each)]
+        if not wanted:
+            return 0
+        futures = {each: asyncio.get_running_loop().create_future() for each in wanted}
+        # Who asks for one of them meanwhile waits for the same.
+        self._taking.update(futures)
+        try:
+            owners = await self._store.owners(wanted)
+            takes = [
+                (session_id, owner)
+                for session_id, owner in zip(wanted, owners, strict=True)
+                if owner is not None and (owner == self._peers.me or self._peers.is_dead(owner))
+            ]
+            outcomes = await self._take(takes) if takes else []
+            found = dict(zip([session_id for session_id, _ in takes], outcomes, strict=True))
+            for session_id, owner in zip(wanted, owners, strict=True):
+                outcome = found.get(session_id) or (
+                    wrong_node(session_id, owner.node) if owner else session_not_found(session_id)
+                )
+                if isinstance(outcome, OofggError):
+                    futures[session_id].set_exception(outcome)
+                else:
+                    futures[session_id].set_result(outcome)
+            return sum(isinstance(outcome, LiveSession) for outcome in outcomes)
+        finally:
+            for session_id, future in futures.items():
+                self._taking.pop(session_id, None)
+                if not future.done():
+                    future.set_exception(backend_unavailable("Redis"))
+                future.exception()  # nobody has to ask for it
 
     async def verify(self) -> None:
         """Others had to think that this node is dead: lets go of what they took. Raises Unavailable."""
@@ -103,6 +148,10 @@ class Owner:
             for live, owner in zip(page, owners, strict=True):
                 if owner is not None and owner != self._peers.me and live.lost is None:
                     live.lose(wrong_node(live.session_id, owner.node))
+
+    def _runs(self, session_id: str) -> bool:
+        live = self._sessions.get(session_id)
+        return live is not None and live.lost is None
 
     async def run_timers(self) -> None:
         """Lets time have its effect on sessions, until cancelled."""
@@ -121,15 +170,31 @@ class Owner:
                     live.scheduled = None
                     self._tick(live, now)
 
-    async def _take(self, session_id: str) -> LiveSession:
+    async def _take_one(self, session_id: str) -> LiveSession:
+        """As `get`, for a session that this node does not run."""
         owner = await self._store.owner(session_id)
         if owner != self._peers.me and not await self._peers.has_died(owner):
             raise wrong_node(session_id, owner.node)
+        (found,) = await self._take([(session_id, owner)])
+        if isinstance(found, OofggError):
+            raise found
+        return found
+
+    async def _take(self, takes: Sequence[tuple[str, Peer]]) -> list[LiveSession | OofggError]:
+        """Takes sessions from nodes that are dead, or that have given them to this one."""
         if self.leaving:
             raise shutting_down()
         # First, so that whoever looks for what this node left finds it, whenever it should die.
-        await self._listing.claim(session_id)
-        taken = await self._store.take(session_id, owner)
+        await self._listing.claim([session_id for session_id, _ in takes])
+        found = [
+            each if isinstance(each, OofggError) else self._welcome(each) for each in await self._store.take(takes)
+        ]
+        sessions = [each.room.session for each in found if isinstance(each, LiveSession)]
+        if listed := [(session, self._peers.me) for session in sessions if not session.over]:
+            await self._listing.add(listed)
+        return found
+
+    def _welcome(self, taken: Taken) -> LiveSession:
         session = taken.session
         now = self.now()
         live = self._adopt(taken)
@@ -141,7 +206,6 @@ class Owner:
             live.room.apply(session.disconnect(number, now), now)
         session.renew_grace(now)
         live.touch()
-        await self._listing.update(session, session.state, session.profile.label)
         return live
 
     def _adopt(self, taken: Taken) -> LiveSession:

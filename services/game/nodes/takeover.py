@@ -10,7 +10,7 @@ import asyncio
 from typing import Final
 
 from pkg.clock import Clock
-from pkg.errors import FailedPrecondition, NotFound, Unavailable
+from pkg.errors import Unavailable
 from pkg.telemetry.logs import get_logger
 from services.game.nodes.claims import Claims
 from services.game.nodes.owner import Owner
@@ -20,8 +20,7 @@ _log = get_logger(__name__)
 
 _LOOK_SECONDS: Final = 0.25
 _RETRY_SECONDS: Final = 0.5
-_AT_ONCE: Final = 16
-_GIVEN_AT_ONCE: Final = 256
+_AT_ONCE: Final = 32
 
 
 class Takeover:
@@ -33,6 +32,7 @@ class Takeover:
         self._peers = peers
         self._clock = clock
         self._lease_seconds = lease_seconds
+        self._given: list[str] = []  # that it has not taken yet
 
     async def run(self, draining: asyncio.Event) -> None:
         """Looks around until the node drains, or until cancelled."""
@@ -56,8 +56,11 @@ class Takeover:
             await asyncio.sleep(_LOOK_SECONDS)
 
     async def _look(self) -> None:
-        while given := await self._claims.given(_GIVEN_AT_ONCE):
-            await self._take(given)
+        while self._given or (given := await self._claims.given(_AT_ONCE)):
+            # Kept until it is done: Redis has forgotten that they were given.
+            self._given = self._given or given
+            await self._owner.take_all(self._given)
+            self._given = []
         for peer in await self._claims.owners():
             if peer.incarnation != self._peers.me.incarnation and self._peers.is_dead(peer):
                 await self._take_over(peer)
@@ -65,24 +68,7 @@ class Takeover:
     async def _take_over(self, dead: Peer) -> None:
         taken = 0
         while session_ids := await self._claims.some(dead, _AT_ONCE):
-            taken += await self._take(session_ids)
+            taken += await self._owner.take_all(session_ids)
             await self._claims.drop(dead, session_ids)
         await self._claims.forget(dead)
         _log.info("took over what a node left", left_by=dead.node, sessions=taken)
-
-    async def _take(self, session_ids: list[str]) -> int:
-        outcomes = await asyncio.gather(*map(self._take_one, session_ids), return_exceptions=True)
-        for outcome in outcomes:
-            if isinstance(outcome, BaseException):
-                raise outcome
-        return sum(outcome is True for outcome in outcomes)
-
-    async def _take_one(self, session_id: str) -> bool:
-        """Whether it is this node's now. Raises Unavailable."""
-        try:
-            await self._owner.get(session_id)
-        except FailedPrecondition:
-            return False  # another node was first
-        except NotFound:
-            return False
-        return True

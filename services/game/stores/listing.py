@@ -6,12 +6,15 @@ and a pointer to a session that is over, gone or different is dropped when it is
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Sequence
 from typing import Final, cast
 
 import redis.asyncio as redis
 
 from pkg.cache.answers import answers
 from pkg.clock import Clock
+from pkg.ids import time_of
 from services.game.engine.facts import OVER, State
 from services.game.engine.sessions import Session
 from services.game.nodes.claims import owned_key
@@ -55,10 +58,36 @@ class Listing:
         async with answers():
             await pipeline.execute()
 
-    async def claim(self, session_id: str) -> None:
-        """Points to a session as one of this node."""
+    async def add(self, sessions: Sequence[tuple[Session, Peer]]) -> dict[str, int]:
+        """Lists sessions that are about to be made or were taken, with their owners. Returns `count` of their games."""
+        listed, owned = _pointers(sessions)
+        games = list(dict.fromkeys(session.facts.game_id for session, _ in sessions))
+        pipeline = self._redis.pipeline(transaction=False)
+        for key, ids in listed.items():
+            pipeline.zadd(key, dict.fromkeys(ids, 0))
+        for key, ids in owned.items():
+            pipeline.sadd(key, *ids)
+        for game_id in games:
+            pipeline.zcard(_key(game_id, None, ""))
         async with answers():
-            await self._redis.sadd(owned_key(self._me.incarnation), session_id)
+            found = await pipeline.execute()
+        return dict(zip(games, map(int, found[-len(games) :]), strict=True))
+
+    async def remove(self, sessions: Sequence[tuple[Session, Peer]]) -> None:
+        """Undoes `add` for sessions that were not made."""
+        listed, owned = _pointers(sessions)
+        pipeline = self._redis.pipeline(transaction=False)
+        for key, ids in listed.items():
+            pipeline.zrem(key, *ids)
+        for key, ids in owned.items():
+            pipeline.srem(key, *ids)
+        async with answers():
+            await pipeline.execute()
+
+    async def claim(self, session_ids: Sequence[str]) -> None:
+        """Points to sessions as those of this node."""
+        async with answers():
+            await self._redis.sadd(owned_key(self._me.incarnation), *session_ids)
 
     async def page(
         self, game_id: str, state: State | None, label: str, after: str, size: int
@@ -96,8 +125,20 @@ class Listing:
 
     def _is_gone(self, session_id: str) -> bool:
         """Whether a session that is not there is not just about to be: it is listed before it is made."""
-        made = int(session_id.replace("-", "")[:12], 16) / 1000
-        return self._clock.now().timestamp() - made > _BIRTH_SECONDS
+        return self._clock.now().timestamp() - time_of(session_id) > _BIRTH_SECONDS
+
+
+def _pointers(sessions: Sequence[tuple[Session, Peer]]) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """Ids of sessions by the sets that list them, and by those of their owners."""
+    listed: defaultdict[str, list[str]] = defaultdict(list)
+    owned: defaultdict[str, list[str]] = defaultdict(list)
+    for session, owner in sessions:
+        facts = session.facts
+        for label in dict.fromkeys(("", session.profile.label)):
+            for state in (shown_state(session.state), None):
+                listed[_key(facts.game_id, state, label)].append(facts.session_id)
+        owned[owned_key(owner.incarnation)].append(facts.session_id)
+    return listed, owned
 
 
 def shown_state(state: State) -> State:

@@ -53,17 +53,19 @@ local function next_epoch(before)
 end
 """
 
-# KEYS: session, replies. ARGV: owner, node, milliseconds to keep the reply, value of the reply, fields and values.
-# Answers KEPT and the epoch.
+# KEYS: session, log, replies. ARGV: owner, node, milliseconds to keep the reply, value of the reply, last event (0:
+# none yet), joined pieces, fields and values. Answers KEPT and the epoch, or EXISTS and whose it is.
 CREATE: Final = (
     _NEXT_EPOCH
     + """
-if redis.call('EXISTS', KEYS[1]) == 1 then return {'EXISTS'} end
+local owner = redis.call('HGET', KEYS[1], 'owner')
+if owner then return {'EXISTS', owner} end
 local epoch = next_epoch(nil)
-local fields = {'epoch', epoch, 'epochs', epoch .. ':0', 'head', '0', 'owner', ARGV[1], 'node', ARGV[2]}
-for n = 5, #ARGV do fields[#fields + 1] = ARGV[n] end
+local fields = {'epoch', epoch, 'epochs', epoch .. ':0', 'head', ARGV[5], 'owner', ARGV[1], 'node', ARGV[2]}
+for n = 7, #ARGV do fields[#fields + 1] = ARGV[n] end
 redis.call('HSET', KEYS[1], unpack(fields))
-for n = 2, #KEYS do redis.call('SET', KEYS[n], ARGV[4], 'PX', ARGV[3]) end
+if ARGV[5] ~= '0' then redis.call('XADD', KEYS[2], ARGV[5] .. '-0', 'd', ARGV[6]) end
+for n = 3, #KEYS do redis.call('SET', KEYS[n], ARGV[4], 'PX', ARGV[3]) end
 return {'KEPT', epoch}
 """
 )

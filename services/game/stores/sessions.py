@@ -8,16 +8,17 @@ killed is written here before anyone sees it.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, cast
+from typing import Any, Final, TypeVar, cast
 
 import redis.asyncio as redis
 from google.protobuf.message import Message
+from redis.asyncio.client import Pipeline
 from redis.exceptions import NoScriptError, RedisError
 
 from pkg.cache.answers import answers
-from pkg.errors import FailedPrecondition, InvalidArgument, NotFound, Reason
+from pkg.errors import FailedPrecondition, InvalidArgument, NotFound, OofggError, Reason
 from services.game.codec import read_private, split_pieces
 from services.game.engine.facts import OVER, SessionTimes, State
 from services.game.engine.lineage import Lineage
@@ -28,9 +29,13 @@ from services.game.engine.sessions import Session
 from services.game.nodes.peers import Peer
 from services.game.stores import scripts
 
+T = TypeVar("T")
+
 _REPLY_MILLISECONDS: Final = 24 * 3600 * 1000
 _ENTRY_BYTES: Final = 256 * 1024
 _PAGE: Final = 256
+_FIRST_PAGE: Final = 32
+_Entry = tuple[bytes, dict[bytes, bytes]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +64,24 @@ class Append:
 
 
 @dataclass(frozen=True, slots=True)
+class Creation:
+    """A session to write: the node that is to own it, its events so far, a reply to keep with it and where."""
+
+    session: Session
+    owner: Peer
+    pieces: Sequence[bytes] = ()
+    reply: tuple[str, bytes] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """A session that is there now: its epoch, or the incarnation that has owned the one that was there before."""
+
+    epoch: int = 0
+    other: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Taken:
     """A session this node now owns."""
 
@@ -77,36 +100,41 @@ class SessionStore:
         self._me = me
         self._times = times
         self._ended_milliseconds = int(ended_seconds * 1000)
-        self._append_sha = hashlib.sha1(scripts.APPEND.encode(), usedforsecurity=False).hexdigest()
+        self._append_sha = _sha(scripts.APPEND)
+        self._create_sha = _sha(scripts.CREATE)
+        self._take_sha = _sha(scripts.TAKE)
 
-    async def create(self, session: Session, owner: Peer, reply: tuple[str, bytes] | None) -> int:
-        """Writes a new session of a node. Returns its epoch; 0 when it is there already."""
-        session_id = session.facts.session_id
-        arguments: list[str | bytes | int] = [
-            owner.incarnation, owner.node, _REPLY_MILLISECONDS, reply[1] if reply else b""
-        ]  # fmt: skip
-        for name, value in all_fields(session, {}).items():
-            arguments += [name, value]
-        keys = [_key(session_id), *([reply[0]] if reply else [])]
-        answer = await self._eval(scripts.CREATE, keys, arguments)
-        return int(answer[1]) if answer[0] == b"KEPT" else 0
+    async def create(self, creations: Sequence[Creation]) -> list[Created]:
+        """Writes new sessions, in one round trip. One that is there already stays as it is."""
+        return [
+            Created(epoch=int(answer[1])) if answer[0] == b"KEPT" else Created(other=answer[1].decode())
+            for answer in await self._scripted(lambda: self._create(creations))
+        ]
 
     async def read(self, session_id: str) -> tuple[Session, str]:
         """A session as everybody may see it, and its node. Raises NotFound(SESSION_NOT_FOUND)."""
-        async with answers():
-            fields = cast("dict[bytes, bytes]", await self._redis.hgetall(_key(session_id)))
-        if not _is_whole(fields):
+        (found,) = await self.placed([session_id])
+        if found is None:
             raise session_not_found(session_id)
-        return read_session(fields, self._times)[0], fields[b"node"].decode()
+        return found[0], found[1].node
 
     async def read_many(self, session_ids: Iterable[str]) -> list[Session | None]:
         """Several sessions as everybody may see them, None for those that are gone."""
+        return [found and found[0] for found in await self.placed(session_ids)]
+
+    async def placed(self, session_ids: Iterable[str]) -> list[tuple[Session, Peer] | None]:
+        """Several sessions and the nodes that own them, dead or alive; None for those that are gone."""
         pipeline = self._redis.pipeline(transaction=False)
         for session_id in session_ids:
             pipeline.hgetall(_key(session_id))
         async with answers():
             found = await pipeline.execute()
-        return [read_session(fields, self._times)[0] if _is_whole(fields) else None for fields in found]
+        return [
+            (read_session(fields, self._times)[0], Peer(fields[b"owner"].decode(), fields[b"node"].decode()))
+            if _is_whole(fields)
+            else None
+            for fields in found
+        ]
 
     async def owner(self, session_id: str) -> Peer:
         """The node that owns a session, dead or alive. Raises NotFound(SESSION_NOT_FOUND)."""
@@ -124,21 +152,23 @@ class SessionStore:
             found = await pipeline.execute()
         return [Peer(owner.decode(), node.decode()) if owner and node else None for owner, node in found]
 
-    async def take(self, session_id: str, taken_from: Peer) -> Taken:
-        """Makes this node the owner of a session, at the next epoch, and reads it back.
+    async def take(self, takes: Sequence[tuple[str, Peer]]) -> list[Taken | OofggError]:
+        """Makes this node the owner of sessions, each taken from a node, at their next epochs, and reads them back.
 
-        Raises NotFound(SESSION_NOT_FOUND), or FailedPrecondition(WRONG_NODE) when another node was first.
+        Gives NotFound(SESSION_NOT_FOUND), or FailedPrecondition(WRONG_NODE) where another node was first.
         """
-        me = self._me
-        answer = await self._eval(scripts.TAKE, [_key(session_id)], [me.incarnation, me.node, taken_from.incarnation])
-        if not answer:
-            raise session_not_found(session_id)
-        if answer[0] == b"FENCED":
-            raise wrong_node(session_id, answer[1].decode())
-        fields = dict(zip(answer[::2], answer[1::2], strict=True))
-        session, commands = read_session(fields, self._times)
-        tail = await self._read_tail(session_id, int(fields[b"head"]))
-        return Taken(session, int(fields[b"epoch"]), commands, tail, Lineage.read(fields[b"epochs"].decode()))
+        taken_fields = await self._scripted(lambda: self._take(takes))
+        heads = [(session_id, _fields(answer)) for (session_id, _), answer in zip(takes, taken_fields, strict=True)]
+        tails = iter(await self._read_tails([(session_id, int(each[b"head"])) for session_id, each in heads if each]))
+        taken: list[Taken | OofggError] = []
+        for (session_id, fields), answer in zip(heads, taken_fields, strict=True):
+            if fields is not None:
+                session, commands = read_session(fields, self._times)
+                lineage = Lineage.read(fields[b"epochs"].decode())
+                taken.append(Taken(session, int(fields[b"epoch"]), commands, next(tails), lineage))
+            else:
+                taken.append(wrong_node(session_id, answer[1].decode()) if answer else session_not_found(session_id))
+        return taken
 
     async def give(self, session_id: str, epoch: int, to: Peer) -> Outcome:
         """Makes another node the owner: from then on this one can write nothing."""
@@ -149,12 +179,7 @@ class SessionStore:
 
         Raises Unavailable when it is not known what was written; all can be offered again. FAILED: refused for now.
         """
-        async with answers():
-            try:
-                return await self._append(appends)
-            except NoScriptError:
-                await self._redis.script_load(scripts.APPEND)
-                return await self._append(appends)
+        return await self._scripted(lambda: self._append(appends))
 
     async def restore(self, append: Append, pieces: Sequence[bytes], first: int, fields: dict[str, bytes]) -> Outcome:
         """Writes a whole session again, whose log or state Redis has lost. `first` numbers the first piece."""
@@ -205,23 +230,60 @@ class SessionStore:
         async with answers():
             return cast("bytes | None", await self._redis.get(key))
 
-    async def _read_tail(self, session_id: str, head: int) -> Tail:
-        pieces: list[bytes] = []
-        start = "-"
+    async def _read_tails(self, heads: Sequence[tuple[str, int]]) -> list[Tail]:
+        """What logs still have, by session and the number of its last event: most logs at once, long ones by pages."""
+        pipeline = self._redis.pipeline(transaction=False)
+        for session_id, _ in heads:
+            pipeline.xrange(_log_key(session_id), "-", "+", count=_FIRST_PAGE)
+        async with answers():
+            found = cast("list[list[_Entry]]", await pipeline.execute() if heads else [])
+        tails = []
+        for (session_id, head), entries in zip(heads, found, strict=True):
+            if len(entries) == _FIRST_PAGE:
+                entries += await self._read_rest(session_id, entries[-1][0])
+            pieces = [piece for _, fields in entries for piece in split_pieces(fields[b"d"])]
+            tail = Tail(head - len(pieces))
+            tail.extend(pieces, read_private(pieces))
+            tails.append(tail)
+        return tails
+
+    async def _read_rest(self, session_id: str, after: bytes) -> list[_Entry]:
+        rest: list[_Entry] = []
         while True:
             async with answers():
                 entries = cast(
-                    "list[tuple[bytes, dict[bytes, bytes]]]",
-                    await self._redis.xrange(_log_key(session_id), start, "+", count=_PAGE),
+                    "list[_Entry]",
+                    await self._redis.xrange(_log_key(session_id), f"({after.decode()}", "+", count=_PAGE),
                 )
-            for entry_id, fields in entries:
-                pieces += split_pieces(fields[b"d"])
-                start = f"({entry_id.decode()}"
+            rest += entries
             if len(entries) < _PAGE:
-                break
-        tail = Tail(head - len(pieces))
-        tail.extend(pieces, read_private(pieces))
-        return tail
+                return rest
+            after = entries[-1][0]
+
+    async def _take(self, takes: Sequence[tuple[str, Peer]]) -> list[list[bytes]]:
+        me = self._me
+        pipeline = self._redis.pipeline(transaction=False)
+        for session_id, taken_from in takes:
+            arguments = me.incarnation, me.node, taken_from.incarnation
+            pipeline.evalsha(self._take_sha, 1, _key(session_id), *arguments)
+        return await _executed(pipeline, raises=True)
+
+    async def _create(self, creations: Sequence[Creation]) -> list[list[bytes]]:
+        pipeline = self._redis.pipeline(transaction=False)
+        for creation in creations:
+            session_id, owner, pieces, reply = (
+                creation.session.facts.session_id, creation.owner, creation.pieces, creation.reply
+            )  # fmt: skip
+            keys = [_key(session_id), _log_key(session_id), *([reply[0]] if reply else [])]
+            fields: list[str | bytes] = []
+            for name, value in all_fields(creation.session, {}).items():
+                fields += [name, value]
+            pipeline.evalsha(
+                self._create_sha, len(keys), *keys,
+                owner.incarnation, owner.node, _REPLY_MILLISECONDS, reply[1] if reply else b"",
+                len(pieces), b"".join(pieces), *fields,
+            )  # fmt: skip
+        return await _executed(pipeline, raises=True)
 
     async def _append(self, appends: Sequence[Append]) -> list[Outcome]:
         pipeline = self._redis.pipeline(transaction=False)
@@ -237,10 +299,17 @@ class SessionStore:
                 self._expiry(batch.state), _REPLY_MILLISECONDS,
                 len(batch.fields), *fields, len(batch.removed), *batch.removed, *batch.replies.values(),
             )  # fmt: skip
-        answers = await pipeline.execute(raise_on_error=False)
-        if missing := next((answer for answer in answers if isinstance(answer, NoScriptError)), None):
-            raise missing
-        return [_outcome(answer) for answer in answers]
+        return [_outcome(answer) for answer in await _executed(pipeline, raises=False)]
+
+    async def _scripted(self, run: Callable[[], Awaitable[T]]) -> T:
+        """Sends scripts by their hashes, and themselves where Redis does not have them."""
+        async with answers():
+            try:
+                return await run()
+            except NoScriptError:
+                for script in (scripts.APPEND, scripts.CREATE, scripts.TAKE):
+                    await self._redis.script_load(script)
+                return await run()
 
     def _expiry(self, state: State) -> int:
         return self._ended_milliseconds if state in OVER else 0
@@ -273,10 +342,28 @@ def wrong_node(session_id: str, node: str) -> FailedPrecondition:
     )
 
 
+def _fields(answer: Sequence[bytes]) -> dict[bytes, bytes] | None:
+    """The fields of a session that was taken."""
+    return dict(zip(answer[::2], answer[1::2], strict=True)) if answer and answer[0] != b"FENCED" else None
+
+
 def _outcome(answer: Sequence[bytes] | RedisError) -> Outcome:
     if isinstance(answer, RedisError):
         return Outcome(FAILED, str(answer))
     return Outcome(answer[0].decode(), answer[1].decode() if len(answer) > 1 else "")
+
+
+async def _executed(pipeline: Pipeline, *, raises: bool) -> list[Any]:
+    """The answers of all scripts; those that failed are raised, or given as they are. Raises NoScriptError."""
+    found = await pipeline.execute(raise_on_error=False)
+    for kind in (NoScriptError, *((RedisError,) if raises else ())):
+        if missing := next((answer for answer in found if isinstance(answer, kind)), None):
+            raise missing
+    return found
+
+
+def _sha(script: str) -> str:
+    return hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
 
 
 def _key(session_id: str) -> str:

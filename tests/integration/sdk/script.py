@@ -219,16 +219,18 @@ class Sessions:
 class Platform:
     """The scripted services behind one port."""
 
-    def __init__(self) -> None:
+    def __init__(self, *others: tuple[Any, object]) -> None:
+        """`others` are modules of protos and what answers for their services."""
         self.auth = Auth()
         self.games = Games()
         self.sessions = Sessions()
         self.target = ""
+        self._served = ((auth_pb2, self.auth), (game_pb2, self.games), (session_pb2, self.sessions), *others)
 
     @asynccontextmanager
     async def serve(self) -> AsyncIterator[Platform]:
         server = grpc.aio.server()
-        for module, servicer in ((auth_pb2, self.auth), (game_pb2, self.games), (session_pb2, self.sessions)):
+        for module, servicer in self._served:
             for service in module.DESCRIPTOR.services_by_name.values():
                 server.add_generic_rpc_handlers((handlers_of(service, servicer),))
         self.target = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
@@ -241,13 +243,19 @@ class Platform:
             pytest.fail(f"the scripted server saw something else: {self.sessions.errors!r}")
 
 
+_BUILDERS: dict[tuple[bool, bool], Callable[..., Any]] = {
+    (False, False): grpc.unary_unary_rpc_method_handler,
+    (False, True): grpc.unary_stream_rpc_method_handler,
+    (True, True): grpc.stream_stream_rpc_method_handler,
+}
+
+
 def handlers_of(service: ServiceDescriptor, servicer: object) -> grpc.GenericRpcHandler:
     """The RPCs of a service that the script has."""
     handlers = {}
     for method in service.methods:
         if behaviour := getattr(servicer, method.name, None):
-            streaming = method.client_streaming and method.server_streaming
-            build = grpc.stream_stream_rpc_method_handler if streaming else grpc.unary_unary_rpc_method_handler
+            build = _BUILDERS[method.client_streaming, method.server_streaming]
             request, response = GetMessageClass(method.input_type), GetMessageClass(method.output_type)
             handlers[method.name] = build(behaviour, request.FromString, response.SerializeToString)
     return grpc.method_handlers_generic_handler(service.full_name, handlers)

@@ -51,4 +51,11 @@ def test_the_bounds_are_those_that_were_promised() -> None:
         "submit_score": 1.8,
         "submit_scores": 0.1,
         "get_around": 1.8,
+        **{f"matching_duels_{tickets}": 100 for tickets in (1_000, 5_000, 20_000, 50_000)},
+        **{f"tickets_{number}_seconds": seconds for number, seconds in ((1_000, 1.5), (5_000, 5), (20_000, 20))},
+        **{f"tickets_{number}_cpu": 1_000 for number in (1_000, 5_000, 20_000)},
+        "tickets_paced_100_p50": 300,
+        "tickets_paced_500_p50": 300,
+        "matching_five": 2,
+        "matching_idle": 300,
     }

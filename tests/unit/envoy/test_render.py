@@ -48,7 +48,7 @@ def test_an_origin_may_leave_its_port_open() -> None:
 
 
 def test_a_service_without_an_address_is_an_error() -> None:
-    with pytest.raises(ValueError, match="game, scoring"):
+    with pytest.raises(ValueError, match="game, matchmaking, scoring"):
         render(replace(INPUTS, clusters={"auth": Address("a", 1), "catalog": Address("a", 1)}))
 
 
@@ -57,7 +57,7 @@ def test_the_transcoder_gets_what_it_needs_and_no_more() -> None:
     names = [file.name for file in held.file]
     assert "oofgg/v1/auth.proto" in names
     assert "google/rpc/errors.proto" in names
-    assert not [name for name in names if name.startswith("buf/") or name == "oofgg/v1/session.proto"]
+    assert not [name for name in names if name.startswith("buf/") or name == "oofgg/v1/game.proto"]
     assert not any(file.HasField("source_code_info") for file in held.file)
 
 

@@ -86,7 +86,7 @@ def test_json_paths_are_read_from_the_protos() -> None:
     assert paths["GetAccount"] == ("GET", "/v1/auth/account")
     identity = {f"oofgg.v1.{name}Service" for name in ("Auth", "Account", "Classic")}
     with_json = {route.service for route in ROUTES.values() if route.json}
-    assert with_json == identity | {"oofgg.v1.LeaderboardService"}
+    assert with_json == identity | {"oofgg.v1.LeaderboardService", "oofgg.v1.MatchmakingService"}
     missing = {route.method for route in ROUTES.values() if route.service in identity and not route.json}
     assert missing == {"ExportAccount"}, "a stream of pieces"
 

@@ -5,7 +5,17 @@ from __future__ import annotations
 import pytest
 from google.protobuf.descriptor import MethodDescriptor
 
-from oofgg.v1 import account_pb2, auth_pb2, classic_pb2, game_pb2, history_pb2, leaderboard_pb2, rating_pb2, session_pb2
+from oofgg.v1 import (
+    account_pb2,
+    auth_pb2,
+    classic_pb2,
+    game_pb2,
+    history_pb2,
+    leaderboard_pb2,
+    matchmaking_pb2,
+    rating_pb2,
+    session_pb2,
+)
 from pkg.auth.caller import Caller, CallerRole
 from pkg.errors import InvalidArgument, PermissionDenied, Reason
 from pkg.internal.v1 import catalog_pb2
@@ -14,7 +24,17 @@ from pkg.rpc.binder import snake_case
 from pkg.rpc.reflection import Reflection, api_descriptors
 from pkg.rpc.validation import MessageValidator
 
-PUBLIC_MODULES = (auth_pb2, account_pb2, classic_pb2, game_pb2, session_pb2, leaderboard_pb2, history_pb2, rating_pb2)
+PUBLIC_MODULES = (
+    auth_pb2,
+    account_pb2,
+    classic_pb2,
+    game_pb2,
+    session_pb2,
+    matchmaking_pb2,
+    leaderboard_pb2,
+    history_pb2,
+    rating_pb2,
+)
 METHODS = [
     method
     for module in PUBLIC_MODULES

@@ -20,7 +20,10 @@ def baseline() -> FileDescriptorSet:
 
 
 def without_a_field(file: FileDescriptorProto) -> None:
-    del file.message_type[0].field[-1]
+    message = file.message_type[0]
+    if message.field[-1].proto3_optional:
+        del message.oneof_decl[message.field[-1].oneof_index]
+    del message.field[-1]
 
 
 def with_another_type(file: FileDescriptorProto) -> None:

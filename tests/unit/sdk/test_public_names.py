@@ -22,32 +22,38 @@ SDK = Path(__file__).parents[3] / "sdk" / "src" / "oofgg"
 FOR_KAFKA = {"kafka.py", "_kafka_clients.py"}
 
 NAMES = """
-Account ApiKey ApiKeyInfo Around Client Delivery EndReason Event Game GameSettings Games History Leaderboard
-LeaderboardEntry Leaderboards LogReset Login LoginInfo Match MatchNews MatchOutcome MatchParticipant Message
-OofggError Outcome OwnAccount PlaySession Presence PresenceChange Rank Rating RatingChange RatingRules Ratings
-Reason ResultChange ResultState Role Score ScoreOperator ScoreOrder Season Seat SeatResult Session SessionChange
-SessionState Sessions StateChange Stubs Submitted Submitters TokenInfo Window WindowKind __version__ errors
+Account ApiKey ApiKeyInfo Around Client Delivery DistanceRule EndReason EqualRule Event Exclusion Expansion FoundMatch
+Game GameSettings Games History Leaderboard LeaderboardEntry Leaderboards LogReset Login LoginInfo Match MatchNews
+MatchOutcome MatchParticipant MatchPlayer Message OofggError Outcome OverlapRule OwnAccount PlaySession Presence
+PresenceChange Queue QueueBalance QueueRole QueueRule QueueSession QueueStats Queues Rank Rating RatingChange
+RatingRules Ratings Reason RegionRule ResultChange ResultState Role Score ScoreOperator ScoreOrder Season Seat
+SeatResult Session SessionChange SessionState Sessions SkillRule StateChange Stubs Submitted Submitters Ticket
+TicketPlayer TicketReason TicketState TicketStatus TokenInfo Window WindowKind __version__ errors
 """
 MEMBERS = {
     "Client": (
-        "account become_developer login login_guest login_info logout metadata play register spectate validate_token"
+        "account become_developer enqueue login login_guest login_info logout metadata play register spectate ticket "
+        "validate_token"
     ),
     "Games": "create create_api_key delete get list list_api_keys revoke_api_key update",
     "OwnAccount": (
         "change_password delete export link_device link_password logins revoke_all_logins revoke_login unlink_device "
         "unlink_password update"
     ),
-    "Sessions": "close create finish get join kick leave list pause replay start take_seat update",
+    "Sessions": "backfill close create finish get join kick leave list pause replay start take_seat update",
     "Leaderboards": "all around create delete entries get info rank seasons submit submit_many update",
+    "Queues": "create delete get list stats update",
     "Ratings": "get rules set_rules",
+    "Ticket": "accept cancel decline matched state status ticket_id",
+    "sync.Ticket": "accept cancel decline matched poll state status ticket_id",
     "History": "export get list watch",
     "kafka.MatchHistory": "commit position topic",
     "PlaySession": (
         "clock_offset connected finish flush info kick latency leave seat seats send session_id started state update"
     ),
     "sync.Client": (
-        "account become_developer close game login login_guest login_info logout metadata play register spectate "
-        "validate_token"
+        "account become_developer close enqueue game login login_guest login_info logout metadata play register "
+        "spectate ticket validate_token"
     ),
     "sync.PlaySession": (
         "clock_offset close connected ended finish flush info kick latency leave poll seat seats send session_id "
@@ -58,8 +64,8 @@ MEMBERS = {
 }
 ERRORS = """
 Aborted AlreadyExists Cancelled DataLoss DeadlineExceeded FailedPrecondition FieldViolation Internal InvalidArgument
-NotFound OofggError OutOfRange PermissionDenied Reason ResourceExhausted Unauthenticated Unavailable Unimplemented
-Unknown from_rpc_error from_status
+NotFound OofggError OutOfRange PermissionDenied Reason ResourceExhausted TicketError Unauthenticated Unavailable
+Unimplemented Unknown from_rpc_error from_status
 """
 
 

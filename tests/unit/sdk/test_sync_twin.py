@@ -14,9 +14,20 @@ from oofgg._inbox import Inbox
 from oofgg._outbox import Outbox
 from oofgg.sync._queues import SharedInbox, SharedOutbox
 
-NAMES = ["Client", "Games", "History", "Leaderboards", "OwnAccount", "PlaySession", "Ratings", "Sessions"]
+NAMES = [
+    "Client",
+    "Games",
+    "History",
+    "Leaderboards",
+    "OwnAccount",
+    "PlaySession",
+    "Queues",
+    "Ratings",
+    "Sessions",
+    "Ticket",
+]
 # What only the twin has.
-MORE = {"Client": {"close", "game"}, "PlaySession": {"close", "ended", "poll", "wait"}}
+MORE = {"Client": {"close", "game"}, "PlaySession": {"close", "ended", "poll", "wait"}, "Ticket": {"poll"}}
 # What waits may be told for how long.
 ARGUMENTS = {
     ("PlaySession", "flush"): "(self, timeout: 'float' = 5.0) -> 'None'",

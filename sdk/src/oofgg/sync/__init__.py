@@ -13,6 +13,19 @@ from oofgg.sync._client import Client
 from oofgg.sync._leaderboards import Leaderboards
 from oofgg.sync._own_account import OwnAccount
 from oofgg.sync._play import PlaySession
+from oofgg.sync._queue_definitions import Queues
 from oofgg.sync._resources import Games, History, Ratings, Sessions
+from oofgg.sync._tickets import Ticket
 
-__all__ = ["Client", "Games", "History", "Leaderboards", "OwnAccount", "PlaySession", "Ratings", "Sessions"]
+__all__ = [
+    "Client",
+    "Games",
+    "History",
+    "Leaderboards",
+    "OwnAccount",
+    "PlaySession",
+    "Queues",
+    "Ratings",
+    "Sessions",
+    "Ticket",
+]

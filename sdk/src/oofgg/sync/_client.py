@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Self
 
@@ -9,13 +10,16 @@ import grpc
 
 from oofgg import client
 from oofgg._channel import Metadata
+from oofgg._ticket_types import Attribute, FoundMatch, TicketPlayer
 from oofgg._types import Account, Login, Session, TokenInfo
 from oofgg.client import DEFAULT_TIMEOUT
 from oofgg.sync._leaderboards import Leaderboards
 from oofgg.sync._loop import Portal
 from oofgg.sync._own_account import OwnAccount
 from oofgg.sync._play import PlaySession
+from oofgg.sync._queue_definitions import Queues
 from oofgg.sync._resources import Games, History, Ratings, Sessions
+from oofgg.sync._tickets import Ticket
 
 
 class Client:
@@ -35,6 +39,7 @@ class Client:
     leaderboards: Leaderboards
     history: History
     ratings: Ratings
+    queues: Queues
 
     def __init__(
         self,
@@ -62,6 +67,7 @@ class Client:
         self.leaderboards = Leaderboards(self._portal, self._client.leaderboards)
         self.history = History(self._portal, self._client.history)
         self.ratings = Ratings(self._portal, self._client.ratings)
+        self.queues = Queues(self._portal, self._client.queues)
         return self
 
     def __exit__(
@@ -122,10 +128,61 @@ class Client:
         """What to pass as `metadata` to generated stubs on your own channel: the access token, renewed if need be."""
         return self._portal.call(self._client.metadata())
 
+    def enqueue(
+        self,
+        queues: str | Iterable[str],
+        attributes: Mapping[str, Attribute] | None = None,
+        *,
+        roles: Iterable[str] = (),
+        latencies: Mapping[str, float] | None = None,
+        party: str | Session | None = None,
+        players: Iterable[TicketPlayer] = (),
+        quick_join: bool = False,
+        request_id: str | None = None,
+        reconnect_for: float = 60.0,
+    ) -> Ticket:
+        """Looks for a match in a queue, or in several at once, and returns when the ticket waits there.
+
+            ticket = client.enqueue("duel", {"mode": "ranked"})
+            with client.play(ticket.matched()) as session: ...
+
+        `attributes` are what the queues' rules ask for: texts, numbers, and lists of texts; `roles` what the caller
+        plays, best first; `latencies` measured milliseconds by region. `party` is a session in which the caller, its
+        creator, sits with others: they come along, in one team, and `players` may say more of each. A game's server
+        names the `players`. `quick_join` takes a free seat in a session that has one, rather than wait.
+
+        The same `request_id` gets the same ticket, in a game that was started again, too. Raises
+        FailedPrecondition(TICKET_ACTIVE) for who has a ticket in this game, with its id in the error's metadata
+        (`ticket_id`); ResourceExhausted(PENALISED) for who declined a match lately; NotFound(QUEUE_NOT_FOUND).
+        """
+        ticket = self._client.enqueue(
+            queues,
+            attributes,
+            roles=roles,
+            latencies=latencies,
+            party=party,
+            players=players,
+            quick_join=quick_join,
+            request_id=request_id,
+            reconnect_for=reconnect_for,
+        )
+        return Ticket(self._portal, self._portal.call(ticket))
+
+    def ticket(self, *, reconnect_for: float = 60.0) -> Ticket | None:
+        """The ticket that the caller has in this game, as after a restart; None where there is none."""
+        found = self._portal.call(self._client.ticket(reconnect_for=reconnect_for))
+        return None if found is None else Ticket(self._portal, found)
+
     def play(
-        self, session: str | Session, *, team: int = 0, after_seq: int | None = 0, reconnect_for: float = 60.0
+        self,
+        session: str | Session | FoundMatch,
+        *,
+        team: int = 0,
+        after_seq: int | None = 0,
+        reconnect_for: float = 60.0,
     ) -> PlaySession:
-        """Takes a seat in a session and plays: a context manager that is polled for what happens.
+        """Takes a seat in a session, or the one that a match has for the caller, and plays: a context manager that is
+        polled for what happens.
 
             with client.play(session_id) as session:
                 session.send({"move": "e4"})

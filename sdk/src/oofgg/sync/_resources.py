@@ -183,6 +183,15 @@ class Sessions:
         """
         return self._portal.call(self._sessions.finish(session, result, scores=scores))
 
+    def backfill(self, session: str | Session, seats: Mapping[int, int | Iterable[str]]) -> int:
+        """Looks for players for free seats of a session that came from a queue with `backfill`, until they are found.
+
+        `seats` are by team: how many, or the roles that are missing there. Asking again replaces what was asked for;
+        nothing ends the search. Returns how many seats are looked for now. For the session's creator and the game's
+        developer.
+        """
+        return self._portal.call(self._sessions.backfill(session, seats))
+
     def replay(self, session_id: str) -> Iterator[Event]:
         """What was said and done in a finished session, in order, as the caller got it; the game's developer gets all.
 

@@ -88,6 +88,10 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """NOT_FOUND: the caller's games have no such API key."""
     ERROR_REASON_REPLAY_NOT_FOUND: _ErrorReason.ValueType  # 38
     """NOT_FOUND: the session has no replay, or it is not kept any more."""
+    ERROR_REASON_QUEUE_NOT_FOUND: _ErrorReason.ValueType  # 39
+    """NOT_FOUND: this game has no such queue."""
+    ERROR_REASON_TICKET_NOT_FOUND: _ErrorReason.ValueType  # 100
+    """NOT_FOUND: no such ticket, or it ended too long ago."""
     ERROR_REASON_USERNAME_TAKEN: _ErrorReason.ValueType  # 40
     """ALREADY_EXISTS: the username is taken."""
     ERROR_REASON_EMAIL_TAKEN: _ErrorReason.ValueType  # 41
@@ -98,6 +102,8 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """ALREADY_EXISTS: the device logs in to another account."""
     ERROR_REASON_LEADERBOARD_NAME_TAKEN: _ErrorReason.ValueType  # 44
     """ALREADY_EXISTS: the game has a leaderboard of this name."""
+    ERROR_REASON_QUEUE_NAME_TAKEN: _ErrorReason.ValueType  # 45
+    """ALREADY_EXISTS: the game has a queue of this name."""
     ERROR_REASON_SESSION_FULL: _ErrorReason.ValueType  # 50
     """FAILED_PRECONDITION: every seat of the session is taken."""
     ERROR_REASON_SESSION_STATE: _ErrorReason.ValueType  # 51
@@ -114,6 +120,10 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """FAILED_PRECONDITION: the account has no password; link one instead."""
     ERROR_REASON_ACCOUNT_OWNS_GAMES: _ErrorReason.ValueType  # 57
     """FAILED_PRECONDITION: the account still owns games; delete them first."""
+    ERROR_REASON_TICKET_ACTIVE: _ErrorReason.ValueType  # 58
+    """FAILED_PRECONDITION: a player has a ticket in this game already; metadata `ticket_id` names it. Watch or cancel that one."""
+    ERROR_REASON_TICKET_STATE: _ErrorReason.ValueType  # 59
+    """FAILED_PRECONDITION: the ticket's state does not allow this; the message names the state."""
     ERROR_REASON_RATE_LIMITED: _ErrorReason.ValueType  # 60
     """RESOURCE_EXHAUSTED: too many calls; see RetryInfo."""
     ERROR_REASON_OVERLOADED: _ErrorReason.ValueType  # 61
@@ -126,6 +136,8 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """RESOURCE_EXHAUSTED: too many failed logins for this account or from this address; see RetryInfo."""
     ERROR_REASON_ATTEMPTS_EXHAUSTED: _ErrorReason.ValueType  # 65
     """RESOURCE_EXHAUSTED: this player has submitted to the leaderboard as often as its window allows; see RetryInfo."""
+    ERROR_REASON_PENALISED: _ErrorReason.ValueType  # 66
+    """RESOURCE_EXHAUSTED: this player has declined matches, or not answered them, and has to wait; see RetryInfo."""
     ERROR_REASON_RESUME_TOO_OLD: _ErrorReason.ValueType  # 70
     """OUT_OF_RANGE: the session no longer keeps events back to this number; start from its current state."""
     ERROR_REASON_SCORE_OUT_OF_RANGE: _ErrorReason.ValueType  # 71
@@ -204,6 +216,10 @@ ERROR_REASON_API_KEY_NOT_FOUND: ErrorReason.ValueType  # 37
 """NOT_FOUND: the caller's games have no such API key."""
 ERROR_REASON_REPLAY_NOT_FOUND: ErrorReason.ValueType  # 38
 """NOT_FOUND: the session has no replay, or it is not kept any more."""
+ERROR_REASON_QUEUE_NOT_FOUND: ErrorReason.ValueType  # 39
+"""NOT_FOUND: this game has no such queue."""
+ERROR_REASON_TICKET_NOT_FOUND: ErrorReason.ValueType  # 100
+"""NOT_FOUND: no such ticket, or it ended too long ago."""
 ERROR_REASON_USERNAME_TAKEN: ErrorReason.ValueType  # 40
 """ALREADY_EXISTS: the username is taken."""
 ERROR_REASON_EMAIL_TAKEN: ErrorReason.ValueType  # 41
@@ -214,6 +230,8 @@ ERROR_REASON_DEVICE_TAKEN: ErrorReason.ValueType  # 43
 """ALREADY_EXISTS: the device logs in to another account."""
 ERROR_REASON_LEADERBOARD_NAME_TAKEN: ErrorReason.ValueType  # 44
 """ALREADY_EXISTS: the game has a leaderboard of this name."""
+ERROR_REASON_QUEUE_NAME_TAKEN: ErrorReason.ValueType  # 45
+"""ALREADY_EXISTS: the game has a queue of this name."""
 ERROR_REASON_SESSION_FULL: ErrorReason.ValueType  # 50
 """FAILED_PRECONDITION: every seat of the session is taken."""
 ERROR_REASON_SESSION_STATE: ErrorReason.ValueType  # 51
@@ -230,6 +248,10 @@ ERROR_REASON_PASSWORD_MISSING: ErrorReason.ValueType  # 56
 """FAILED_PRECONDITION: the account has no password; link one instead."""
 ERROR_REASON_ACCOUNT_OWNS_GAMES: ErrorReason.ValueType  # 57
 """FAILED_PRECONDITION: the account still owns games; delete them first."""
+ERROR_REASON_TICKET_ACTIVE: ErrorReason.ValueType  # 58
+"""FAILED_PRECONDITION: a player has a ticket in this game already; metadata `ticket_id` names it. Watch or cancel that one."""
+ERROR_REASON_TICKET_STATE: ErrorReason.ValueType  # 59
+"""FAILED_PRECONDITION: the ticket's state does not allow this; the message names the state."""
 ERROR_REASON_RATE_LIMITED: ErrorReason.ValueType  # 60
 """RESOURCE_EXHAUSTED: too many calls; see RetryInfo."""
 ERROR_REASON_OVERLOADED: ErrorReason.ValueType  # 61
@@ -242,6 +264,8 @@ ERROR_REASON_LOCKED_OUT: ErrorReason.ValueType  # 64
 """RESOURCE_EXHAUSTED: too many failed logins for this account or from this address; see RetryInfo."""
 ERROR_REASON_ATTEMPTS_EXHAUSTED: ErrorReason.ValueType  # 65
 """RESOURCE_EXHAUSTED: this player has submitted to the leaderboard as often as its window allows; see RetryInfo."""
+ERROR_REASON_PENALISED: ErrorReason.ValueType  # 66
+"""RESOURCE_EXHAUSTED: this player has declined matches, or not answered them, and has to wait; see RetryInfo."""
 ERROR_REASON_RESUME_TOO_OLD: ErrorReason.ValueType  # 70
 """OUT_OF_RANGE: the session no longer keeps events back to this number; start from its current state."""
 ERROR_REASON_SCORE_OUT_OF_RANGE: ErrorReason.ValueType  # 71

@@ -1,0 +1,1 @@
+"""The rules: queues, tickets, and how they become matches. Plain Python without I/O."""

@@ -1,0 +1,1 @@
+"""Who works a queue, and how its matches are made."""

@@ -1,0 +1,1 @@
+"""Where queues, tickets and matches are kept."""
