@@ -22,6 +22,9 @@ ACCOUNT_DELETED: Final = identity_pb2.AccountDeleted.DESCRIPTOR.full_name
 NAMELESS: Final = "deleted player"
 
 _NOTE: Final = "insert into forgotten (user_id, delete_time) values ($1, $2) on conflict do nothing"
+# Whoever takes a match or scores in has looked before whether an account is there: those who are at it are waited for,
+# and whoever comes after sees the note. Each of them holds one of these tables from its beginning.
+_HOLD: Final = "lock table position, dead_letter, leaderboard_entry in share row exclusive mode"
 _MATCHES: Final = "update participant set user_id = $2, username = $3 where user_id = $1"
 _STANDINGS: Final = "delete from standing where user_id = $1"
 _RATINGS: Final = "delete from rating where user_id = $1"
@@ -59,6 +62,7 @@ class AccountConsumer:
         if not is_id(deleted.user_id):
             raise ValueError(f"{deleted.user_id!r} is no id")
         await connection.execute(_NOTE, deleted.user_id, deleted.delete_time.ToDatetime(UTC))
+        await connection.execute(_HOLD)
         await connection.execute(_MATCHES, deleted.user_id, self._new_id(), NAMELESS)
         await connection.execute(_STANDINGS, deleted.user_id)
         await connection.execute(_RATINGS, deleted.user_id)
