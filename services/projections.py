@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from pkg.config import Settings
 from pkg.db.database import open_database
 from pkg.errors import OofggError
+from pkg.events.cluster import Cluster
 from pkg.events.log import Log
 from pkg.events.topics import MATCH_RESULTS, spec_of
 from pkg.ids import is_id, new_id
@@ -88,7 +89,7 @@ async def carry_out(settings: Settings, command: str, names: Sequence[str], game
         open_database(settings.postgres_url, "game", size=OUTBOX_CONNECTIONS) as outbox,
     ):
         if HISTORY in names:
-            log = Log(settings.kafka_bootstrap, spec_of(MATCH_RESULTS), outbox)
+            log = Log(Cluster.from_settings(settings), spec_of(MATCH_RESULTS), outbox)
             history = HistoryRebuilding(database, new_id)
             progress = Progress(HISTORY)
             act = history.rebuild if command == "rebuild" else history.verify

@@ -6,14 +6,14 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Final
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
 from pkg.db.database import Database
 from pkg.errors import backend_unavailable
 from pkg.events import clients
+from pkg.events.cluster import Cluster
 from pkg.events.outbox import Event
-from pkg.events.publisher import REQUEST_MS
 from pkg.events.records import MalformedRecord, numbers_of, partition_of, received
 from pkg.events.topics import TopicSpec
 
@@ -30,9 +30,9 @@ _KEPT: Final = """
 class Log:
     """All that is still known to have been told on a topic, each event once, in the order of its partition."""
 
-    def __init__(self, bootstrap: str, spec: TopicSpec, outbox: Database) -> None:
+    def __init__(self, cluster: Cluster | str, spec: TopicSpec, outbox: Database) -> None:
         """`outbox` is the database of the topic's publisher."""
-        self._bootstrap = bootstrap
+        self._cluster = cluster
         self._spec = spec
         self._outbox = outbox
         # First and last number that each partition was found to hold.
@@ -63,14 +63,7 @@ class Log:
 
     async def _on_the_topic(self) -> AsyncIterator[list[Event]]:
         async with AsyncExitStack() as stack:
-            consumer = AIOKafkaConsumer(
-                bootstrap_servers=self._bootstrap,
-                client_id=f"oofgg-log-{self._spec.name}",
-                isolation_level="read_committed",
-                enable_auto_commit=False,
-                auto_offset_reset="none",
-                request_timeout_ms=REQUEST_MS,
-            )
+            consumer = clients.consumer(self._cluster, f"oofgg-log-{self._spec.name}")
             stack.push_async_callback(clients.stop, consumer.stop)
             await clients.start(consumer, within=_START_SECONDS)
             if self._spec.name not in await clients.whole(consumer.topics(), within=_CALL_SECONDS):

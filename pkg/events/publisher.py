@@ -11,13 +11,13 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from pkg.events import clients
+from pkg.events.cluster import Cluster
 from pkg.events.ledger import Entry
 from pkg.events.records import headers_of, partition_of
 from pkg.events.tail import Tail, read_tails
 from pkg.events.topics import TopicSpec, ensure_topics
 from pkg.telemetry.tracing import Tracing
 
-REQUEST_MS: Final = 5_000
 _OPEN_SECONDS: Final = 20.0
 _TRANSACTION_SECONDS: Final = 20.0
 _METADATA_SECONDS: Final = 0.05
@@ -113,24 +113,16 @@ class Publisher:
 
 @asynccontextmanager
 async def open_publisher(
-    bootstrap: str, spec: TopicSpec, *, source: str, name: str, tracing: Tracing | None = None
+    cluster: Cluster | str, spec: TopicSpec, *, source: str, name: str, tracing: Tracing | None = None
 ) -> AsyncIterator[Publisher]:
     """A publisher of one topic, which is created if it is missing.
 
     `name` is the same for all that may ever publish to this topic; each fences all before it. Only then does the end
     of the topic mean anything. Raises KafkaError, TimeoutError, or Unavailable.
     """
-    await ensure_topics(bootstrap, [spec])
+    await ensure_topics(cluster, [spec])
     async with AsyncExitStack() as stack:
-        consumer = AIOKafkaConsumer(
-            bootstrap_servers=bootstrap,
-            client_id=name,
-            isolation_level="read_committed",
-            enable_auto_commit=False,
-            auto_offset_reset="none",
-            request_timeout_ms=REQUEST_MS,
-            fetch_max_wait_ms=50,
-        )
+        consumer = clients.consumer(cluster, name, fetch_max_wait_ms=50)
         async with AsyncExitStack() as reading:
             reading.push_async_callback(clients.stop, consumer.stop)
             await clients.start(consumer, within=_OPEN_SECONDS)
@@ -138,7 +130,7 @@ async def open_publisher(
                 partitions = await _partitions(consumer, spec.name)
             before = await read_tails(consumer, spec.name, partitions)
             latest = max(tail.writer for tail in before.values())
-            producer, writer = await _next_writer(stack, bootstrap, name, latest)
+            producer, writer = await _next_writer(stack, cluster, name, latest)
             tails = await read_tails(consumer, spec.name, partitions)
         yield Publisher(producer, spec.name, source, tails, writer, tracing)
 
@@ -151,7 +143,9 @@ async def _partitions(consumer: AIOKafkaConsumer, topic: str) -> list[int]:
     return sorted(partitions)
 
 
-async def _next_writer(stack: AsyncExitStack, bootstrap: str, name: str, latest: int) -> tuple[AIOKafkaProducer, int]:
+async def _next_writer(
+    stack: AsyncExitStack, cluster: Cluster | str, name: str, latest: int
+) -> tuple[AIOKafkaProducer, int]:
     """A producer that nobody has been before, after all that were have been fenced, and its number.
 
     Writers take ids in turn, from the last one whose record is in the topic: starting a producer with an id ends
@@ -161,14 +155,7 @@ async def _next_writer(stack: AsyncExitStack, bootstrap: str, name: str, latest:
     """
     for writer in range(max(1, latest), latest + _MOST_WRITERS):
         async with AsyncExitStack() as attempt:
-            transactional_id = f"{name}-{writer}"
-            producer = AIOKafkaProducer(
-                bootstrap_servers=bootstrap,
-                client_id=transactional_id,
-                transactional_id=transactional_id,
-                request_timeout_ms=REQUEST_MS,
-                retry_backoff_ms=50,
-            )
+            producer = clients.producer(cluster, f"{name}-{writer}")
             attempt.push_async_callback(clients.stop, producer.stop)
             await clients.start(producer, within=_OPEN_SECONDS)
             if producer._txn_manager.producer_epoch == 0:
