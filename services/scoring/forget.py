@@ -15,8 +15,8 @@ from pkg.db.database import Connection, Database
 from pkg.events.outbox import Event
 from pkg.ids import NewId, is_id
 from pkg.pagination import decode_time_token, encode_time_token
-from services.scoring.leaderboards.changes import announce
 from services.scoring.leaderboards.entries import EntryStore
+from services.scoring.leaderboards.removing import note_removal
 
 ACCOUNT_DELETED: Final = identity_pb2.AccountDeleted.DESCRIPTOR.full_name
 NAMELESS: Final = "deleted player"
@@ -69,8 +69,7 @@ class AccountConsumer:
         entries = await connection.fetch(_ENTRIES, deleted.user_id)
         if entries:
             keys = [(str(row["leaderboard_id"]), row["window_start"], deleted.user_id) for row in entries]
-            await self._entries.note(connection, keys, 0.0)
-            await announce(connection)
+            await note_removal(connection, self._entries, keys, 0.0)
 
 
 async def forgotten(connection: Connection, user_ids: Sequence[str]) -> set[str]:
