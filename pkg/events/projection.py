@@ -24,6 +24,7 @@ from pkg.events import clients
 from pkg.events.cluster import Cluster
 from pkg.events.dead_letters import bury, replay_marked
 from pkg.events.lag import ProjectionFigures
+from pkg.events.news import TopicNews
 from pkg.events.outbox import Event
 from pkg.events.positions import HINDRANCES, Position, PositionMoved, Positions
 from pkg.events.records import MalformedRecord, numbers_of, received
@@ -31,6 +32,7 @@ from pkg.events.tail import read_tails
 from pkg.events.topics import TopicSpec, ensure_topics
 from pkg.telemetry.logs import get_logger
 from pkg.telemetry.tracing import Tracing
+from pkg.wakes import woken
 
 _log = get_logger(__name__)
 
@@ -54,8 +56,10 @@ class ProjectionTimes:
     renew: float = 1.5
     glance: float = 0.02
     """Between looks for new records."""
-    doze: float = 0.2
+    doze: float = 0.1
     """The same after some seconds without any."""
+    eager: float = 0.1
+    """How long it looks all the time, when this process has just published there."""
     retry_first: float = 0.2
     retry_most: float = 5.0
     verify: float = 5.0
@@ -82,6 +86,7 @@ class Projection:
         times: ProjectionTimes | None = None,
         tracing: Tracing | None = None,
         figures: ProjectionFigures | None = None,
+        news: TopicNews | None = None,
     ) -> None:
         self._database = database
         self._cluster = cluster
@@ -90,6 +95,8 @@ class Projection:
         self._times = times or ProjectionTimes()
         self._tracing = tracing
         self._figures = figures
+        self._news = (news or TopicNews()).of(spec.name)
+        self._eager_until = 0.0
         self._positions = Positions(database, spec.name, holder)
         self._at: dict[int, Position] = {}
         # Where reading started over: the offset, by partition, up to which gaps are due to retention.
@@ -189,10 +196,16 @@ class Projection:
             return
         if fetched:
             self._last_came = time.monotonic()
+            self._eager_until = 0.0
         else:
             consumer.pause(*places)
-            quiet = time.monotonic() - self._last_came > _QUIET_SECONDS
-            await asyncio.sleep(self._times.doze if quiet else self._times.glance)
+            now = time.monotonic()
+            quiet = now - self._last_came > _QUIET_SECONDS
+            if now >= self._eager_until and await woken(
+                self._news, within=self._times.doze if quiet else self._times.glance
+            ):
+                self._news.clear()
+                self._eager_until = time.monotonic() + self._times.eager
         for place, records in fetched.items():
             gap = self._gap(place.partition, records)
             if gap is not None:

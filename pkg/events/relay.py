@@ -26,6 +26,7 @@ from pkg.errors import OofggError, backend_unavailable
 from pkg.events import clients
 from pkg.events.cluster import Cluster
 from pkg.events.ledger import Ledger
+from pkg.events.news import TopicNews
 from pkg.events.outbox import wake_channel
 from pkg.events.publisher import Publisher, TailLost, open_publisher
 from pkg.events.topics import TopicSpec, spec_of
@@ -88,6 +89,7 @@ class Relay:
         spec: Callable[[str], TopicSpec] = spec_of,
         times: RelayTimes | None = None,
         tracing: Tracing | None = None,
+        news: TopicNews | None = None,
     ) -> None:
         self._database = database
         self._cluster = cluster
@@ -95,6 +97,7 @@ class Relay:
         self._spec = spec
         self._times = times or RelayTimes()
         self._tracing = tracing
+        self._news = news
         self._wake = asyncio.Event()
         self._opening = asyncio.Semaphore(_OPENING)
         self._workers: dict[str, _Worker] = {}
@@ -233,6 +236,8 @@ class Relay:
                 raise TailLost(f"{publisher.topic} ends earlier than it did")
             if entries := await ledger.number_next(publisher.topic, publisher.highest, _BATCH):
                 await publisher.publish(entries)
+                if self._news is not None:
+                    self._news.published(publisher.topic)
                 self._ends[publisher.topic] = publisher.ends
                 idle = self._times.idle
                 continue

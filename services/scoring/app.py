@@ -43,6 +43,7 @@ async def app(host: Host) -> AsyncIterator[App]:
         holder=f"{host.node}/{host.new_id()}",
         tracing=host.tracing,
         figures=ProjectionFigures(host.metrics, MATCH_RESULTS),
+        news=host.topic_news,
     )
     accounts = Projection(
         database,
@@ -52,12 +53,13 @@ async def app(host: Host) -> AsyncIterator[App]:
         holder=f"{host.node}/{host.new_id()}",
         tracing=host.tracing,
         figures=ProjectionFigures(host.metrics, ACCOUNTS),
+        news=host.topic_news,
     )
     feed = MatchFeed(database)
     host.spawn(feed.run(host.draining), name="match feed")
     host.spawn(projection.run(), name="results projection")
     host.spawn(accounts.run(), name="accounts projection")
-    relay = Relay(database, host.kafka, host.clock, tracing=host.tracing)
+    relay = Relay(database, host.kafka, host.clock, tracing=host.tracing, news=host.topic_news)
     host.spawn(relay.run(), name="history relay")
     host.spawn(watch_outbox(database, host.metrics), name="scoring outbox lag")
     host.spawn(watch_dead_letters(database, host.metrics), name="scoring dead letters")
