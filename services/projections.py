@@ -114,7 +114,7 @@ def _report(command: str, title: str, folded: Folded) -> int:
     if not found.count:
         print(f"{title}: as {folded.matches:,} matches say", flush=True)
         return 0
-    done = "" if command == "verify" else ", and is now as they say"
+    done = "" if command == "verify" else f", and is now as they say (new results waited {folded.held_seconds:.1f} s)"
     print(f"{title}: {found.count:,} differences from what {folded.matches:,} matches say{done}")
     for line in found.lines:
         print(f"  {line}")
