@@ -40,14 +40,9 @@ MEMBERS = {
         "change_password delete export link_device link_password logins revoke_all_logins revoke_login unlink_device "
         "unlink_password update"
     ),
-<<<<<<< HEAD
     "Sessions": "backfill close create finish get join kick leave list pause replay start take_seat update",
-    "Leaderboards": "all around create delete entries get info rank seasons submit submit_many update",
-    "Queues": "create delete get list stats update",
-=======
-    "Sessions": "close create finish get join kick leave list pause replay start take_seat update",
     "Leaderboards": "all around create delete entries get info rank remove seasons submit submit_many update",
->>>>>>> 87ef709 (RemoveEntry: a game takes one player's entry off a leaderboard)
+    "Queues": "create delete get list stats update",
     "Ratings": "get rules set_rules",
     "Ticket": "accept cancel decline matched state status ticket_id",
     "sync.Ticket": "accept cancel decline matched poll state status ticket_id",
