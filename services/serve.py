@@ -18,6 +18,7 @@ from pkg.runtime.host import Host, ServiceDefinition
 from pkg.runtime.serve import serve
 from pkg.telemetry.logs import configure_logging, get_logger
 
+# New objects after which the collector looks at those that are new.
 _YOUNG_OBJECTS = 20_000
 
 SERVICES = ("catalog", "auth", "game", "scoring", "matchmaking", "edge")

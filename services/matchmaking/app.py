@@ -90,7 +90,7 @@ async def app(host: Host) -> AsyncIterator[App]:
         )
         host.spawn(watching.run(), name="ticket watching")
         host.spawn(leads.run(host.draining), name="queue leads")
-        relay = Relay(database, host.settings.kafka_bootstrap, clock, tracing=host.tracing)
+        relay = Relay(database, host.kafka, clock, tracing=host.tracing, news=host.topic_news)
         host.spawn(relay.run(), name="matchmaking relay")
         host.spawn(watch_outbox(database, host.metrics), name="matchmaking outbox lag")
         yield App(
