@@ -40,7 +40,7 @@ async def app(host: Host) -> AsyncIterator[App]:
     queues = QueueStore(database)
     directory = QueueDirectory(queues, clock)
     tickets, store = TicketStore(host.redis, node), LeaderStore(host.redis, node)
-    seating = Seating(host.channel("game"), host.registry, host.service_tokens, within=settings.session_seconds)
+    seating = Seating(host.channel("game"), host.registry, host.service_tokens, clock, within=settings.session_seconds)
     publishing = Publishing(database, store, tickets)
     figures = QueueFigures(store, clock)
 
@@ -71,6 +71,7 @@ async def app(host: Host) -> AsyncIterator[App]:
             leader_news=leads.news,
             wanted=lambda key: leads.want([key]),
             most_per_player=settings.player_streams,
+            draining=host.draining,
         )
         servicer = MatchmakingServicer(
             definitions=DefinitionServicer(database, queues, directory, figures, games, clock),
