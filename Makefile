@@ -62,7 +62,7 @@ test-explorers: setup-dev explorers ## Explore the platform with grpcurl, evans 
 	$(BIN)/pytest tests/explorers $(ARGS)
 
 test-kafka: setup-dev kafka ## Kill relay, projections and broker while results flow; events on Apache Kafka (needs Java 17, Maven)
-	$(BIN)/pytest --kafka apache tests/integration/events tests/kafka $(ARGS)
+	$(BIN)/pytest --numprocesses 3 --dist worksteal --kafka apache tests/kafka tests/integration/events $(ARGS)
 
 test-chaos: setup-dev ## Kill, pause, cut and drain parts of a running platform under load: four minutes
 	$(BIN)/pytest tests/chaos $(ARGS)

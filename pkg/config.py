@@ -26,6 +26,33 @@ class Environment(StrEnum):
     PRODUCTION = "production"
 
 
+class KafkaProtocol(StrEnum):
+    """How Kafka is spoken to, as Kafka calls it."""
+
+    PLAINTEXT = "PLAINTEXT"
+    SSL = "SSL"
+    SASL_PLAINTEXT = "SASL_PLAINTEXT"
+    SASL_SSL = "SASL_SSL"
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether it is over TLS."""
+        return self in (KafkaProtocol.SSL, KafkaProtocol.SASL_SSL)
+
+    @property
+    def by_password(self) -> bool:
+        """Whether the broker asks who we are."""
+        return self in (KafkaProtocol.SASL_PLAINTEXT, KafkaProtocol.SASL_SSL)
+
+
+class KafkaMechanism(StrEnum):
+    """How a password is shown to Kafka, as Kafka calls it."""
+
+    PLAIN = "PLAIN"
+    SCRAM_SHA_256 = "SCRAM-SHA-256"
+    SCRAM_SHA_512 = "SCRAM-SHA-512"
+
+
 class Settings(BaseSettings):
     """Everything a process can be told."""
 
@@ -41,6 +68,25 @@ class Settings(BaseSettings):
     postgres_url: str = Field(description="`postgresql://user:password@host:port/database`.")
     redis_url: str = Field(description="`redis://host:port/0`, or `unix://` and a path.")
     kafka_bootstrap: str = Field(description="Comma-separated `host:port` of Kafka brokers.")
+    kafka_security_protocol: KafkaProtocol = Field(
+        KafkaProtocol.PLAINTEXT,
+        description="`PLAINTEXT`, `SSL`, `SASL_SSL`, or `SASL_PLAINTEXT`, which is refused in production.",
+    )
+    kafka_sasl_mechanism: KafkaMechanism = Field(
+        KafkaMechanism.SCRAM_SHA_512, description="`PLAIN`, `SCRAM-SHA-256` or `SCRAM-SHA-512`."
+    )
+    kafka_username: str = Field("", description="Who the services are to Kafka, with one of the SASL protocols.")
+    kafka_password: SecretStr = Field(SecretStr(""), description="Their password.")
+    kafka_password_file: Path | None = Field(None, description="File with the password.")
+    kafka_ca_file: Path | None = Field(
+        None, description="File with the authorities (PEM) that vouch for the brokers. Empty: those of the system."
+    )
+    kafka_replication_factor: int = Field(
+        1, ge=1, le=15, description="Copies of each topic that is made; no more than there are brokers."
+    )
+    kafka_min_insync_replicas: int = Field(
+        0, ge=0, le=15, description="Copies that must have a record before it counts as published; 0: all but one."
+    )
     postgres_pool_size: int = Field(10, ge=6, description="Connections per service in this process.")
 
     grpc_address: str = Field("127.0.0.1:9000", description="Where this process serves gRPC.")
@@ -138,11 +184,31 @@ class Settings(BaseSettings):
             raise ValueError("OOFGG_MASTER_KEY or OOFGG_MASTER_KEY_FILE must hold 32 random bytes in base64")
         if len(self.service_secret_text()) < 32:
             raise ValueError("OOFGG_SERVICE_SECRET or OOFGG_SERVICE_SECRET_FILE must hold at least 32 characters")
+        self._check_kafka()
         if self.environment is Environment.PRODUCTION and self.developer_self_service:
             raise ValueError("OOFGG_DEVELOPER_SELF_SERVICE is for development; in production an admin makes developers")
         if self.environment is Environment.PRODUCTION and self.login_limits_spare_loopback:
             raise ValueError("OOFGG_LOGIN_LIMITS_SPARE_LOOPBACK is for load tests, and refused in production")
         return self
+
+    def _check_kafka(self) -> None:
+        protocol = self.kafka_security_protocol
+        named = bool(self.kafka_username), bool(self.kafka_password_text())
+        if protocol.by_password and not all(named):
+            raise ValueError(f"{protocol} needs OOFGG_KAFKA_USERNAME and OOFGG_KAFKA_PASSWORD or its _FILE")
+        if not protocol.by_password and any(named):
+            raise ValueError(
+                f"OOFGG_KAFKA_USERNAME and OOFGG_KAFKA_PASSWORD would not be used: OOFGG_KAFKA_SECURITY_PROTOCOL is "
+                f"{protocol}, not SASL_SSL"
+            )
+        if protocol is KafkaProtocol.SASL_PLAINTEXT and self.environment is Environment.PRODUCTION:
+            raise ValueError("OOFGG_KAFKA_SECURITY_PROTOCOL: SASL_PLAINTEXT shows who we are to anybody; use SASL_SSL")
+        if self.kafka_ca_file is not None and not protocol.encrypted:
+            raise ValueError(f"OOFGG_KAFKA_CA_FILE would not be used: OOFGG_KAFKA_SECURITY_PROTOCOL is {protocol}")
+        if self.kafka_ca_file is not None and not self.kafka_ca_file.is_file():
+            raise ValueError(f"OOFGG_KAFKA_CA_FILE: {self.kafka_ca_file} is no file")
+        if self.kafka_min_insync_replicas > self.kafka_replication_factor:
+            raise ValueError("OOFGG_KAFKA_MIN_INSYNC_REPLICAS is more than OOFGG_KAFKA_REPLICATION_FACTOR allows")
 
     def address_of(self, service: str) -> str:
         """gRPC address of a service: its own setting, or this process."""
@@ -156,6 +222,14 @@ class Settings(BaseSettings):
     def master_key_text(self) -> str:
         """The master key in base64."""
         return _secret(self.master_key, self.master_key_file)
+
+    def kafka_password_text(self) -> str:
+        """The password for Kafka; empty for none."""
+        return _secret(self.kafka_password, self.kafka_password_file)
+
+    def kafka_in_sync_replicas(self) -> int:
+        """Copies that must have a record before it counts as published."""
+        return self.kafka_min_insync_replicas or max(1, self.kafka_replication_factor - 1)
 
     def service_secret_text(self) -> str:
         """The secret that services share."""

@@ -14,6 +14,7 @@ COMMANDS = {
     "admin": "administer a running platform: admin make-developer USERNAME",
     "dead-letters": "records that could not be applied: dead-letters list | replay | discard",
     "topics": "who may read the Kafka topic of a game: topics grant --game ID --principal User:NAME",
+    "projections": "history, standings and ratings: projections verify | rebuild NAME… [--game ID]",
     "boards": "leaderboards: boards verify | rebuild [--game ID] [--board NAME]",
     "queue": "try a matchmaking queue out: queue simulate QUEUE TICKETS | population",
     "health": "whether the services of this container are ready, for health checks",

@@ -15,6 +15,7 @@ from aiokafka.errors import KafkaError
 
 from pkg.errors import OofggError
 from pkg.events.access import Grant, grants_of, open_access
+from pkg.events.cluster import Cluster
 from pkg.ids import is_id
 from services.serve import load_settings
 
@@ -43,15 +44,15 @@ def run(arguments: list[str]) -> int:
     if settings is None:
         return 2
     try:
-        asyncio.run(_carry_out(told.command, settings.kafka_bootstrap, grants))
+        asyncio.run(_carry_out(told.command, Cluster.from_settings(settings), grants))
     except (OofggError, KafkaError) as error:
         print(f"topics: {error}", file=sys.stderr)
         return 1
     return 0
 
 
-async def _carry_out(command: str, bootstrap: str, grants: list[Grant]) -> None:
-    async with open_access(bootstrap) as access:
+async def _carry_out(command: str, cluster: Cluster, grants: list[Grant]) -> None:
+    async with open_access(cluster) as access:
         if command == "grant":
             await access.grant(grants)
             _show(grants)

@@ -83,9 +83,10 @@ class Revocations:
             async with asyncio.timeout(within):
                 await self._complete.wait()
 
-    def watch(self, login_id: str) -> asyncio.Event:
-        """An event that is set when the login ends, for streams that outlive their token. Hand it to `unwatch`."""
-        event = asyncio.Event()
+    def watch(self, login_id: str, event: asyncio.Event | None = None) -> asyncio.Event:
+        """An event, a new one or the caller's own, that is set when the login ends: for streams that outlive their
+        token. Hand it to `unwatch`."""
+        event = event or asyncio.Event()
         if self.is_revoked(login_id):
             event.set()
         self._watchers.setdefault(login_id, set()).add(event)

@@ -17,6 +17,7 @@ from aiokafka.protocol.admin import CreateAclsRequest, DeleteAclsRequest, Descri
 
 from pkg.errors import backend_unavailable
 from pkg.events import clients
+from pkg.events.cluster import Cluster
 from pkg.events.topics import MATCH_HISTORY_PREFIX
 
 _DEADLINE_SECONDS: Final = 10.0
@@ -125,9 +126,9 @@ class Access:
 
 
 @asynccontextmanager
-async def open_access(bootstrap: str) -> AsyncIterator[Access]:
+async def open_access(cluster: Cluster | str) -> AsyncIterator[Access]:
     """Access control of a broker. Raises Unavailable when nobody answers."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, client_id="oofgg-access", request_timeout_ms=5000)
+    admin = clients.admin(cluster, "oofgg-access")
     try:
         try:
             await clients.start(admin, within=_DEADLINE_SECONDS)

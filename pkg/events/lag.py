@@ -1,4 +1,4 @@
-"""How far behind the outbox and the projections are, for the metrics of a process."""
+"""How far behind the outbox and the projections are, and what they put aside, for the metrics of a process."""
 
 from __future__ import annotations
 
@@ -30,13 +30,28 @@ async def watch_outbox(database: Database, metrics: Metrics) -> None:
         await asyncio.sleep(_EVERY_SECONDS)
 
 
-class ProjectionLag:
-    """The figure of one projection: of the partitions that this process reads."""
+async def watch_dead_letters(database: Database, metrics: Metrics) -> None:
+    """Keeps the number of dead letters fresh until cancelled. It stays as it was while PostgreSQL is away."""
+    while True:
+        with suppress(Unavailable, *HINDRANCES):
+            async with database.acquire() as connection:
+                count = await connection.fetchval("select count(*) from dead_letter")
+            metrics.dead_letters_kept.labels(database.schema).set(count)
+        await asyncio.sleep(_EVERY_SECONDS)
+
+
+class ProjectionFigures:
+    """The figures of one projection in this process."""
 
     def __init__(self, metrics: Metrics, topic: str) -> None:
         self._gauge = metrics.projection_lag
+        self._put_aside = metrics.dead_letters.labels(topic)
         self._topic = topic
         self._told: set[int] = set()
+
+    def put_aside(self, records: int) -> None:
+        """Counts records that became dead letters."""
+        self._put_aside.inc(records)
 
     def tell(self, behind: Mapping[int, int]) -> None:
         """Offsets between what was read and the end, by partition."""

@@ -21,16 +21,18 @@ from google.protobuf.message import DecodeError
 from pkg.db.database import Connection, Database
 from pkg.errors import OofggError, Unavailable
 from pkg.events import clients
+from pkg.events.cluster import Cluster
 from pkg.events.dead_letters import bury, replay_marked
-from pkg.events.lag import ProjectionLag
+from pkg.events.lag import ProjectionFigures
+from pkg.events.news import TopicNews
 from pkg.events.outbox import Event
 from pkg.events.positions import HINDRANCES, Position, PositionMoved, Positions
-from pkg.events.publisher import REQUEST_MS
 from pkg.events.records import MalformedRecord, numbers_of, received
 from pkg.events.tail import read_tails
 from pkg.events.topics import TopicSpec, ensure_topics
 from pkg.telemetry.logs import get_logger
 from pkg.telemetry.tracing import Tracing
+from pkg.wakes import woken
 
 _log = get_logger(__name__)
 
@@ -54,8 +56,10 @@ class ProjectionTimes:
     renew: float = 1.5
     glance: float = 0.02
     """Between looks for new records."""
-    doze: float = 0.2
+    doze: float = 0.1
     """The same after some seconds without any."""
+    eager: float = 0.1
+    """How long it looks all the time, when this process has just published there."""
     retry_first: float = 0.2
     retry_most: float = 5.0
     verify: float = 5.0
@@ -74,22 +78,25 @@ class Projection:
     def __init__(
         self,
         database: Database,
-        bootstrap: str,
+        cluster: Cluster | str,
         spec: TopicSpec,
         apply: Apply,
         *,
         holder: str,
         times: ProjectionTimes | None = None,
         tracing: Tracing | None = None,
-        lag: ProjectionLag | None = None,
+        figures: ProjectionFigures | None = None,
+        news: TopicNews | None = None,
     ) -> None:
         self._database = database
-        self._bootstrap = bootstrap
+        self._cluster = cluster
         self._spec = spec
         self._apply = apply
         self._times = times or ProjectionTimes()
         self._tracing = tracing
-        self._lag = lag
+        self._figures = figures
+        self._news = (news or TopicNews()).of(spec.name)
+        self._eager_until = 0.0
         self._positions = Positions(database, spec.name, holder)
         self._at: dict[int, Position] = {}
         # Where reading started over: the offset, by partition, up to which gaps are due to retention.
@@ -117,7 +124,7 @@ class Projection:
                 await self._positions.release()
 
     async def _read(self) -> None:
-        await ensure_topics(self._bootstrap, [self._spec])
+        await ensure_topics(self._cluster, [self._spec])
         self._at, self._due = {}, {}
         async with AsyncExitStack() as stack:
             consumer, verifier = await self._consumer(stack), await self._consumer(stack)
@@ -137,14 +144,7 @@ class Projection:
                 await self._take(consumer)
 
     async def _consumer(self, stack: AsyncExitStack) -> AIOKafkaConsumer:
-        consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._bootstrap,
-            client_id=f"oofgg-projection-{self._database.schema}",
-            isolation_level="read_committed",
-            enable_auto_commit=False,
-            auto_offset_reset="none",
-            request_timeout_ms=REQUEST_MS,
-        )
+        consumer = clients.consumer(self._cluster, f"oofgg-projection-{self._database.schema}")
         stack.push_async_callback(clients.stop, consumer.stop)
         await clients.start(consumer, within=_START_SECONDS)
         return consumer
@@ -172,8 +172,10 @@ class Projection:
                 place = TopicPartition(self._spec.name, partition)
                 await self._start_over(consumer, place, f"number {due} was passed over")
         self._due = {partition: tail.number for partition, tail in tails.items()}
-        if self._lag:
-            self._lag.tell({partition: tail.end - self._at[partition].next_offset for partition, tail in tails.items()})
+        if self._figures:
+            self._figures.tell(
+                {partition: tail.end - self._at[partition].next_offset for partition, tail in tails.items()}
+            )
 
     async def _take(self, consumer: AIOKafkaConsumer) -> None:
         """Applies what has come. Between looks fetching is paused.
@@ -187,17 +189,23 @@ class Projection:
             fetched = {}
             if places:
                 glance = consumer.getmany(timeout_ms=_GLANCE_MS, max_records=_BATCH)
-                fetched = await clients.whole(glance, within=REQUEST_MS / 1000)
+                fetched = await clients.whole(glance, within=clients.REQUEST_MS / 1000)
         except OffsetOutOfRangeError as error:
             for place in error.args[0]:
                 await self._start_over(consumer, place, "the position is not in the topic")
             return
         if fetched:
             self._last_came = time.monotonic()
+            self._eager_until = 0.0
         else:
             consumer.pause(*places)
-            quiet = time.monotonic() - self._last_came > _QUIET_SECONDS
-            await asyncio.sleep(self._times.doze if quiet else self._times.glance)
+            now = time.monotonic()
+            quiet = now - self._last_came > _QUIET_SECONDS
+            if now >= self._eager_until and await woken(
+                self._news, within=self._times.doze if quiet else self._times.glance
+            ):
+                self._news.clear()
+                self._eager_until = time.monotonic() + self._times.eager
         for place, records in fetched.items():
             gap = self._gap(place.partition, records)
             if gap is not None:
@@ -226,7 +234,7 @@ class Projection:
 
         A gap that is still there before the `suspect` offset is due to the topic's retention.
         """
-        beginnings = await clients.whole(consumer.beginning_offsets([place]), within=REQUEST_MS / 1000)
+        beginnings = await clients.whole(consumer.beginning_offsets([place]), within=clients.REQUEST_MS / 1000)
         beginning = beginnings[place]
         start = self._at[place.partition]
         end = Position(beginning, start.seen_number)
@@ -281,6 +289,7 @@ class Projection:
                 malformed.append((record, str(error)))
         numbers = [numbers_of(record.headers).number for record in records]
         end = Position(records[-1].offset + 1, max([start.seen_number, *numbers]))
+        buried = len(malformed)
         async with self._database.transaction() as connection:
             await self._positions.advance(connection, partition, start, end)
             fresh = await self._positions.fresh(connection, [event.event_id for _, event in readable])
@@ -293,6 +302,9 @@ class Projection:
                         await self._apply(connection, event)
                 else:
                     await bury(connection, record, refusal)
+                    buried += 1
             for record, reason in malformed:
                 await bury(connection, record, reason)
         self._at[partition] = end
+        if buried and self._figures:
+            self._figures.put_aside(buried)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from typing import Final
 
@@ -11,16 +11,18 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from pkg.events import clients
+from pkg.events.cluster import Cluster
 from pkg.events.ledger import Entry
 from pkg.events.records import headers_of, partition_of
 from pkg.events.tail import Tail, read_tails
 from pkg.events.topics import TopicSpec, ensure_topics
 from pkg.telemetry.tracing import Tracing
 
-REQUEST_MS: Final = 5_000
 _OPEN_SECONDS: Final = 20.0
 _TRANSACTION_SECONDS: Final = 20.0
 _METADATA_SECONDS: Final = 0.05
+# Between the end of a transaction and readers being shown its records.
+_SHOWN_SECONDS: Final = 5.0
 _MOST_WRITERS: Final = 1_000
 
 
@@ -39,8 +41,13 @@ class Publisher:
         tails: dict[int, Tail],
         writer: int,
         tracing: Tracing | None,
+        consumer: AIOKafkaConsumer,
+        reading: AsyncExitStack,
     ) -> None:
+        """`reading` stops the consumer, which reads committed records."""
         self.topic = topic
+        self._consumer = consumer
+        self._reading: AsyncExitStack | None = reading
         self._producer = producer
         self._source = source
         self._tails = tails
@@ -75,7 +82,27 @@ class Publisher:
         # A transaction that fails stays open: the next publisher's start ends it.
         with ExitStack() as spans:
             parents = [self._trace(entry, spans) for entry in entries]
-            self._tails.update(await clients.whole(self._transact(entries, parents), within=_TRANSACTION_SECONDS))
+            written = await clients.whole(self._transact(entries, parents), within=_TRANSACTION_SECONDS)
+        self._tails.update(written)
+        if self._reading is not None:
+            await self._confirm(self._reading, written)
+            self._reading = None
+
+    async def _confirm(self, reading: AsyncExitStack, written: Mapping[int, Tail]) -> None:
+        """Sees, after the first transaction, that readers are shown it. Raises TailLost when they are not.
+
+        A broker that was killed may give a producer the number of one whose transactions were aborted, and tell
+        readers so: they pass over all that it writes, though it was committed.
+        """
+        async with reading:
+            deadline = asyncio.get_running_loop().time() + _SHOWN_SECONDS
+            while True:
+                shown = await read_tails(self._consumer, self.topic, sorted(self._tails))
+                if all(shown[partition].number >= tail.number for partition, tail in written.items()):
+                    return
+                if asyncio.get_running_loop().time() > deadline:
+                    raise TailLost(f"{self.topic}: readers are not shown what was committed")
+                await asyncio.sleep(_METADATA_SECONDS)
 
     def _trace(self, entry: Entry, spans: ExitStack) -> str:
         parent = entry.event.trace_parent
@@ -113,34 +140,26 @@ class Publisher:
 
 @asynccontextmanager
 async def open_publisher(
-    bootstrap: str, spec: TopicSpec, *, source: str, name: str, tracing: Tracing | None = None
+    cluster: Cluster | str, spec: TopicSpec, *, source: str, name: str, tracing: Tracing | None = None
 ) -> AsyncIterator[Publisher]:
     """A publisher of one topic, which is created if it is missing.
 
     `name` is the same for all that may ever publish to this topic; each fences all before it. Only then does the end
     of the topic mean anything. Raises KafkaError, TimeoutError, or Unavailable.
     """
-    await ensure_topics(bootstrap, [spec])
+    await ensure_topics(cluster, [spec])
     async with AsyncExitStack() as stack:
-        consumer = AIOKafkaConsumer(
-            bootstrap_servers=bootstrap,
-            client_id=name,
-            isolation_level="read_committed",
-            enable_auto_commit=False,
-            auto_offset_reset="none",
-            request_timeout_ms=REQUEST_MS,
-            fetch_max_wait_ms=50,
-        )
-        async with AsyncExitStack() as reading:
-            reading.push_async_callback(clients.stop, consumer.stop)
-            await clients.start(consumer, within=_OPEN_SECONDS)
-            async with asyncio.timeout(_OPEN_SECONDS):
-                partitions = await _partitions(consumer, spec.name)
-            before = await read_tails(consumer, spec.name, partitions)
-            latest = max(tail.writer for tail in before.values())
-            producer, writer = await _next_writer(stack, bootstrap, name, latest)
-            tails = await read_tails(consumer, spec.name, partitions)
-        yield Publisher(producer, spec.name, source, tails, writer, tracing)
+        consumer = clients.consumer(cluster, name, fetch_max_wait_ms=50)
+        reading = await stack.enter_async_context(AsyncExitStack())
+        reading.push_async_callback(clients.stop, consumer.stop)
+        await clients.start(consumer, within=_OPEN_SECONDS)
+        async with asyncio.timeout(_OPEN_SECONDS):
+            partitions = await _partitions(consumer, spec.name)
+        before = await read_tails(consumer, spec.name, partitions)
+        latest = max(tail.writer for tail in before.values())
+        producer, writer = await _next_writer(stack, cluster, name, latest)
+        tails = await read_tails(consumer, spec.name, partitions)
+        yield Publisher(producer, spec.name, source, tails, writer, tracing, consumer, reading)
 
 
 async def _partitions(consumer: AIOKafkaConsumer, topic: str) -> list[int]:
@@ -151,7 +170,9 @@ async def _partitions(consumer: AIOKafkaConsumer, topic: str) -> list[int]:
     return sorted(partitions)
 
 
-async def _next_writer(stack: AsyncExitStack, bootstrap: str, name: str, latest: int) -> tuple[AIOKafkaProducer, int]:
+async def _next_writer(
+    stack: AsyncExitStack, cluster: Cluster | str, name: str, latest: int
+) -> tuple[AIOKafkaProducer, int]:
     """A producer that nobody has been before, after all that were have been fenced, and its number.
 
     Writers take ids in turn, from the last one whose record is in the topic: starting a producer with an id ends
@@ -161,14 +182,7 @@ async def _next_writer(stack: AsyncExitStack, bootstrap: str, name: str, latest:
     """
     for writer in range(max(1, latest), latest + _MOST_WRITERS):
         async with AsyncExitStack() as attempt:
-            transactional_id = f"{name}-{writer}"
-            producer = AIOKafkaProducer(
-                bootstrap_servers=bootstrap,
-                client_id=transactional_id,
-                transactional_id=transactional_id,
-                request_timeout_ms=REQUEST_MS,
-                retry_backoff_ms=50,
-            )
+            producer = clients.producer(cluster, f"{name}-{writer}")
             attempt.push_async_callback(clients.stop, producer.stop)
             await clients.start(producer, within=_OPEN_SECONDS)
             if producer._txn_manager.producer_epoch == 0:

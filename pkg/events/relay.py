@@ -24,9 +24,11 @@ from pkg.clock import Clock
 from pkg.db.database import Connection, Database, translate_fault
 from pkg.errors import OofggError, backend_unavailable
 from pkg.events import clients
+from pkg.events.cluster import Cluster
 from pkg.events.ledger import Ledger
+from pkg.events.news import TopicNews
 from pkg.events.outbox import wake_channel
-from pkg.events.publisher import REQUEST_MS, Publisher, TailLost, open_publisher
+from pkg.events.publisher import Publisher, TailLost, open_publisher
 from pkg.events.topics import TopicSpec, spec_of
 from pkg.telemetry.logs import get_logger
 from pkg.telemetry.tracing import Tracing
@@ -81,19 +83,21 @@ class Relay:
     def __init__(
         self,
         database: Database,
-        bootstrap: str,
+        cluster: Cluster | str,
         clock: Clock,
         *,
         spec: Callable[[str], TopicSpec] = spec_of,
         times: RelayTimes | None = None,
         tracing: Tracing | None = None,
+        news: TopicNews | None = None,
     ) -> None:
         self._database = database
-        self._bootstrap = bootstrap
+        self._cluster = cluster
         self._clock = clock
         self._spec = spec
         self._times = times or RelayTimes()
         self._tracing = tracing
+        self._news = news
         self._wake = asyncio.Event()
         self._opening = asyncio.Semaphore(_OPENING)
         self._workers: dict[str, _Worker] = {}
@@ -205,7 +209,7 @@ class Relay:
     def _open(self, spec: TopicSpec) -> AbstractAsyncContextManager[Publisher]:
         schema = self._database.schema
         return open_publisher(
-            self._bootstrap,
+            self._cluster,
             spec,
             source=f"/oofgg/{schema}",
             name=f"oofgg-relay-{schema}-{spec.name}",
@@ -232,6 +236,8 @@ class Relay:
                 raise TailLost(f"{publisher.topic} ends earlier than it did")
             if entries := await ledger.number_next(publisher.topic, publisher.highest, _BATCH):
                 await publisher.publish(entries)
+                if self._news is not None:
+                    self._news.published(publisher.topic)
                 self._ends[publisher.topic] = publisher.ends
                 idle = self._times.idle
                 continue
@@ -245,14 +251,11 @@ class Relay:
             await asyncio.sleep(self._times.check)
             if not self._ends:
                 continue
-            consumer = AIOKafkaConsumer(
-                bootstrap_servers=self._bootstrap,
-                client_id=f"oofgg-relay-{self._database.schema}-ends",
-                enable_auto_commit=False,
-                request_timeout_ms=REQUEST_MS,
-            )
+            # Of all records: those of a transaction are committed a moment after the broker has said so.
+            name = f"oofgg-relay-{self._database.schema}-ends"
+            consumer = clients.consumer(self._cluster, name, isolation_level="read_uncommitted")
             try:
-                await clients.start(consumer, within=2 * REQUEST_MS / 1000)
+                await clients.start(consumer, within=2 * clients.REQUEST_MS / 1000)
                 while True:
                     await self._compare_ends(consumer)
                     await asyncio.sleep(self._times.check)
@@ -267,7 +270,7 @@ class Relay:
             for topic, ends in self._ends.items()
             for partition, end in ends.items()
         }
-        found = await clients.whole(_ends_of(consumer, known), within=REQUEST_MS / 1000)
+        found = await clients.whole(_ends_of(consumer, known), within=clients.REQUEST_MS / 1000)
         for place, end in known.items():
             # Compared with what was known before asking; publishing goes on meanwhile.
             if found.get(place, 0) < end:

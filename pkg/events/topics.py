@@ -7,10 +7,20 @@ from dataclasses import dataclass
 from typing import Final
 
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import (
+    InvalidConfigurationError,
+    InvalidReplicationFactorError,
+    KafkaError,
+    TopicAlreadyExistsError,
+    for_code,
+)
 
 from pkg.errors import backend_unavailable
 from pkg.events import clients
+from pkg.events.cluster import Cluster
+from pkg.telemetry.logs import get_logger
+
+_log = get_logger(__name__)
 
 _DEADLINE_SECONDS: Final = 10.0
 _DAY_MS: Final = 24 * 3600 * 1000
@@ -62,31 +72,36 @@ def spec_of(name: str) -> TopicSpec:
     raise ValueError(f"{name} is not a topic of this platform")
 
 
-async def ensure_topics(bootstrap: str, specs: Sequence[TopicSpec], *, replication: int = 1) -> None:
+async def ensure_topics(cluster: Cluster | str, specs: Sequence[TopicSpec]) -> None:
     """Creates the topics that are missing, and the partitions that are missing from those that exist.
 
     A broker that creates topics by itself, for whoever asks about them, makes them with one partition.
 
     Raises Unavailable(BACKEND_UNAVAILABLE) when the broker does not answer or refuses.
     """
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, client_id="oofgg-topics", request_timeout_ms=5000)
+    cluster = Cluster.of(cluster)
+    admin = clients.admin(cluster, "oofgg-topics")
     try:
         await clients.start(admin, within=_DEADLINE_SECONDS)
-        await clients.whole(_create(admin, specs, replication), within=_DEADLINE_SECONDS)
+        await clients.whole(_create(admin, specs, cluster), within=_DEADLINE_SECONDS)
+    except (InvalidReplicationFactorError, InvalidConfigurationError) as error:
+        _log.error("the broker makes no topics with so many copies", copies=cluster.replication, cause=repr(error))
+        raise backend_unavailable("Kafka") from error
     except (KafkaError, OSError, TimeoutError) as error:
         raise backend_unavailable("Kafka") from error
     finally:
         await clients.stop(admin.close)
 
 
-async def _create(admin: AIOKafkaAdminClient, specs: Sequence[TopicSpec], replication: int) -> None:
+async def _create(admin: AIOKafkaAdminClient, specs: Sequence[TopicSpec], cluster: Cluster) -> None:
+    copies = {"min.insync.replicas": str(cluster.in_sync)} if cluster.replication > 1 else {}
     response = await admin.create_topics(
         [
             NewTopic(
                 spec.name,
                 num_partitions=spec.partitions,
-                replication_factor=replication,
-                topic_configs={"retention.ms": str(spec.retention_days * _DAY_MS)},
+                replication_factor=cluster.replication,
+                topic_configs={"retention.ms": str(spec.retention_days * _DAY_MS), **copies},
             )
             for spec in specs
         ]

@@ -17,6 +17,8 @@ from pkg.auth.tokens import ServiceTokens, TokenVerifier
 from pkg.clock import Clock
 from pkg.config import Settings
 from pkg.db.database import Database, open_database
+from pkg.events.cluster import Cluster
+from pkg.events.news import TopicNews
 from pkg.ids import NewId
 from pkg.registry.store import Registry
 from pkg.rpc.binder import Binding
@@ -91,6 +93,8 @@ class Host:
         # Its id between its start and its end, under which the registry has it.
         self.incarnation = new_id()
         self.registry = Registry(redis_client)
+        self.kafka = Cluster.from_settings(settings)
+        self.topic_news = TopicNews()
         self.sealer = Sealer(settings.master_key_text())
         # Set when the process begins to drain: streams should end and tell their clients to come back elsewhere.
         self.draining = asyncio.Event()

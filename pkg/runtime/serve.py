@@ -14,8 +14,6 @@ from dataclasses import replace
 
 import asyncpg
 import stamina
-from aiokafka.conn import collect_hosts, create_conn
-from aiokafka.errors import KafkaConnectionError, KafkaError
 from redis.exceptions import RedisError
 
 from pkg.auth.jwks import JwksClient
@@ -52,6 +50,7 @@ _log = get_logger(__name__)
 _PATIENCE_SECONDS = 30.0
 _RESOLVE_SECONDS = 10.0
 _SETTLE_SECONDS = 2.0
+_BROKER_SECONDS = 2.5
 _AWAY = (OSError, TimeoutError, RedisError, asyncpg.PostgresConnectionError, asyncpg.CannotConnectNowError)
 
 
@@ -72,7 +71,9 @@ async def serve(
         # `auth` may have to tell what it knows first, and may be one of these apps.
         await host.revocations.settle(within=_SETTLE_SECONDS)
         monitor = HealthMonitor(
-            _with_revocations(apps, host), {"kafka": lambda: check_kafka(settings.kafka_bootstrap)}, host.metrics
+            _with_revocations(apps, host),
+            {"kafka": lambda: clients.check(host.kafka, within=_BROKER_SECONDS)},
+            host.metrics,
         )
         documents = {path: handler for app in apps for path, handler in app.documents.items()}
         await stack.enter_async_context(ops_server(settings.ops_address, host.metrics, monitor, documents))
@@ -208,24 +209,3 @@ async def _migrate(settings: Settings, services: Sequence[ServiceDefinition]) ->
 def translate_fault(error: BaseException) -> OofggError | None:
     """Unavailable when the error means that a backend is away."""
     return database.translate_fault(error) or cache.translate_fault(error)
-
-
-async def check_kafka(bootstrap: str) -> None:
-    """Raises when no broker answers."""
-    failure: Exception = KafkaConnectionError(f"no broker is named in {bootstrap!r}")
-    for host, port, _ in collect_hosts(bootstrap):
-        try:
-            await clients.whole(_ask_broker(host, port), within=2.5)
-        except (OSError, TimeoutError, KafkaError) as error:
-            failure = error
-            continue
-        return
-    raise failure
-
-
-async def _ask_broker(host: str, port: int) -> None:
-    # A new connection asks for the versions of the API: an answer, and a small one however many topics exist.
-    connection = await create_conn(host, port, client_id="oofgg-health", request_timeout_ms=2000)
-    closing = connection.close()
-    if closing is not None:
-        await closing

@@ -55,6 +55,13 @@ class Metrics:
             "oofgg_projection_lag", "Offsets that were not read yet.", ["topic", "partition"], registry=self.registry
         )
 
+        self.dead_letters = Counter(
+            "oofgg_dead_letters_total", "Records put aside since the process began.", ["topic"], registry=self.registry
+        )
+        self.dead_letters_kept = Gauge(
+            "oofgg_dead_letters_kept", "Records that are put aside.", ["service"], registry=self.registry
+        )
+
     def method(self, name: str) -> MethodMetrics:
         """The metrics of the RPC with this full name, such as `oofgg.v1.AuthService/Login`."""
         return MethodMetrics(name, self._calls, self._latency.labels(name), self._in_flight.labels(name))

@@ -115,19 +115,35 @@ class EmbeddedBroker:
 class ApacheBroker:
     """A node of Apache Kafka. Its process ends with the thread that started it: with the tests, however they end."""
 
-    def __init__(self, directory: Path, settings: Mapping[str, str] | None = None, listeners: str = "") -> None:
-        """`settings` go beyond or over those of a plain node; `listeners` beside the plain one, as NAME://host:port."""
+    def __init__(
+        self,
+        directory: Path,
+        settings: Mapping[str, str] | None = None,
+        listeners: str = "",
+        *,
+        joins: ApacheBroker | None = None,
+    ) -> None:
+        """`settings` go beyond or over those of a plain node; `listeners` beside the plain one, as NAME://host:port.
+
+        A node that `joins` another is the second broker of its cluster, and no controller.
+        """
         self._directory = directory
         self._ports = Ports()
         self._port, self._controller = self._ports.claim(), self._ports.claim()
+        controller = joins._controller if joins else self._controller
+        doors = "" if joins else f",CONTROLLER://{_HOST}:{self._controller}"
+        alone = {"process.roles": "broker", "node.id": "2"} if joins else {}
         plain = f"PLAINTEXT://{_HOST}:{self._port}"
         offered = ",".join(filter(None, [plain, listeners]))
         self._settings = {
             **_SETTINGS,
-            "listeners": f"{offered},CONTROLLER://{_HOST}:{self._controller}",
+            **alone,
+            "listeners": f"{offered}{doors}",
             "advertised.listeners": offered,
-            "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT",
-            "controller.quorum.voters": f"1@{_HOST}:{self._controller}",
+            "listener.security.protocol.map": (
+                "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT,SASL_SSL:SASL_SSL"
+            ),
+            "controller.quorum.voters": f"1@{_HOST}:{controller}",
             "log.dirs": str(directory / "data"),
             **(settings or {}),
         }

@@ -59,7 +59,7 @@ async def app(host: Host) -> AsyncIterator[App]:
     )
     host.spawn(ended.run(), name="ended logins")
     host.spawn(Rotation(ring, signing_keys, audit, clock, host.new_id, schedule).run(), name="signing keys")
-    relay = Relay(database, settings.kafka_bootstrap, clock, tracing=host.tracing)
+    relay = Relay(database, host.kafka, clock, tracing=host.tracing, news=host.topic_news)
     host.spawn(relay.run(), name="identity relay")
     host.spawn(watch_outbox(database, host.metrics), name="auth outbox lag")
 

@@ -21,7 +21,7 @@ async def app(host: Host) -> AsyncIterator[App]:
     """Needs PostgreSQL; topics wait for Kafka."""
     database = await host.postgres("catalog")
     games = GameStore(database)
-    topics = TopicKeeper(games, database, host.settings.kafka_bootstrap, host.clock)
+    topics = TopicKeeper(games, database, host.kafka, host.clock)
     host.spawn(topics.run(), name="topics")
     servicer = GameServicer(games, database, host.clock, host.new_id, topics.wake)
     settings = host.settings

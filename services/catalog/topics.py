@@ -8,6 +8,7 @@ from pkg.clock import Clock
 from pkg.db.database import Database
 from pkg.db.replies import forget_old_replies
 from pkg.errors import OofggError
+from pkg.events.cluster import Cluster
 from pkg.events.topics import ensure_topics, spec_of
 from pkg.telemetry.logs import get_logger
 from pkg.wakes import woken
@@ -22,10 +23,10 @@ _TIDY_SECONDS = 600.0
 class TopicKeeper:
     """Creates what the table of topics says is missing."""
 
-    def __init__(self, games: GameStore, database: Database, bootstrap: str, clock: Clock) -> None:
+    def __init__(self, games: GameStore, database: Database, cluster: Cluster, clock: Clock) -> None:
         self._games = games
         self._database = database
-        self._bootstrap = bootstrap
+        self._cluster = cluster
         self._clock = clock
         self._wake = asyncio.Event()
 
@@ -39,7 +40,7 @@ class TopicKeeper:
             wait = _TIDY_SECONDS
             try:
                 while names := await self._games.missing_topics(_BATCH):
-                    await ensure_topics(self._bootstrap, [spec_of(name) for name in names])
+                    await ensure_topics(self._cluster, [spec_of(name) for name in names])
                     for name in names:
                         await self._games.topic_created(name, self._clock.now())
                 await forget_old_replies(self._database)

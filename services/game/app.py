@@ -114,7 +114,7 @@ async def app(host: Host) -> AsyncIterator[App]:
     host.spawn(streams.run(), name="streams")
     host.spawn(Handover(owner, store, claims, peers, streams).run(host.draining), name="handover")
     host.spawn(replays.prune(), name="replays")
-    relay = Relay(database, host.settings.kafka_bootstrap, host.clock, tracing=host.tracing)
+    relay = Relay(database, host.kafka, host.clock, tracing=host.tracing, news=host.topic_news)
     host.spawn(relay.run(), name="results relay")
     host.spawn(watch_outbox(database, host.metrics), name="game outbox lag")
     yield App(

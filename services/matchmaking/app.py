@@ -40,7 +40,7 @@ async def app(host: Host) -> AsyncIterator[App]:
     queues = QueueStore(database)
     directory = QueueDirectory(queues, clock)
     tickets, store = TicketStore(host.redis, node), LeaderStore(host.redis, node)
-    seating = Seating(host.channel("game"), host.registry, host.service_tokens, within=settings.session_seconds)
+    seating = Seating(host.channel("game"), host.registry, host.service_tokens, clock, within=settings.session_seconds)
     publishing = Publishing(database, store, tickets)
     figures = QueueFigures(store, clock)
 
@@ -71,6 +71,7 @@ async def app(host: Host) -> AsyncIterator[App]:
             leader_news=leads.news,
             wanted=lambda key: leads.want([key]),
             most_per_player=settings.player_streams,
+            draining=host.draining,
         )
         servicer = MatchmakingServicer(
             definitions=DefinitionServicer(database, queues, directory, figures, games, clock),
@@ -89,7 +90,7 @@ async def app(host: Host) -> AsyncIterator[App]:
         )
         host.spawn(watching.run(), name="ticket watching")
         host.spawn(leads.run(host.draining), name="queue leads")
-        relay = Relay(database, host.settings.kafka_bootstrap, clock, tracing=host.tracing)
+        relay = Relay(database, host.kafka, clock, tracing=host.tracing, news=host.topic_news)
         host.spawn(relay.run(), name="matchmaking relay")
         host.spawn(watch_outbox(database, host.metrics), name="matchmaking outbox lag")
         yield App(

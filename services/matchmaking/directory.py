@@ -6,12 +6,12 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Final
 
-from cachetools import TTLCache
+from cachetools import LRUCache, TTLCache
 
 from oofgg.v1 import matchmaking_pb2 as pb
 from pkg.clock import Clock
 from pkg.db.lookups import Lookup
-from pkg.errors import NotFound, Reason
+from pkg.errors import NotFound, Reason, Unavailable
 from pkg.ids import is_id
 from pkg.internal.v1 import rating_pb2
 from pkg.rpc.channel import ServiceChannel
@@ -33,14 +33,22 @@ class QueueDirectory:
 
     def __init__(self, store: QueueStore, clock: Clock) -> None:
         self._known: TTLCache[QueueKey, Queue | None] = TTLCache(_REMEMBERED, _REMEMBER_SECONDS, timer=clock.monotonic)
+        self._last: LRUCache[QueueKey, Queue | None] = LRUCache(_REMEMBERED)
         self._rows = Lookup(store.some)
 
     async def find(self, key: QueueKey) -> Queue | None:
         """A queue; None when there is none. Raises Unavailable."""
         if key in self._known:
             return self._known[key]
-        row = await self._rows.get(key) if is_id(key.game_id) else None
-        queue = queue_of(pb.Queue.FromString(row.definition)) if row else None
+        try:
+            row = await self._rows.get(key) if is_id(key.game_id) else None
+        except Unavailable:
+            if key not in self._last:
+                raise
+            queue = self._last[key]  # while PostgreSQL is away, a queue stays what it was
+        else:
+            queue = queue_of(pb.Queue.FromString(row.definition)) if row else None
+            self._last[key] = queue
         self._known[key] = queue
         return queue
 

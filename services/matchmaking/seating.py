@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from cachetools import LRUCache
-
 from pkg.auth.tokens import ServiceTokens
+from pkg.clock import Clock
 from pkg.errors import FailedPrecondition, NotFound, OofggError, Reason, backend_unavailable
 from pkg.internal.v1 import session_pb2 as pb
 from pkg.internal.v1 import ticket_pb2 as kept_pb
@@ -22,6 +22,7 @@ _ROSTER_SECONDS: Final = 2.0
 _TAKE_SECONDS: Final = 5.0
 _HOPS: Final = 3
 _MOST_CHANNELS: Final = 64
+_LOOK_SECONDS: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +45,19 @@ class Refused:
 class Seating:
     """What matchmaking asks of `game`."""
 
-    def __init__(self, channel: ServiceChannel, registry: Registry, tokens: ServiceTokens, *, within: float) -> None:
+    def __init__(
+        self, channel: ServiceChannel, registry: Registry, tokens: ServiceTokens, clock: Clock, *, within: float
+    ) -> None:
+        """`channel` leads to the configured address, for where the registry knows no node."""
         self._channel = channel
         self._registry = registry
         self._tokens = tokens
+        self._clock = clock
         self._within = within
-        self._nodes: LRUCache[str, ServiceChannel] = LRUCache(_MOST_CHANNELS)
+        self._choose = random.Random()  # noqa: S311  # spreads load
+        self._looked = float("-inf")
+        self._serving: dict[str, str] = {}  # addresses by node
+        self._nodes: dict[str, ServiceChannel] = {}  # by address
 
     async def open(self, game_id: str, matches: Mapping[str, kept_pb.StoredMatch]) -> dict[str, Seated | Refused]:
         """Opens a session per match, under the match's id; asking again changes nothing. Raises Unavailable."""
@@ -67,7 +75,7 @@ class Seating:
             )
             for player in match.match.players:
                 session.players.add(user_id=player.user_id, username=player.username, team=player.team)
-        answer = await self._channel.call(
+        answer = await (await self._at()).call(
             _METHODS["OpenSessions"], request, pb.OpenSessionsResponse, within=self._within, on_behalf_of=None
         )
         return {
@@ -104,7 +112,7 @@ class Seating:
 
     async def open_seats(self, game_id: str, seats: int) -> list[tuple[str, str]]:
         """Sessions that wait for players and have so many seats free, with their nodes. Raises Unavailable."""
-        answer = await self._channel.call(
+        answer = await (await self._at()).call(
             _METHODS["FindOpenSessions"],
             pb.FindOpenSessionsRequest(game_id=game_id, seats=seats),
             pb.FindOpenSessionsResponse,
@@ -115,7 +123,7 @@ class Seating:
 
     async def roster(self, session_id: str, call: Call | None) -> pb.GetRosterResponse:
         """Who is in a session. Raises NotFound(SESSION_NOT_FOUND), Unavailable."""
-        return await self._channel.call(
+        return await (await self._at()).call(
             _METHODS["GetRoster"],
             pb.GetRosterRequest(session_id=session_id),
             pb.GetRosterResponse,
@@ -128,15 +136,25 @@ class Seating:
         for channel in list(self._nodes.values()):
             await channel.close()
 
-    async def _at(self, node: str) -> ServiceChannel:
-        """The channel to a node of `game`; to any without a name, or when there is none of that name."""
-        if not node:
+    async def _at(self, node: str = "") -> ServiceChannel:
+        """The channel to a node of `game`, or to any that serves; to the configured address where none is known."""
+        now = self._clock.monotonic()
+        if now - self._looked > _LOOK_SECONDS:
+            self._serving = {
+                sighting.process.node: sighting.process.address
+                for sighting in await self._registry.read()
+                if (served := sighting.process.services.get("game")) is not None
+                and served.state is State.SERVING
+                and sighting.silent_seconds <= sighting.process.lease_seconds
+            }
+            self._looked = now
+        address = self._serving.get(node) or (
+            self._choose.choice(sorted(self._serving.values())) if self._serving else ""
+        )
+        if not address:
             return self._channel
-        for sighting in await self._registry.read():
-            served = sighting.process.services.get("game")
-            if sighting.process.node == node and served is not None and served.state is not State.GONE:
-                address = sighting.process.address
-                if address not in self._nodes:
-                    self._nodes[address] = ServiceChannel(address, self._tokens)
-                return self._nodes[address]
-        return self._channel
+        if address not in self._nodes:
+            while len(self._nodes) >= _MOST_CHANNELS:
+                await self._nodes.pop(next(iter(self._nodes))).close()
+            self._nodes[address] = ServiceChannel(address, self._tokens)
+        return self._nodes[address]

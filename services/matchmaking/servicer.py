@@ -21,6 +21,7 @@ from pkg.games import GameDirectory
 from pkg.ids import NewId, is_id
 from pkg.internal.v1 import ticket_pb2 as kept_pb
 from pkg.rpc.call import Call, StreamCall
+from pkg.wakes import woken
 from services.matchmaking.backfill import Backfill
 from services.matchmaking.definitions import DefinitionServicer
 from services.matchmaking.directory import QueueDirectory, Ratings
@@ -33,7 +34,7 @@ from services.matchmaking.stores import scripts
 from services.matchmaking.stores.leading import QueueKey
 from services.matchmaking.stores.tickets import TicketRecord, TicketStore, ticket_not_found
 from services.matchmaking.ticket_messages import player_of, stored_ticket, ticket_message
-from services.matchmaking.watching import TicketKey, Watching, lost, next_change
+from services.matchmaking.watching import TicketKey, Watching
 
 # A stream says something at least so often, so that both ends know that the other is there.
 _NEWS_SECONDS: Final = 10.0
@@ -124,21 +125,20 @@ class MatchmakingServicer:
 
     async def _follow(self, key: TicketKey, record: TicketRecord, call: StreamCall) -> None:
         async with self._watching.watch(key, record) as (watched, event):
-            told: tuple[int, object] | None = None
-            while True:
-                self._require_open(call)
-                if watched.lost:
-                    raise lost(key.ticket_id)
-                record, why = watched.record, watched.why
-                if told == (record.version, why):
-                    told = None  # quiet for long: said again
-                if told != (record.version, why):
-                    message = await self._message(key, replace(record, why=why))
-                    await call.write(pb.WatchTicketResponse(ticket=message))
-                    told = record.version, why
-                if record.state > scripts.ACCEPTED:
-                    return
-                await next_change(event, within=_NEWS_SECONDS)
+            self._revocations.watch(call.caller.login_id, event)
+            try:
+                while True:
+                    self._require_open(call)
+                    if watched.lost:
+                        raise ticket_not_found(key.ticket_id)
+                    record = replace(watched.record, why=watched.why)
+                    await call.write(pb.WatchTicketResponse(ticket=await self._message(key, record)))
+                    if record.state > scripts.ACCEPTED:
+                        return
+                    await woken(event, within=_NEWS_SECONDS)
+                    event.clear()
+            finally:
+                self._revocations.unwatch(call.caller.login_id, event)
 
     def _require_open(self, call: StreamCall) -> None:
         if refusal := self._revocations.refusal(call.caller.login_id):

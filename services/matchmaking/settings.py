@@ -19,5 +19,5 @@ class MatchmakingSettings(BaseSettings):
     )
     player_streams: int = Field(default=8, gt=0, description="Tickets one player may watch at one node.")
     session_seconds: float = Field(
-        default=10.0, gt=0, description="Longest wait for `game` to open sessions, before it is asked again."
+        default=3.0, gt=0, description="Longest wait for `game` to open sessions, before it is asked again."
     )

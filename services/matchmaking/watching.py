@@ -19,11 +19,10 @@ from pkg.cache.answers import answers
 from pkg.errors import OofggError, Reason, ResourceExhausted
 from pkg.internal.v1 import ticket_pb2 as kept_pb
 from pkg.telemetry.logs import get_logger
-from pkg.wakes import woken
 from services.matchmaking.engine.tickets import Why
 from services.matchmaking.stores import scripts
 from services.matchmaking.stores.leading import QueueKey, channel_of
-from services.matchmaking.stores.tickets import TicketRecord, TicketStore, ticket_not_found
+from services.matchmaking.stores.tickets import TicketRecord, TicketStore
 
 _log = get_logger(__name__)
 
@@ -68,6 +67,7 @@ class Watching:
         leader_news: Callable[[QueueKey], None],
         wanted: Callable[[QueueKey], None],
         most_per_player: int,
+        draining: asyncio.Event,
     ) -> None:
         """`leader_news` is told of news for queues that are led here, `wanted` of queues that should be."""
         self._redis = client
@@ -76,6 +76,7 @@ class Watching:
         self._leader_news = leader_news
         self._wanted = wanted
         self._most = most_per_player
+        self._draining = draining
         self._watched: dict[TicketKey, Watched] = {}
         self._streams: Counter[str] = Counter()
         self._changed: set[TicketKey] = set()
@@ -124,6 +125,7 @@ class Watching:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._listen())
             group.create_task(self._renew())
+            group.create_task(self._tell_of_the_end())
             while True:
                 if not self._changed:
                     await self._wake.wait()
@@ -148,6 +150,12 @@ class Watching:
                 if watched is not None and record is not None and record.version >= watched.record.version:
                     watched.record, watched.why = record, record.why
                     watched.wake()
+
+    async def _tell_of_the_end(self) -> None:
+        """Has all streams look when the process drains."""
+        await self._draining.wait()
+        for watched in self._watched.values():
+            watched.wake()
 
     async def _listen(self) -> None:
         """Hears what concerns this node."""
@@ -238,14 +246,3 @@ class Watching:
             watched.wake()
             for queue in ticket.queues:
                 self._wanted(QueueKey(key.game_id, queue))
-
-
-async def next_change(event: asyncio.Event, *, within: float) -> None:
-    """Waits for a change of a ticket, or so many seconds."""
-    await woken(event, within=within)
-    event.clear()
-
-
-def lost(ticket_id: str) -> OofggError:
-    """The error for a watched ticket that there is no more."""
-    return ticket_not_found(ticket_id)

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from oofgg.v1 import history_pb2, leaderboard_pb2, rating_pb2
-from pkg.events.lag import ProjectionLag, watch_outbox
+from pkg.events.lag import ProjectionFigures, watch_dead_letters, watch_outbox
 from pkg.events.projection import Projection
 from pkg.events.relay import Relay
 from pkg.events.topics import ACCOUNTS, MATCH_RESULTS, spec_of
@@ -37,29 +37,32 @@ async def app(host: Host) -> AsyncIterator[App]:
     leaderboards = open_leaderboards(host, database, games, BuiltInBoards(standings, games))
     projection = Projection(
         database,
-        host.settings.kafka_bootstrap,
+        host.kafka,
         spec_of(MATCH_RESULTS),
         MatchConsumer(MatchProjection(matches, standings, ratings, leaderboards.feed, host.new_id)).apply,
         holder=f"{host.node}/{host.new_id()}",
         tracing=host.tracing,
-        lag=ProjectionLag(host.metrics, MATCH_RESULTS),
+        figures=ProjectionFigures(host.metrics, MATCH_RESULTS),
+        news=host.topic_news,
     )
     accounts = Projection(
         database,
-        host.settings.kafka_bootstrap,
+        host.kafka,
         spec_of(ACCOUNTS),
         AccountConsumer(EntryStore(database), host.new_id).apply,
         holder=f"{host.node}/{host.new_id()}",
         tracing=host.tracing,
-        lag=ProjectionLag(host.metrics, ACCOUNTS),
+        figures=ProjectionFigures(host.metrics, ACCOUNTS),
+        news=host.topic_news,
     )
     feed = MatchFeed(database)
     host.spawn(feed.run(host.draining), name="match feed")
     host.spawn(projection.run(), name="results projection")
     host.spawn(accounts.run(), name="accounts projection")
-    relay = Relay(database, host.settings.kafka_bootstrap, host.clock, tracing=host.tracing)
+    relay = Relay(database, host.kafka, host.clock, tracing=host.tracing, news=host.topic_news)
     host.spawn(relay.run(), name="history relay")
     host.spawn(watch_outbox(database, host.metrics), name="scoring outbox lag")
+    host.spawn(watch_dead_letters(database, host.metrics), name="scoring dead letters")
     history = HistoryServicer(matches, feed, games, host.revocations, host.draining)
     yield App(
         name="scoring",

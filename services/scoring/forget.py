@@ -15,13 +15,16 @@ from pkg.db.database import Connection, Database
 from pkg.events.outbox import Event
 from pkg.ids import NewId, is_id
 from pkg.pagination import decode_time_token, encode_time_token
-from services.scoring.leaderboards.changes import announce
 from services.scoring.leaderboards.entries import EntryStore
+from services.scoring.leaderboards.removing import note_removal
 
 ACCOUNT_DELETED: Final = identity_pb2.AccountDeleted.DESCRIPTOR.full_name
 NAMELESS: Final = "deleted player"
 
 _NOTE: Final = "insert into forgotten (user_id, delete_time) values ($1, $2) on conflict do nothing"
+# Whoever takes a match or scores in has looked before whether an account is there: those who are at it are waited for,
+# and whoever comes after sees the note. Each of them holds one of these tables from its beginning.
+_HOLD: Final = "lock table position, dead_letter, leaderboard_entry in share row exclusive mode"
 _MATCHES: Final = "update participant set user_id = $2, username = $3 where user_id = $1"
 _STANDINGS: Final = "delete from standing where user_id = $1"
 _RATINGS: Final = "delete from rating where user_id = $1"
@@ -59,14 +62,14 @@ class AccountConsumer:
         if not is_id(deleted.user_id):
             raise ValueError(f"{deleted.user_id!r} is no id")
         await connection.execute(_NOTE, deleted.user_id, deleted.delete_time.ToDatetime(UTC))
+        await connection.execute(_HOLD)
         await connection.execute(_MATCHES, deleted.user_id, self._new_id(), NAMELESS)
         await connection.execute(_STANDINGS, deleted.user_id)
         await connection.execute(_RATINGS, deleted.user_id)
         entries = await connection.fetch(_ENTRIES, deleted.user_id)
         if entries:
             keys = [(str(row["leaderboard_id"]), row["window_start"], deleted.user_id) for row in entries]
-            await self._entries.note(connection, keys, 0.0)
-            await announce(connection)
+            await note_removal(connection, self._entries, keys, 0.0)
 
 
 async def forgotten(connection: Connection, user_ids: Sequence[str]) -> set[str]:

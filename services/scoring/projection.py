@@ -16,7 +16,7 @@ from services.scoring.leaderboards.feed import ResultFeed, Scored
 from services.scoring.match_feed import announce
 from services.scoring.outcomes import Match, Participant, RatingView, ResultState, outcomes
 from services.scoring.rating_store import RatingStore
-from services.scoring.ratings import beginning, rate
+from services.scoring.ratings import Rating, RatingRules, beginning, rate
 from services.scoring.store import MatchStore, StandingStore
 
 _STATES = {
@@ -52,25 +52,36 @@ class MatchProjection:
             for each in match.participants
         )
         match = replace(match, participants=played)
-        if not await self._matches.insert(connection, match):
-            return
-        if match.result_state is not ResultState.DISPUTED:
+        if match.result_state is ResultState.DISPUTED:
+            if not await self._matches.insert(connection, match):
+                return
+        else:
+            # Before the match gets its number: whoever shares a player waits here. So numbers are in the order in
+            # which ratings moved, and the history can be rated again (`folds`).
+            rules, ratings = await self._begin(connection, match)
+            if not await self._matches.insert(connection, match, rules):
+                return
             counted = tuple(participant for participant in played if participant.username != NAMELESS)
             await self._standings.count(connection, replace(match, participants=counted))
             scored = [Scored(one.user_id, one.username, one.score) for one in counted]
             await self._feed.count(connection, match.game_id, match.finish_time, scored)
-            match = await self._rate(connection, match)
+            match = await self._rate(connection, match, rules, ratings)
         await announce(connection, match.game_id)
         if event.match_history_topic:
             # The same id as the event it follows from: should it ever be taken in again, it is not published again.
             history = replace(told, payload=_published(event, match).SerializeToString())
             await append(connection, history, [event.match_history_topic])
 
-    async def _rate(self, connection: Connection, match: Match) -> Match:
-        """The match with what it did to the ratings of those who played."""
+    async def _begin(self, connection: Connection, match: Match) -> tuple[RatingRules, dict[str, Rating]]:
+        """How the match is rated, and the ratings of those who played, locked."""
         rules = await self._ratings.rules(match.game_id, match.queue, connection)
         users = [each.user_id for each in match.participants if each.username != NAMELESS]
-        ratings = await self._ratings.lock(connection, match, users, rules)
+        return rules, await self._ratings.lock(connection, match, users, rules)
+
+    async def _rate(
+        self, connection: Connection, match: Match, rules: RatingRules, ratings: dict[str, Rating]
+    ) -> Match:
+        """The match with what it did to the ratings of those who played."""
         # Who is gone has taken part, and has no rating any more.
         strangers = {each.user_id: beginning(rules) for each in match.participants if each.user_id not in ratings}
         rated = rate(match.participants, {**ratings, **strangers}, rules)

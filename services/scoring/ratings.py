@@ -46,6 +46,16 @@ class RatingRules:
             provisional_matches or _PROVISIONAL_MATCHES,
         )
 
+    @classmethod
+    def from_list(cls, numbers: Sequence[float]) -> RatingRules:
+        """What `as_list` told."""
+        mu, sigma, beta, tau, provisional = numbers
+        return cls(mu, sigma, beta, tau, int(provisional))
+
+    def as_list(self) -> list[float]:
+        """All of them, in the order in which they are declared."""
+        return [self.mu, self.sigma, self.beta, self.tau, float(self.provisional_matches)]
+
 
 DEFAULT_RULES: Final = RatingRules.filled()
 

@@ -13,6 +13,7 @@ import asyncpg
 from pkg.db.database import Connection, Database
 from services.scoring.boards import Board, Standing
 from services.scoring.outcomes import Match, MatchFilter, Outcome, Participant, RatingShift, RatingView, ResultState
+from services.scoring.ratings import RatingRules
 
 _MATCH = "m.match_id, m.game_id, m.result_state, m.label, m.attributes, m.start_time, m.finish_time, m.queue"
 _STANDING = "user_id, username, wins, losses, draws, score, update_time"
@@ -53,18 +54,24 @@ class MatchStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def insert(self, connection: Connection, match: Match) -> bool:
-        """Takes a match in. False when it is there already."""
+    async def insert(self, connection: Connection, match: Match, rules: RatingRules | None = None) -> bool:
+        """Takes a match in, with the rules by which it is rated. False when it is there already."""
         new = await connection.fetchval(
             """
-            insert into match (match_id, game_id, result_state, label, attributes, start_time, finish_time, queue)
-            values ($1, $2, $3, $4, $5::jsonb, $6, $7, $8) on conflict do nothing returning true
+            insert into match (match_id, game_id, result_state, label, attributes, start_time, finish_time, queue,
+                rating_rules)
+            values ($1, $2, $3, $4, $5::jsonb, $6, $7, $8, $9) on conflict do nothing returning true
             """,
             match.match_id, match.game_id, match.result_state, match.label, json.dumps(match.attributes),
-            match.start_time, match.finish_time, match.queue,
+            match.start_time, match.finish_time, match.queue, rules.as_list() if rules else None,
         )  # fmt: skip
         if not new:
             return False
+        await self.insert_participants(connection, match)
+        return True
+
+    async def insert_participants(self, connection: Connection, match: Match) -> None:
+        """Writes who took part."""
         await connection.executemany(
             """
             insert into participant
@@ -77,20 +84,18 @@ class MatchStore:
                 for p in match.participants
             ],
         )  # fmt: skip
-        return True
 
     async def by_id(self, match_id: str) -> Match | None:
         """One match."""
         async with self._database.acquire() as connection:
             rows = await connection.fetch(f"select {_MATCH} from match m where m.match_id = $1", match_id)  # noqa: S608
-            matches = await self._with_participants(connection, rows)
+            matches = await _with_participants(connection, rows)
         return matches[0] if matches else None
 
     async def by_ids(self, match_ids: Sequence[str]) -> dict[str, Match]:
         """Several matches, by id."""
         async with self._database.acquire() as connection:
-            rows = await connection.fetch(f"select {_MATCH} from match m where m.match_id = any($1)", match_ids)  # noqa: S608
-            return {match.match_id: match for match in await self._with_participants(connection, rows)}
+            return await matches_of(connection, match_ids)
 
     async def page(self, game_id: str, wanted: MatchFilter, after: PageKey | None, limit: int) -> list[Match]:
         """Matches of a game, latest first, that come after this (finish time, id)."""
@@ -131,35 +136,41 @@ class MatchStore:
                 f"order by {row}.finish_time desc, {row}.match_id desc limit {value(limit)}",
                 *values,
             )
-            return await self._with_participants(connection, rows)
+            return await _with_participants(connection, rows)
 
-    @staticmethod
-    async def _with_participants(connection: Connection, rows: Sequence[asyncpg.Record]) -> list[Match]:
-        found: dict[Any, list[Participant]] = {row["match_id"]: [] for row in rows}
-        for p in await connection.fetch(
-            """
-            select match_id, seat, user_id, username, team, placement, score, outcome, stats, mu_before, sigma_before,
-                mu_after, sigma_after, matches_after, provisional_before, provisional_after
-            from participant left join rating_change using (match_id, seat)
-            where match_id = any($1) order by placement, seat
-            """,
-            list(found),
-        ):
-            found[p["match_id"]].append(_participant(p))
-        return [
-            Match(
-                match_id=str(row["match_id"]),
-                game_id=str(row["game_id"]),
-                result_state=ResultState(row["result_state"]),
-                participants=tuple(found[row["match_id"]]),
-                label=row["label"],
-                attributes=json.loads(row["attributes"]),
-                start_time=row["start_time"],
-                finish_time=row["finish_time"],
-                queue=row["queue"],
-            )
-            for row in rows
-        ]
+
+async def matches_of(connection: Connection, match_ids: Sequence[str]) -> dict[str, Match]:
+    """Several matches, by id, as the caller's transaction sees them."""
+    rows = await connection.fetch(f"select {_MATCH} from match m where m.match_id = any($1)", match_ids)  # noqa: S608
+    return {match.match_id: match for match in await _with_participants(connection, rows)}
+
+
+async def _with_participants(connection: Connection, rows: Sequence[asyncpg.Record]) -> list[Match]:
+    found: dict[Any, list[Participant]] = {row["match_id"]: [] for row in rows}
+    for p in await connection.fetch(
+        """
+        select match_id, seat, user_id, username, team, placement, score, outcome, stats, mu_before, sigma_before,
+            mu_after, sigma_after, matches_after, provisional_before, provisional_after
+        from participant left join rating_change using (match_id, seat)
+        where match_id = any($1) order by placement, seat
+        """,
+        list(found),
+    ):
+        found[p["match_id"]].append(_participant(p))
+    return [
+        Match(
+            match_id=str(row["match_id"]),
+            game_id=str(row["game_id"]),
+            result_state=ResultState(row["result_state"]),
+            participants=tuple(found[row["match_id"]]),
+            label=row["label"],
+            attributes=json.loads(row["attributes"]),
+            start_time=row["start_time"],
+            finish_time=row["finish_time"],
+            queue=row["queue"],
+        )
+        for row in rows
+    ]
 
 
 def _participant(row: asyncpg.Record) -> Participant:

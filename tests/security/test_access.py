@@ -124,7 +124,7 @@ FILLED: dict[str, Callable[[Any], object]] = {
     "SubmitScores": lambda request: request.scores.add(leaderboard="stolen"),
     "GetEntries": lambda request: request.user_ids.append("0" * 32),
 }
-NAMED = {"DeleteLeaderboard", "GetLeaderboardInfo", "GetAround", "GetEntries", "ListSeasons"}
+NAMED = {"DeleteLeaderboard", "RemoveEntry", "GetLeaderboardInfo", "GetAround", "GetEntries", "ListSeasons"}
 
 
 def aimed(method: MethodDescriptor, game_id: str, session_id: str) -> Any:

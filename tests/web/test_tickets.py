@@ -137,6 +137,7 @@ async def test_what_is_refused_and_cancelled(bundle: Path, envoy: str, queued_ga
                 "UNSPECIFIED",
                 "CANCELLED CANCELLED_BY_PLAYER",
                 "TICKET_STATE",
+                "CANCELLED",
                 "undefined",
                 "done",
             ]

@@ -60,7 +60,9 @@ const acts = {
     await again.close();
     const closed = await client.enqueue("ranked");
     await closed.close();
-    say(String(await client.ticket()));
+    say(TicketState[closed.state]);
+    const left = await client.ticket();
+    say(left && `${left.ticketId === closed.ticketId} ${TicketState[left.state]}`);
   },
 
   /** Waits for as long as it takes. */

@@ -173,6 +173,23 @@ class Leaderboards(_Resource):
             found += [_submitted(result) for result in response.results]
         return found
 
+    async def remove(
+        self, leaderboard: str, user_id: str, *, at: datetime | None = None, game_id: str | None = None
+    ) -> None:
+        """Takes a player's entry off a leaderboard; the player may submit again. For the game's developer and its API
+        keys.
+
+        Raises NotFound(ENTRY_NOT_FOUND) where there is none.
+        """
+        request = pb.RemoveEntryRequest(
+            game_id=self._game(game_id),
+            leaderboard=leaderboard,
+            user_id=user_id,
+            window_time=_moment(at),
+            request_id=new_request_id(),
+        )
+        await self._caller.call(self._stubs.leaderboards.RemoveEntry, request)
+
     def get(
         self, leaderboard: str = "wins", *, at: datetime | None = None, game_id: str | None = None
     ) -> AsyncIterator[LeaderboardEntry]:

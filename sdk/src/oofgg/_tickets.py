@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Self
 
+from oofgg import _convert
 from oofgg._channel import Caller, new_request_id
 from oofgg._connection import Connection
 from oofgg._follow import stream
 from oofgg._reconnect import ReconnectPolicy
 from oofgg._ticket_types import Attribute, FoundMatch, TicketPlayer, TicketState, TicketStatus
 from oofgg._ticket_wire import ticket_status, wire_attributes, wire_player
-from oofgg._types import Session
+from oofgg._types import Login, Session
 from oofgg.errors import (
     Cancelled,
     DeadlineExceeded,
@@ -28,7 +29,7 @@ from oofgg.errors import (
     Unavailable,
 )
 from oofgg.v1 import matchmaking_pb2 as pb
-from oofgg.v1 import matchmaking_pb2_grpc
+from oofgg.v1 import matchmaking_pb2_grpc, session_pb2
 
 logger = logging.getLogger("oofgg")
 
@@ -296,11 +297,14 @@ class Ticket:
 class Desk:
     """Where a client's tickets are made, and left when it closes."""
 
-    def __init__(self, connection: Connection, caller: Caller, game: Callable[[], str]) -> None:
+    def __init__(
+        self, connection: Connection, caller: Caller, game: Callable[[], str], login: Callable[[], Login | None]
+    ) -> None:
         self.connection = connection
         self.caller = caller
         self.tickets: set[Ticket] = set()
         self._game = game
+        self._login = login
         self._leaving: set[asyncio.Task[None]] = set()
 
     @property
@@ -344,9 +348,10 @@ class Desk:
             if error.reason is not Reason.TICKET_NOT_FOUND:
                 raise
             return None
-        if found.ticket.state not in (pb.TICKET_STATE_QUEUED, pb.TICKET_STATE_PROPOSED, pb.TICKET_STATE_ACCEPTED):
-            return None
-        return await self._begin(Ticket(self, None, game_id, found.ticket.ticket_id, reconnect_for))
+        status = ticket_status(found.ticket)
+        if status.state.over and not await self._can_play(status.match):
+            return None  # the platform tells of the last one for a while
+        return await self._begin(Ticket(self, None, game_id, status.ticket_id, reconnect_for))
 
     def leave_later(self, ticket: Ticket) -> None:
         """Has a ticket leave its queues although nobody waits for that."""
@@ -361,6 +366,19 @@ class Desk:
             self.leave_later(ticket)
         if self._leaving:
             await asyncio.wait(self._leaving, timeout=2 * _LEAVE_SECONDS)
+
+    async def _can_play(self, match: FoundMatch | None) -> bool:
+        """Whether the caller has a seat in the session of a match, which is not over."""
+        login = self._login()
+        if match is None or login is None:
+            return False
+        try:
+            request = session_pb2.GetSessionRequest(session_id=match.session_id)
+            session = (await self.caller.call(self.connection.stubs.sessions.GetSession, request)).session
+        except NotFound:
+            return False
+        seats = {seat.user_id for seat in session.seats}
+        return not _convert.session_state(session.state).over and login.user_id in seats
 
     async def _begin(self, ticket: Ticket) -> Ticket:
         self.tickets.add(ticket)

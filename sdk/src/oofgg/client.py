@@ -71,7 +71,7 @@ class Client:
         self.history = History(*parts)
         self.ratings = Ratings(*parts)
         self.queues = Queues(*parts)
-        self._desk = Desk(self._connection, self._caller, self._game_id)
+        self._desk = Desk(self._connection, self._caller, self._game_id, lambda: self.login_info)
         if self._api_key:
             try:
                 await self._login.renew()
@@ -196,7 +196,10 @@ class Client:
         )
 
     async def ticket(self, *, reconnect_for: float = 60.0) -> Ticket | None:
-        """The ticket that the caller has in this game, as after a restart; None where there is none."""
+        """The ticket that the caller has in this game, as after a restart; None where there is none.
+
+        One that has its match counts while the caller has a seat in the session, and can play.
+        """
         return await self._desk.active(reconnect_for)
 
     def play(

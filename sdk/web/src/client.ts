@@ -9,10 +9,16 @@ import { GameService } from "./gen/oofgg/v1/game_pb.js";
 import { HistoryService } from "./gen/oofgg/v1/history_pb.js";
 import { LeaderboardService } from "./gen/oofgg/v1/leaderboard_pb.js";
 import { MatchmakingService, type MatchInfo } from "./gen/oofgg/v1/matchmaking_pb.js";
-import { SessionService, type FinishResponse, type JoinResponse, type Session } from "./gen/oofgg/v1/session_pb.js";
+import {
+  SessionService,
+  SessionState,
+  type FinishResponse,
+  type JoinResponse,
+  type Session,
+} from "./gen/oofgg/v1/session_pb.js";
 import { LoginKeeper, type Login, type LoginStorage } from "./login.js";
 import { resultOf, type Places } from "./results.js";
-import { enqueueRequest, WatchedTicket, type EnqueueOptions } from "./ticket.js";
+import { enqueueRequest, isOver, WatchedTicket, type EnqueueOptions } from "./ticket.js";
 import { WatchedSession, type WatchOptions } from "./watch.js";
 
 export interface ClientOptions {
@@ -138,14 +144,19 @@ export class Client {
     return new WatchedTicket(this, request, options.reconnectForMs).entered();
   }
 
-  /** The ticket that the caller has in this game, as after a reload of the page; undefined where there is none. */
+  /**
+   * The ticket that the caller has in this game, as after a reload of the page; undefined where there is none. One that
+   * has its match counts while the caller has a seat in the session, and can play.
+   */
   async ticket(): Promise<WatchedTicket | undefined> {
     try {
-      const { ticket } = await this.call(this.stubs.matchmaking.getTicket, { gameId: this.game });
-      return await new WatchedTicket(this, present(ticket).ticketId).entered();
+      const ticket = present((await this.call(this.stubs.matchmaking.getTicket, { gameId: this.game })).ticket);
+      // The platform tells of the last one for a while.
+      if (isOver(ticket) && !(await this.#canPlay(ticket.match?.sessionId))) return undefined;
+      return await new WatchedTicket(this, ticket.ticketId).entered();
     } catch (failure) {
       const error = fromConnectError(failure);
-      if (error.reason === "TICKET_NOT_FOUND") return undefined;
+      if (error.reason === "TICKET_NOT_FOUND" || error.reason === "SESSION_NOT_FOUND") return undefined;
       throw error;
     }
   }
@@ -159,6 +170,14 @@ export class Client {
   finish(sessionId: string, places: Places, scores: Places = {}): Promise<FinishResponse> {
     const request = { sessionId, result: resultOf(places, scores), requestId: newRequestId() };
     return this.call(this.stubs.sessions.finish, request);
+  }
+
+  /** Whether the caller has a seat in a session, which is not over. */
+  async #canPlay(sessionId: string | undefined): Promise<boolean> {
+    if (sessionId === undefined) return false;
+    const session = present((await this.call(this.stubs.sessions.getSession, { sessionId })).session);
+    const over = [SessionState.FINISHED, SessionState.DELETED].includes(session.state);
+    return !over && session.seats.some(({ userId }) => userId === this.loginInfo?.userId);
   }
 
   /** Makes any unary call of `stubs`, with the login, a deadline and repeats. Throws OofggError. */

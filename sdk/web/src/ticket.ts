@@ -309,6 +309,7 @@ function attributesOf(info: PlayerInfo): MessageInitShape<typeof PlayerAttribute
   return { texts, numbers, lists, latenciesMs: { ...info.latencies }, roles: [...(info.roles ?? [])] };
 }
 
-function isOver({ state }: Ticket): boolean {
+/** Whether nothing more can happen to it. */
+export function isOver({ state }: Ticket): boolean {
   return [TicketState.MATCHED, TicketState.CANCELLED, TicketState.EXPIRED, TicketState.FAILED].includes(state);
 }

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 from pkg.clock import Clock
 from pkg.errors import OofggError
@@ -27,6 +27,7 @@ from services.matchmaking.stores.leading import Claim, Fenced, LeaderStore, News
 from services.matchmaking.ticket_messages import opening_of, stored_match, ticket_of
 
 _log = get_logger(__name__)
+T = TypeVar("T")
 
 _TIDY_SECONDS: Final = 1.0
 _IDLE_SECONDS: Final = 30.0
@@ -183,8 +184,6 @@ class Leader:
             await self._claim(queue, found.proposals[start : start + _CLAIMS_AT_ONCE], now)
         if found.reasons:
             await self._store.tell_why(self.key, found.reasons)
-        if len(news) > 0 and not found.proposals and self._position:
-            return
 
     def _step(self, news: Sequence[News], queue: Queue, now: float, *, why: bool, paused: bool) -> _Found:
         """All of the work on the pool; in a thread."""
@@ -309,5 +308,5 @@ class Leader:
             return False
         return await self._store.release(self.key, self.epoch, only_idle=True)
 
-    async def _in_thread(self, work: Callable[[], object]) -> _Found:
-        return await asyncio.get_running_loop().run_in_executor(self._executor, work)  # type: ignore[arg-type]
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._executor, work)

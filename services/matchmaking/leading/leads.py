@@ -112,6 +112,8 @@ class Leads:
         self._free_since = {key: since for key, since in self._free_since.items() if key in keys}
         chosen = []
         for key, lead in zip(keys, free, strict=True):
+            if lead.epoch:  # its leader has failed
+                self._begin(group, key, lead.epoch)
             if lead.holder or lead.epoch:
                 self._free_since.pop(key, None)
                 continue
@@ -125,9 +127,11 @@ class Leads:
             self._free_since.pop(key, None)
         for key, lead in zip(chosen, await self._store.lead(chosen, self._lease, take=True), strict=True):
             if lead.epoch:
-                leader = self._new_leader(key, lead.epoch)
-                task = group.create_task(self._lead(leader), name=f"leader {key.text}")
-                self._leaders[key] = (leader, task)
+                self._begin(group, key, lead.epoch)
+
+    def _begin(self, group: asyncio.TaskGroup, key: QueueKey, epoch: str) -> None:
+        leader = self._new_leader(key, epoch)
+        self._leaders[key] = (leader, group.create_task(self._lead(leader), name=f"leader {key.text}"))
 
     async def _lead(self, leader: Leader) -> None:
         try:
@@ -147,6 +151,8 @@ class Leads:
         for key, (leader, task) in list(self._leaders.items()):
             try:
                 await self._give(key, leader, task)
+                if heir := rightful(key, [node for node in await self._nodes() if node != self._node]):
+                    await self._store.hand(heir, key)
             except OofggError as error:
                 _log.warning("a lead was not given away", queue=key.name, error=repr(error))
 

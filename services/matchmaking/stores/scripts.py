@@ -86,10 +86,10 @@ end
 -- A ticket is over. Its data stay for a while, for whoever asks.
 local function finish(ticket, state, reason, quiet)
   local key = base .. ':t:' .. ticket
-  local have = redis.call('HMGET', key, 'q', 'u')
-  leave_queues(ticket, words(have[1]), quiet)
+  local have = redis.call('HMGET', key, 'q', 'u', 'y')
+  if state ~= 4 then leave_queues(ticket, words(have[1]), quiet) end -- who is matched was claimed out of them
   redis.call('HSET', key, 's', state, 'r', reason, 'o', now)
-  redis.call('HDEL', key, 'y')
+  if have[3] then redis.call('HDEL', key, 'y') end
   redis.call('ZREM', base .. ':alive', ticket)
   for _, user in ipairs(words(have[2])) do
     local mine = base .. ':u:' .. user

@@ -17,6 +17,7 @@ from services.scoring.leaderboards.entries import EntryStore
 from services.scoring.leaderboards.feed import ResultFeed
 from services.scoring.leaderboards.ranks import Ranks
 from services.scoring.leaderboards.reading import BoardReader
+from services.scoring.leaderboards.removing import RemovalServicer
 from services.scoring.leaderboards.servicer import LeaderboardServicer
 from services.scoring.leaderboards.store import LeaderboardStore, SeasonStore
 from services.scoring.leaderboards.submissions import SubmissionServicer
@@ -50,6 +51,7 @@ def open_leaderboards(host: Host, database: Database, games: GameDirectory, buil
         builtin,
         DefinitionServicer(database, boards, directory, games, clock, host.new_id),
         SubmissionServicer(submitting, reader, directory, games, clock),
+        RemovalServicer(database, entries, changes, directory, games),
         seasons,
         reader,
         directory,

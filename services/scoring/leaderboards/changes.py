@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Final
 
 import asyncpg
@@ -31,17 +32,31 @@ _PAUSE_SECONDS: Final = 1.0
 _CLOSE_SECONDS: Final = 2.0
 _BATCH: Final = 50
 _KEYS_AT_ONCE: Final = 1_000
+# Less than any that was taken.
+_LEAST_TURN: Final = 0
 # While somebody tells them, they are nobody else's.
 _TAKE: Final = """
     update leaderboard_change set due_time = now() + interval '5 seconds' where change_id in (
         select change_id from leaderboard_change where not applied and due_time <= now()
         order by due_time limit $1 for update skip locked
-    ) returning change_id, leaderboard_ids, window_starts, user_ids
+    ) returning change_id, leaderboard_ids, window_starts, user_ids, turn
 """
 _RECENT: Final = """
-    select change_id, leaderboard_ids, window_starts, user_ids from leaderboard_change
+    select change_id, leaderboard_ids, window_starts, user_ids, turn from leaderboard_change
     where change_id > $1 order by change_id limit $2
 """
+
+
+_GONE: Final = "select user_id::text from forgotten where user_id = any($1::uuid[])"
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """Entries that were removed, and the turn that this took."""
+
+    change_id: int
+    turn: int
+    keys: Sequence[Key]
 
 
 async def announce(connection: Connection) -> None:
@@ -63,6 +78,11 @@ class Changes:
     def applied(self, change_id: int) -> None:
         """Says that Redis has been told of a change. It is noted with others, within a second."""
         self._applied.append(change_id)
+
+    async def removed(self, removal: Removal) -> None:
+        """Tells Redis of a removal that was committed, if it answers. Raises Unavailable when PostgreSQL is away."""
+        if not self._ranks.away and await self.tell((key, removal.turn) for key in removal.keys):
+            self.applied(removal.change_id)
 
     async def run(self) -> None:
         """Works until cancelled, whatever PostgreSQL and Redis do meanwhile."""
@@ -147,30 +167,43 @@ class Changes:
             await self._mark([row["change_id"] for row in rows])
         return len(rows)
 
-    async def tell(self, keys: Iterable[Key]) -> bool:
-        """Brings these entries to Redis as they are now. False when it does not answer."""
-        left = list(dict.fromkeys(keys))
+    async def tell(self, changed: Iterable[tuple[Key, int | None]]) -> bool:
+        """Brings these entries to Redis as they are now. False when it does not answer.
+
+        With each comes the turn of its removal, or None. An entry that is not there and has none was removed by a
+        change that will be told too, or belongs to an account that is gone, and comes back no more.
+        """
+        turns: dict[Key, int] = {}
+        for key, turn in changed:
+            turns[key] = max(turns.get(key, _LEAST_TURN), _LEAST_TURN if turn is None else turn)
+        left = list(turns)
         while left:
             some, left = left[:_KEYS_AT_ONCE], left[_KEYS_AT_ONCE:]
-            async with self._database.acquire() as connection:
-                # Before the entries are read: an entry that comes back after that has a later turn.
-                turn = await connection.fetchval("select nextval('leaderboard_turn')")
             found = await self._entries.by_keys(some)
+            untold = {key[2] for key in some if key not in found and turns[key] == _LEAST_TURN}
+            gone = await self._gone(untold) if untold else {}
             moves: dict[tuple[str, object], Moves] = {}
             for key in some:
                 told = moves.setdefault(key[:2], Moves())
                 if entry := found.get(key):
                     told.members.append(member_of(entry.place, key[2]))
-                else:
+                elif (turn := max(turns[key], gone.get(key[2], _LEAST_TURN))) != _LEAST_TURN:
                     told.removals.append(user_bytes(key[2]) + (turn ^ (1 << 63)).to_bytes(8, "big"))
             if await self._ranks.apply(moves) is None:  # type: ignore[arg-type]
                 return False
         return True
 
+    async def _gone(self, user_ids: Iterable[str]) -> dict[str, int]:
+        """Accounts among these that were deleted, with a turn that is later than all they had."""
+        async with self._database.acquire() as connection:
+            rows = await connection.fetch(_GONE, list(user_ids))
+            turn = await connection.fetchval("select nextval('leaderboard_turn')") if rows else 0
+        return {row["user_id"]: turn for row in rows}
 
-def _keys(row: asyncpg.Record) -> Iterable[Key]:
+
+def _keys(row: asyncpg.Record) -> Iterable[tuple[Key, int | None]]:
     return (
-        (str(leaderboard_id), start, str(user_id))
+        ((str(leaderboard_id), start, str(user_id)), row["turn"])
         for leaderboard_id, start, user_id in zip(
             row["leaderboard_ids"], row["window_starts"], row["user_ids"], strict=True
         )

@@ -39,8 +39,8 @@ _BY_KEYS: Final = f"""
     ) found
 """  # noqa: S608
 _NOTE: Final = """
-    insert into leaderboard_change (due_time, leaderboard_ids, window_starts, user_ids)
-    values (now() + make_interval(secs => $1), $2, $3, $4) returning change_id
+    insert into leaderboard_change (due_time, leaderboard_ids, window_starts, user_ids, turn)
+    values (now() + make_interval(secs => $1), $2, $3, $4, $5) returning change_id
 """
 
 
@@ -114,12 +114,18 @@ class EntryStore:
             outcomes[index] = Outcome(None, refusal=refusal)
         return outcomes
 
-    async def note(self, connection: Connection, keys: Iterable[Key], due_seconds: float) -> int:
-        """Notes that Redis has to be told of these entries, by somebody else if it was not done in so many seconds."""
+    async def note(
+        self, connection: Connection, keys: Iterable[Key], due_seconds: float, turn: int | None = None
+    ) -> int:
+        """Notes that Redis has to be told of these entries, by somebody else if it was not done in so many seconds.
+
+        `turn` is that of their removal, where they were removed.
+        """
         listed = list(keys)
         change_id: int = await connection.fetchval(
-            _NOTE, due_seconds, [key[0] for key in listed], [key[1] for key in listed], [key[2] for key in listed]
-        )
+            _NOTE, due_seconds, [key[0] for key in listed], [key[1] for key in listed], [key[2] for key in listed],
+            turn,
+        )  # fmt: skip
         return change_id
 
     async def by_keys(self, keys: Sequence[Key]) -> dict[Key, Entry]:

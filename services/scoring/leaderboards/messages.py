@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import base64
-from datetime import datetime, timedelta
-from typing import Final
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from oofgg.v1 import errors_pb2
 from oofgg.v1 import leaderboard_pb2 as pb
-from pkg.errors import Reason
+from pkg.errors import NotFound, Reason, invalid_field
 from pkg.pagination import foreign_token
 from services.scoring.leaderboards.entries import Spot
 from services.scoring.leaderboards.places import PLACE_BYTES, user_bytes, users_in
@@ -135,6 +135,24 @@ def window_message(window: Window, now: datetime) -> pb.LeaderboardSeason:
 def reason_number(reason: Reason) -> errors_pb2.ErrorReason.ValueType:
     """A reason on the wire."""
     return errors_pb2.ErrorReason.Value(f"ERROR_REASON_{reason}")
+
+
+def moment_of(request: Any) -> datetime | None:
+    """The `window_time` of a request, if it has one. Raises InvalidArgument."""
+    if not request.HasField("window_time"):
+        return None
+    try:
+        moment: datetime = request.window_time.ToDatetime(UTC)
+    except (ValueError, OverflowError):
+        raise invalid_field("window_time", "is no time") from None
+    return moment
+
+
+def no_entry(user_id: str) -> NotFound:
+    """The error for a player who is not there."""
+    return NotFound(
+        Reason.ENTRY_NOT_FOUND, "This player has no entry in this window of the leaderboard.", user_id=user_id[:64]
+    )
 
 
 def encode_place(spot: Spot, place: bytes) -> str:

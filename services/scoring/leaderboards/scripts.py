@@ -38,14 +38,34 @@ local function later(one, other)
   return high > other_high or (high == other_high and low > other_low)
 end
 local entries = ARGV[1]
-for at = 1, #entries, 40 do
-  local user = string.sub(entries, at + 24, at + 39)
-  local place = string.sub(entries, at, at + 23)
-  local had = redis.call('HGET', KEYS[2], user)
-  if not had or later(place, had) then
-    if had and #had == 24 then redis.call('ZREM', KEYS[1], had .. user) end
-    redis.call('ZADD', KEYS[1], 0, place .. user)
-    redis.call('HSET', KEYS[2], user, place)
+-- Some hundred at a time, with a command for all of them: to call one costs as much as what it does.
+for from = 1, #entries, 20000 do
+  local users, places = {}, {}
+  for at = from, math.min(#entries, from + 19999), 40 do
+    users[#users + 1] = string.sub(entries, at + 24, at + 39)
+    places[#places + 1] = string.sub(entries, at, at + 23)
+  end
+  local known, latest = redis.call('HMGET', KEYS[2], unpack(users)), {}
+  for number, user in ipairs(users) do
+    local had = latest[user] or known[number]
+    if not had or later(places[number], had) then latest[user] = places[number] end
+  end
+  local gone, come, indexed = {}, {}, {}
+  for number, user in ipairs(users) do
+    local place, had = latest[user], known[number]
+    if place then
+      latest[user] = nil
+      if had and #had == 24 then gone[#gone + 1] = had .. user end
+      come[#come + 1] = 0
+      come[#come + 1] = place .. user
+      indexed[#indexed + 1] = user
+      indexed[#indexed + 1] = place
+    end
+  end
+  if #gone > 0 then redis.call('ZREM', KEYS[1], unpack(gone)) end
+  if #come > 0 then
+    redis.call('ZADD', KEYS[1], unpack(come))
+    redis.call('HSET', KEYS[2], unpack(indexed))
   end
 end
 local removals = ARGV[2]

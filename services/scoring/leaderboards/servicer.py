@@ -7,7 +7,7 @@ from typing import Any
 
 from oofgg.v1 import leaderboard_pb2 as pb
 from pkg.clock import Clock
-from pkg.errors import NotFound, Reason, invalid_field
+from pkg.errors import invalid_field
 from pkg.games import GameDirectory
 from pkg.ids import is_id
 from pkg.pagination import decode_token, encode_token, foreign_token, page_size
@@ -20,10 +20,13 @@ from services.scoring.leaderboards.messages import (
     decode_place,
     encode_place,
     entry_message,
+    moment_of,
+    no_entry,
     season_message,
     window_message,
 )
 from services.scoring.leaderboards.reading import BoardReader, Part
+from services.scoring.leaderboards.removing import RemovalServicer
 from services.scoring.leaderboards.rules import RESERVED, Leaderboard
 from services.scoring.leaderboards.store import SeasonStore
 from services.scoring.leaderboards.submissions import SubmissionServicer
@@ -38,6 +41,7 @@ class LeaderboardServicer:
         builtin: BuiltInBoards,
         definitions: DefinitionServicer,
         submissions: SubmissionServicer,
+        removals: RemovalServicer,
         seasons: SeasonStore,
         reader: BoardReader,
         directory: BoardDirectory,
@@ -51,6 +55,7 @@ class LeaderboardServicer:
         self.get_leaderboard_info = definitions.get_leaderboard_info
         self.submit_score = submissions.submit_score
         self.submit_scores = submissions.submit_scores
+        self.remove_entry = removals.remove_entry
         self._builtin = builtin
         self._seasons = seasons
         self._reader = reader
@@ -83,7 +88,7 @@ class LeaderboardServicer:
         size = page_size(request.page_size)
         part = await self._reader.around(board, window, user_id, size) if is_id(user_id) else None
         if part is None:
-            raise _no_entry(user_id)
+            raise no_entry(user_id)
         return pb.GetAroundResponse(
             entries=[entry_message(one.rank, one.entry) for one in part.entries],
             next_page_token=_next(board, window, part),
@@ -98,7 +103,7 @@ class LeaderboardServicer:
         user_id = request.user_id or call.caller.user_id
         part = await self._reader.of_users(board, window, [user_id]) if is_id(user_id) else None
         if part is None or not part.entries:
-            raise _no_entry(user_id)
+            raise no_entry(user_id)
         found = part.entries[0]
         return pb.GetRankResponse(entry=entry_message(found.rank, found.entry), total=part.total)
 
@@ -148,22 +153,10 @@ class LeaderboardServicer:
 
     async def _find(self, request: Any, call: Call) -> tuple[Leaderboard, Window]:
         board = await self._board(request, call)
-        moment: datetime | None = None
-        if request.HasField("window_time"):
-            try:
-                moment = request.window_time.ToDatetime(UTC)
-            except (ValueError, OverflowError):
-                raise invalid_field("window_time", "is no time") from None
-        return board, self._directory.window(board, moment)
+        return board, self._directory.window(board, moment_of(request))
 
 
 def _next(board: Leaderboard, window: Window, part: Part) -> str:
     if not part.more or not part.entries:
         return ""
     return encode_place((board.leaderboard_id, window.start), part.entries[-1].entry.place)
-
-
-def _no_entry(user_id: str) -> NotFound:
-    return NotFound(
-        Reason.ENTRY_NOT_FOUND, "This player has no entry in this window of the leaderboard.", user_id=user_id[:64]
-    )

@@ -65,8 +65,13 @@ class SubmissionServicer:
             request.score, "score", _Submitter(request.game_id, call.caller, self._clock.now())
         )
 
+        made: list[pb.SubmitScoreResponse] = []
+
         def reply(outcomes: Sequence[Outcome]) -> bytes | None:
-            return None if outcomes[0].entry is None else _response(outcomes[0]).SerializeToString()
+            if outcomes[0].entry is None:
+                return None
+            made[:] = [_response(outcomes[0])]
+            return made[0].SerializeToString()
 
         job = Job([one], _repeat(request, request.request_id, call), reply, tell_ranks=True)
         written = await self._submitting.submit(job)
@@ -75,26 +80,29 @@ class SubmissionServicer:
         elif refusal := written.outcomes[0].refusal:
             raise self._refused(refusal, one)
         else:
-            response = _response(written.outcomes[0])
+            response = made[0] if made else _response(written.outcomes[0])
         rank = written.ranks.get(one.user_id, 0)
         response.entry.rank = rank or await self._reader.rank_known(one.board, one.window, one.user_id)
         return response
 
-    async def submit_scores(self, request: pb.SubmitScoresRequest, call: Call) -> pb.SubmitScoresResponse:
+    async def submit_scores(self, request: pb.SubmitScoresRequest, call: Call) -> pb.SubmitScoresResponse | bytes:
         await self._games.require_access(call.caller, request.game_id, call)
         submitter = _Submitter(request.game_id, call.caller, self._clock.now())
         submissions = [
             await self._submission(score, f"scores[{number}]", submitter) for number, score in enumerate(request.scores)
         ]
 
+        made: list[bytes] = []
+
         def reply(outcomes: Sequence[Outcome]) -> bytes:
-            return _results(outcomes).SerializeToString()
+            made[:] = [_results(outcomes).SerializeToString()]
+            return made[0]
 
         job = Job(submissions, _repeat(request, request.request_id, call), reply, tell_ranks=False)
         written = await self._submitting.submit(job)
         if written.kept is not None:
-            return pb.SubmitScoresResponse.FromString(written.kept)
-        return _results(written.outcomes)
+            return written.kept
+        return made[0] if made else _results(written.outcomes)
 
     async def _submission(self, score: pb.ScoreSubmission, field: str, by: _Submitter) -> Submission:
         name = score.leaderboard

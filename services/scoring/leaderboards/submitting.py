@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -21,7 +21,7 @@ from pkg.deadline import within
 from pkg.errors import InvalidArgument, OofggError, Reason, ResourceExhausted, Unavailable, backend_unavailable
 from pkg.telemetry.logs import get_logger
 from services.scoring.leaderboards.changes import Changes
-from services.scoring.leaderboards.entries import EntryStore, Spot, key_of
+from services.scoring.leaderboards.entries import EntryStore, Key, Spot, key_of
 from services.scoring.leaderboards.places import member_of
 from services.scoring.leaderboards.ranks import Moves, Ranks
 from services.scoring.leaderboards.rules import Outcome, Submission
@@ -30,7 +30,8 @@ from services.scoring.leaderboards.windows import Window
 
 _log = get_logger(__name__)
 
-_WORKERS: Final = 2
+# The second worker is for when the first is held up: what one writes at once costs less than what two write.
+_PATIENCE_SECONDS: Final = (0.0, 0.03)
 _MOST_SCORES: Final = 200
 _MOST_WAITING: Final = 2_000
 _TRIES: Final = 3
@@ -51,6 +52,16 @@ _KEEP: Final = """
     insert into reply (caller, rpc, request_id, digest, response)
     select * from unnest($1::text[], $2::text[], $3::text[], $4::bytea[], $5::bytea[])
 """
+# Both at once: a statement costs more than what is in it.
+_KEEP_AND_NOTE: Final = f"""
+    with kept as ({_KEEP})
+    insert into leaderboard_change (due_time, leaderboard_ids, window_starts, user_ids)
+    values (now() + make_interval(secs => $6), $7, $8, $9) returning change_id
+"""  # noqa: S608
+
+
+class _PerhapsRepeated(Exception):
+    """A score with a request id was refused, perhaps since its first time was the last that fitted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +97,7 @@ class Job:
     reply: Callable[[Sequence[Outcome]], bytes | None]
     tell_ranks: bool
     future: asyncio.Future[Written] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    since: float = field(default_factory=lambda: asyncio.get_running_loop().time())
 
 
 class Submitting:
@@ -128,18 +140,23 @@ class Submitting:
         """Works until cancelled."""
         try:
             async with asyncio.TaskGroup() as tasks:
-                for number in range(_WORKERS):
-                    tasks.create_task(self._work(), name=f"scores {number}")
+                for number, patience in enumerate(_PATIENCE_SECONDS):
+                    tasks.create_task(self._work(patience), name=f"scores {number}")
         finally:
             for job in self._waiting:
                 _fail(job, Unavailable(Reason.SHUTTING_DOWN, "This node is shutting down. Try again."))
 
-    async def _work(self) -> None:
+    async def _work(self, patience: float) -> None:
+        """Takes what waits; what has waited for less than so many seconds is left to others."""
         shared = False
+        clock = asyncio.get_running_loop().time
         while True:
             while not self._waiting:
                 self._wake.clear()
                 await self._wake.wait()
+            if (left := self._waiting[0].since + patience - clock()) > 0:
+                await asyncio.sleep(left)
+                continue
             await asyncio.sleep(_GATHER_SECONDS if shared else 0)
             group = self._take()
             shared = len(group) > 1
@@ -196,18 +213,18 @@ class Submitting:
     async def _write_again(self, group: Sequence[Job]) -> list[Written | OofggError]:
         for left in reversed(range(_TRIES)):
             try:
-                return await self._write(group)
-            except (asyncpg.UniqueViolationError, asyncpg.DeadlockDetectedError):
-                # A repeat of one of them was written at this moment: next time its reply is found.
+                # Hardly any call is a repeat, and one that is fails when its reply is kept: only then is it looked for.
+                return await self._write(group, look=left < _TRIES - 1)
+            except (asyncpg.UniqueViolationError, asyncpg.DeadlockDetectedError, _PerhapsRepeated):
                 if not left:
                     raise
         raise AssertionError("the last try returns or raises")
 
-    async def _write(self, group: Sequence[Job]) -> list[Written | OofggError]:
+    async def _write(self, group: Sequence[Job], *, look: bool) -> list[Written | OofggError]:
         outcomes: dict[Job, list[Outcome]] = {}
         change_id = None
         async with self._database.transaction() as connection:
-            kept = await self._kept(connection, [job.repeat for job in group if job.repeat])
+            kept = await self._kept(connection, [job.repeat for job in group if job.repeat]) if look else {}
             fresh = [job for job in group if job.repeat is None or job.repeat.key not in kept]
             submissions = [one for job in fresh for one in job.submissions]
             new = self._new_windows(submissions)
@@ -216,15 +233,17 @@ class Submitting:
             if submissions:
                 found = iter(await self._entries.submit(connection, submissions))
                 outcomes = {job: [next(found) for _ in job.submissions] for job in fresh}
+                if not look and any(
+                    job.repeat is not None and outcome.entry is None for job in fresh for outcome in outcomes[job]
+                ):
+                    raise _PerhapsRepeated
                 moved = {
                     key_of(one)
                     for job, told in outcomes.items()
                     for one, outcome in zip(job.submissions, told, strict=True)
                     if outcome.changed
                 }
-                if moved:
-                    change_id = await self._entries.note(connection, moved, _DUE_SECONDS)
-                await self._keep(connection, outcomes)
+                change_id = await self._keep(connection, outcomes, moved)
         for leaderboard_id, window in new:
             self._known[leaderboard_id, window.start] = True
         ranks = await self._tell_redis(outcomes, change_id)
@@ -260,14 +279,24 @@ class Submitting:
         )
         return {(row["caller"], row["rpc"], row["request_id"]): (row["digest"], row["response"]) for row in rows}
 
-    async def _keep(self, connection: Connection, outcomes: Mapping[Job, Sequence[Outcome]]) -> None:
+    async def _keep(
+        self, connection: Connection, outcomes: Mapping[Job, Sequence[Outcome]], moved: Collection[Key]
+    ) -> int | None:
+        """Keeps replies, and notes what Redis has to be told. Returns the number of the change, if there is one."""
         replies = sorted(
             ((*job.repeat.key, job.repeat.digest, reply))
             for job, told in outcomes.items()
             if job.repeat is not None and (reply := job.reply(told)) is not None
         )
-        if replies:
-            await connection.execute(_KEEP, *(list(column) for column in zip(*replies, strict=True)))
+        if not replies:
+            return await self._entries.note(connection, moved, _DUE_SECONDS) if moved else None
+        columns = [list(column) for column in zip(*replies, strict=True)]
+        if not moved:
+            await connection.execute(_KEEP, *columns)
+            return None
+        keys = [list(column) for column in zip(*moved, strict=True)]
+        change_id: int = await connection.fetchval(_KEEP_AND_NOTE, *columns, _DUE_SECONDS, *keys)
+        return change_id
 
     def _new_windows(self, submissions: Sequence[Submission]) -> set[tuple[str, Window]]:
         """Windows of which it is not known that they are noted."""

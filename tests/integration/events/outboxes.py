@@ -15,6 +15,7 @@ from aiokafka.structs import ConsumerRecord
 from pkg.clock import SystemClock
 from pkg.db.database import Database
 from pkg.db.migrations import Migration
+from pkg.events.cluster import Cluster
 from pkg.events.outbox import Event, append
 from pkg.events.relay import Relay, RelayTimes
 from pkg.events.topics import TopicSpec
@@ -53,7 +54,9 @@ def partitions(count: int) -> Callable[[str], TopicSpec]:
 
 
 @asynccontextmanager
-async def relaying(database: Database, bootstrap: str, spec: Callable[[str], TopicSpec]) -> AsyncIterator[Relay]:
+async def relaying(
+    database: Database, bootstrap: Cluster | str, spec: Callable[[str], TopicSpec]
+) -> AsyncIterator[Relay]:
     relay = Relay(database, bootstrap, SystemClock(), spec=spec, times=QUICK)
     task = asyncio.create_task(relay.run())
     try:

@@ -13,9 +13,11 @@ from aiokafka import AIOKafkaProducer
 from oofgg.events.v1.dead_letter_pb2 import DeadLetter
 from pkg.db.database import Connection, Database
 from pkg.events.dead_letters import DeadLetters
+from pkg.events.lag import ProjectionFigures, watch_dead_letters
 from pkg.events.outbox import Event
 from pkg.events.projection import Projection
 from pkg.events.topics import DEAD_LETTERS, TopicSpec, spec_of
+from pkg.telemetry.metrics import Metrics
 from tests.integration.events.outboxes import committed, event, eventually, relaying
 from tests.integration.events.test_projection import QUICK, effects, publish
 
@@ -38,9 +40,12 @@ class Trouble:
 
 @asynccontextmanager
 async def projecting(
-    database: Database, bootstrap: str, topic: str, trouble: Trouble, reader: str
+    database: Database, bootstrap: str, topic: str, trouble: Trouble, reader: str, metrics: Metrics | None = None
 ) -> AsyncIterator[None]:
-    projection = Projection(database, bootstrap, TopicSpec(topic, 1, 7), trouble.apply, holder=reader, times=QUICK)
+    projection = Projection(
+        database, bootstrap, TopicSpec(topic, 1, 7), trouble.apply, holder=reader, times=QUICK,
+        figures=ProjectionFigures(metrics or Metrics(), topic),
+    )  # fmt: skip
     task = asyncio.create_task(projection.run())
     yield
     assert not task.done()
@@ -59,15 +64,15 @@ async def test_from_the_grave_and_back(
     topic_prefix: str,
 ) -> None:
     topic = topic_prefix + "results"
-    letters, trouble = DeadLetters(effects), Trouble()
+    letters, trouble, metrics = DeadLetters(effects), Trouble(), Metrics()
     await publish(kafka_bootstrap, topic, [event("good"), event("bad"), event("worse")])
     strange = [("what", b"\0\xff\\x41"), ("ce_id", "é".encode())]
     async with AIOKafkaProducer(bootstrap_servers=kafka_bootstrap) as producer:
         await producer.send_and_wait(topic, b"stranger", key=b"\0\xff", headers=strange)
     async with (
         relaying(effects, kafka_bootstrap, spec_of),
-        projecting(effects, kafka_bootstrap, topic, trouble, "one"),
-        projecting(effects, kafka_bootstrap, topic, trouble, "two"),
+        projecting(effects, kafka_bootstrap, topic, trouble, "one", metrics),
+        projecting(effects, kafka_bootstrap, topic, trouble, "two", metrics),
     ):
 
         async def aside(count: int) -> bool:
@@ -78,6 +83,14 @@ async def test_from_the_grave_and_back(
 
         await eventually(partial(aside, 3), "three are put aside")
         bad, worse, stranger = await letters.page(0, 10)
+        assert metrics.registry.get_sample_value("oofgg_dead_letters_total", {"topic": topic}) == 3
+        counting = asyncio.create_task(watch_dead_letters(effects, metrics))
+
+        async def counted() -> bool:
+            return metrics.registry.get_sample_value("oofgg_dead_letters_kept", {"service": effects.schema}) == 3
+
+        await eventually(counted, "the letters are counted")
+        counting.cancel()
         assert (bad.topic, bad.offset, bad.reason) == (topic, 1, "ValueError('trouble with bad')")
         told = [
             DeadLetter.FromString(record.value or b"") for record in await committed(kafka_bootstrap, DEAD_LETTERS, 3)

@@ -6,7 +6,7 @@ import asyncio
 from functools import partial
 
 from pkg.db.database import Connection, Database
-from pkg.events.lag import ProjectionLag, watch_outbox
+from pkg.events.lag import ProjectionFigures, watch_outbox
 from pkg.events.outbox import Event
 from pkg.events.projection import Projection
 from pkg.events.topics import TopicSpec
@@ -55,13 +55,15 @@ async def test_what_a_projection_has_not_read(
         return figure(metrics, "oofgg_projection_lag", topic=topic, partition="0") == offsets
 
     await publish(kafka_bootstrap, topic, [event("a"), event("stuck"), event("b")])
-    lag = ProjectionLag(metrics, topic)
-    projection = Projection(effects, kafka_bootstrap, TopicSpec(topic, 1, 7), apply, holder="one", times=QUICK, lag=lag)
+    figures = ProjectionFigures(metrics, topic)
+    projection = Projection(
+        effects, kafka_bootstrap, TopicSpec(topic, 1, 7), apply, holder="one", times=QUICK, figures=figures
+    )
     task = asyncio.create_task(projection.run())
     await eventually(partial(shows, 3), "none is read: they are applied together")
     gate.set()
     await eventually(partial(shows, 0), "all are read")
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
-    lag.tell({})
+    figures.tell({})
     assert await shows(0) is False

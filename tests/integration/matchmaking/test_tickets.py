@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
+import asyncpg
 import grpc
 import pytest
 
+from oofgg.v1 import auth_pb2, session_pb2
 from oofgg.v1 import matchmaking_pb2 as pb
-from oofgg.v1 import session_pb2
 from pkg.errors import Reason
 from pkg.rpc.status import from_rpc_error
 from tests.integration.calls import bearer, eventually, reason_of, register
@@ -203,6 +205,22 @@ async def test_who_does_not_answer_in_time_is_out(lobby: Lobby) -> None:
     assert (await lobby.read(ada, first.ticket_id)).state == pb.TICKET_STATE_QUEUED
 
 
+async def test_a_logout_ends_the_stream_at_once(lobby: Lobby) -> None:
+    await lobby.define()
+    (ada,) = await lobby.players("ada")
+    async with lobby.watching(ada, enqueue=lobby.request()) as states:
+        await anext(states)
+        await lobby.arena.auth.Logout(auth_pb2.LogoutRequest(), metadata=ada.metadata, timeout=WITHIN)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await asyncio.wait_for(_to_the_end(states), 2)
+    assert from_rpc_error(caught.value).reason is Reason.TOKEN_REVOKED
+
+
+async def _to_the_end(states: AsyncIterator[pb.Ticket]) -> None:
+    async for _ in states:
+        pass
+
+
 async def test_a_ticket_expires_after_its_longest_wait(lobby: Lobby) -> None:
     await lobby.define(max_wait_seconds=1)
     (ada,) = await lobby.players("ada")
@@ -252,7 +270,6 @@ async def test_a_deleted_queue_lets_its_tickets_go(lobby: Lobby) -> None:
 async def test_a_refused_session_returns_the_tickets(lobby: Lobby) -> None:
     await lobby.define()
     ada, bob = await lobby.players("ada", "bob")
-    await lobby.arena.running.host.redis.set("unused", "1")
     registered = await register(lobby.arena.auth, "kim", game_id=lobby.game_id)
     kim = bearer(registered.access_token)
     # A game that may have one session, and has it.
@@ -265,8 +282,6 @@ async def test_a_refused_session_returns_the_tickets(lobby: Lobby) -> None:
 
 
 async def _allow_one_session(lobby: Lobby) -> None:
-    import asyncpg
-
     connection = await asyncpg.connect(lobby.arena.running.settings.postgres_url, timeout=10)
     try:
         await connection.execute("update catalog.game set quota_sessions = 1 where game_id = $1", lobby.game_id)

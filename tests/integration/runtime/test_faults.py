@@ -22,8 +22,8 @@ from oofgg.v1 import auth_pb2 as pb
 from oofgg.v1 import auth_pb2_grpc, game_pb2, game_pb2_grpc
 from pkg.embedded import Options, Platform
 from pkg.errors import Reason
+from pkg.events import clients
 from pkg.rpc.status import from_rpc_error
-from pkg.runtime.serve import check_kafka
 from tests.integration.calls import bearer, eventually, register
 from tests.integration.conftest import RunningServices, StartServices
 
@@ -256,10 +256,10 @@ async def test_request_ids_are_kept_or_replaced(start_services: StartServices, s
 async def test_kafka_counts_as_up_only_while_a_broker_answers(backend: Callable[[str], Backend]) -> None:
     kafka = backend("kafka")
     bootstrap = kafka.endpoints.kafka_bootstrap
-    await check_kafka(f"127.0.0.1:1,{bootstrap}")
+    await clients.check(f"127.0.0.1:1,{bootstrap}", within=2.5)
     await kafka.take_away()
     with pytest.raises((KafkaError, OSError)):
-        await check_kafka(bootstrap)
+        await clients.check(bootstrap, within=2.5)
 
 
 async def test_a_broker_that_accepts_and_says_nothing_is_not_up() -> None:
@@ -269,4 +269,4 @@ async def test_a_broker_that_accepts_and_says_nothing_is_not_up() -> None:
     async with await asyncio.start_server(silence, "127.0.0.1", 0) as server:
         host, port = server.sockets[0].getsockname()
         with pytest.raises((KafkaError, TimeoutError)):
-            await check_kafka(f"{host}:{port}")
+            await clients.check(f"{host}:{port}", within=2.5)

@@ -142,6 +142,32 @@ async def test_who_may(stage: Stage) -> None:
     assert await reason_of(stage.submit("player", "nowhere", 1)) == Reason.LEADERBOARD_NOT_FOUND
 
 
+async def test_an_entry_is_taken_off(stage: Stage) -> None:
+    await stage.create("laps")
+    for who in ("player", "other"):
+        await stage.submit(who, "laps", 5)
+    takes = {"leaderboard": "laps", "user_id": stage.player_id}
+    for who, reason in (
+        ("stranger", Reason.NOT_OWNER),
+        ("outsider", Reason.ACCESS_DENIED),
+        ("player", Reason.ACCESS_DENIED),
+    ):
+        assert await reason_of(stage.call("RemoveEntry", who, **takes)) == reason
+    assert (
+        await reason_of(stage.call("RemoveEntry", "server", **{**takes, "leaderboard": "wins"})) == Reason.INVALID_FIELD
+    )
+    assert await reason_of(stage.call("RemoveEntry", "server", **{**takes, "user_id": "x"})) == Reason.INVALID_FIELD
+    nowhere = stage.call("RemoveEntry", "server", **{**takes, "leaderboard": "nowhere"})
+    assert await reason_of(nowhere) == Reason.LEADERBOARD_NOT_FOUND
+    for _ in range(2):
+        await stage.call("RemoveEntry", "server", **takes, request_id="once")
+    assert await reason_of(stage.call("RemoveEntry", "developer", **takes)) == Reason.ENTRY_NOT_FOUND
+    assert await reason_of(stage.call("GetRank", "player", leaderboard="laps")) == Reason.ENTRY_NOT_FOUND
+    mine = await stage.call("GetRank", "other", leaderboard="laps")
+    assert (mine.entry.rank, mine.total) == (1, 1)
+    assert (await stage.submit("player", "laps", 4)).entry.rank == 2
+
+
 async def test_what_is_submitted_and_what_is_read(stage: Stage) -> None:
     await stage.create("points", max_attempts=2, min_score=0, max_score=100)
     first = await stage.submit("player", "points", 5, "r1", subscore=3, metadata='{"car":"red"}')

@@ -21,6 +21,7 @@ from services.scoring.leaderboards.store import LeaderboardStore, SeasonStore
 from services.scoring.outcomes import MatchFilter
 from services.scoring.projection import MatchProjection
 from services.scoring.rating_store import RatingStore
+from services.scoring.rebuilding import Rebuilding
 from services.scoring.store import MatchStore, StandingStore, position_of
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -91,6 +92,17 @@ async def test_matches_of_the_same_players_at_the_same_time_all_count(scoring: S
     found = [await scoring.standings.of_player(GAME, user) for user in players]
     assert sum(standing.wins for standing in found if standing) == 40
     assert [standing.score for standing in found if standing] == [40] * 4
+
+
+async def test_the_history_says_in_which_order_ratings_moved(scoring: Scoring) -> None:
+    players = [new_id() for _ in range(4)]
+    events = [
+        finished(*((user, place, 1) for place, user in enumerate(random.Random(number).sample(players, 2), 1)))
+        for number in range(60)
+    ]
+    await asyncio.gather(*(scoring.apply(event) for event in events))
+    folded = await Rebuilding(scoring.database).verify(GAME, ["standings", "ratings"], lambda _: None)
+    assert (folded.matches, folded.differences.lines) == (60, [])
 
 
 async def test_disputed_matches_are_history_and_move_nothing(scoring: Scoring) -> None:

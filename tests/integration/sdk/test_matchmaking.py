@@ -191,6 +191,24 @@ async def test_another_device_is_told_which_ticket_there_is_and_can_take_it_up(
     assert (await examples["take_up"](hall.ada, "duel")).ticket_id != ticket.ticket_id
 
 
+async def test_a_match_is_taken_up_while_it_can_be_played(hall: Hall, examples: dict[str, Any]) -> None:
+    await examples["open_queues"](hall.studio)
+    found = await matches(*[await client.enqueue("duel") for client in (hall.ada, hall.bob)])
+    again = await hall.ada.ticket()
+    assert again is not None
+    assert await again.matched(WITHIN) == found[0]
+    await hall.ada.sessions.leave(found[0].session_id)
+    assert await hall.ada.ticket() is None
+    assert await hall.bob.ticket() is not None
+    key = await hall.studio.games.create_api_key("server", game_id=hall.game.game_id)
+    async with oofgg.Client(hall.target, api_key=key.api_key) as server:
+        await server.sessions.close(found[0].session_id)
+    assert await hall.bob.ticket() is None
+    cancelled = await hall.bob.enqueue("duel")
+    await cancelled.cancel()
+    assert await hall.bob.ticket() is None
+
+
 async def test_free_seats_are_found_by_who_wants_to_play_at_once(hall: Hall, examples: dict[str, Any]) -> None:
     await examples["open_queues"](hall.studio)
     mode = {"mode": "blitz"}

@@ -265,6 +265,12 @@ async def test_results_show(stage: Stage) -> None:
         (1, ada.user_id, 1, 0, 1, 5),
         (2, bob.user_id, 0, 1, 1, 3),
     ]
+    await stage.studio.leaderboards.create("laps", submitters=oofgg.Submitters.PLAYERS, game_id=stage.game.game_id)
+    await stage.ada.leaderboards.submit("laps", 5)
+    await stage.studio.leaderboards.remove("laps", ada.user_id, game_id=stage.game.game_id)
+    with pytest.raises(errors.NotFound) as removed:
+        await stage.ada.leaderboards.rank(leaderboard="laps")
+    assert removed.value.reason is oofgg.Reason.ENTRY_NOT_FOUND
     rank = await stage.bob.leaderboards.rank(leaderboard="score")
     assert (rank.entry.rank, rank.total) == (2, 2)
     assert [match.match_id async for match in stage.bob.history.list(user_id=ada.user_id)] == played[::-1]

@@ -74,6 +74,10 @@ async def test_everything_but_playing(stage: Stage, random_name: Callable[[str],
                 assert player.history.get(session.session_id) == matches[0]
                 assert [entry.score for entry in player.leaderboards.get("score")] == [7]
                 assert player.leaderboards.rank(leaderboard="score").total == 1
+                server.leaderboards.create("laps", submitters=oofgg.Submitters.PLAYERS)
+                assert player.leaderboards.submit("laps", 5).changed
+                server.leaderboards.remove("laps", player.leaderboards.rank(leaderboard="laps").entry.user_id)
+                assert list(player.leaderboards.get("laps")) == []
             assert [found.api_key_id for found in console.games.list_api_keys(game_id=game.game_id)] == [key.api_key_id]
             console.games.revoke_api_key(key)
             assert console.me.update(display_name="Eve").display_name == "Eve"

@@ -230,6 +230,13 @@ def test_shapes(queue: Queue, sizes: list[int], now: float, shapes: list[list[in
         assert all(len({p.team for p in proposal.placed if p.ticket_id == t.ticket_id}) == 1 for t in proposal.tickets)
 
 
+def test_a_match_waits_to_be_filled_for_as_long_as_its_oldest_has_waited() -> None:
+    pool = pool_of(FREE, ticket("a"), ticket("b", enter=5.0), ticket("c", enter=6.0))
+    assert pool.match(6.0) == []
+    assert pool.next_change(6.0) == 10.0
+    assert names(pool.match(10.0)) == [["a", "b", "c"]]
+
+
 def test_without_balance_teams_are_filled_as_players_came() -> None:
     queue = Queue("q", min_team_size=2, max_team_size=2)
     (proposal,) = pool_of(queue, *(ticket(name, enter=n) for n, name in enumerate("abcd"))).match(9.0)

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from pkg.auth.sealing import Sealer, UnsealError
 from pkg.config import Environment, Settings
 from pkg.errors import InvalidArgument, Reason
+from pkg.events.cluster import Cluster
 from pkg.ids import is_id, new_id
 from pkg.pagination import decode_token, encode_token
 
@@ -66,6 +67,9 @@ def test_other_tokens_are_refused_or_of_the_right_form(token: str) -> None:
         assert [type(part) for part in key] == [str, int]
 
 
+BY_PASSWORD = {"kafka_security_protocol": "SASL_SSL", "kafka_username": "u", "kafka_password": "p"}
+
+
 def settings(**changed: object) -> Settings:
     values: dict[str, object] = {
         "postgres_url": "postgresql://x/y",
@@ -92,6 +96,24 @@ def test_production_is_the_default_and_refuses_what_is_unsafe() -> None:
         pytest.param({"master_key": "c2hvcnQ="}, "OOFGG_MASTER_KEY", id="short master key"),
         pytest.param({"master_key": "!"}, "OOFGG_MASTER_KEY", id="master key not base64"),
         pytest.param({"service_secret": "short"}, "OOFGG_SERVICE_SECRET", id="short service secret"),
+        pytest.param({"kafka_replication_factor": 0}, "kafka_replication_factor", id="no copy"),
+        pytest.param(
+            {"kafka_replication_factor": 2, "kafka_min_insync_replicas": 3},
+            "OOFGG_KAFKA_MIN_INSYNC",
+            id="too many in sync",
+        ),
+        pytest.param({"kafka_security_protocol": "SASL_SSL"}, "OOFGG_KAFKA_USERNAME", id="nobody for SASL"),
+        pytest.param(
+            {"kafka_username": "u", "kafka_password": "p"}, "OOFGG_KAFKA_SECURITY_PROTOCOL", id="unused password"
+        ),
+        pytest.param({"kafka_ca_file": "x"}, "OOFGG_KAFKA_CA_FILE", id="unused authority"),
+        pytest.param(
+            {"kafka_security_protocol": "SSL", "kafka_ca_file": "/no/such"}, "OOFGG_KAFKA_CA_FILE", id="no authority"
+        ),
+        pytest.param(
+            {**BY_PASSWORD, "kafka_security_protocol": "SASL_PLAINTEXT"}, "SASL_PLAINTEXT", id="a password for all"
+        ),
+        pytest.param({**BY_PASSWORD, "kafka_sasl_mechanism": "GSSAPI"}, "kafka_sasl_mechanism", id="unknown mechanism"),
     ],
 )
 def test_settings_name_what_is_wrong(changed: dict[str, object], named: str) -> None:
@@ -106,7 +128,20 @@ def test_secrets_come_from_files(tmp_path: Path) -> None:
 
 
 def test_secrets_do_not_show() -> None:
-    assert KEY not in repr(settings())
+    told = settings(**{**BY_PASSWORD, "kafka_password": "hunter2"})
+    for shown in (repr(told), repr(Cluster.from_settings(told))):
+        assert KEY not in shown
+        assert "hunter2" not in shown
+
+
+@pytest.mark.parametrize(
+    ("copies", "least", "in_sync"),
+    [pytest.param(1, 0, 1, id="one"), pytest.param(2, 0, 1, id="two"), pytest.param(3, 0, 2, id="three"),
+     pytest.param(3, 1, 1, id="as told")],
+)  # fmt: skip
+def test_all_copies_but_one_must_have_a_record(copies: int, least: int, in_sync: int) -> None:
+    cluster = Cluster.from_settings(settings(kafka_replication_factor=copies, kafka_min_insync_replicas=least))
+    assert (cluster.replication, cluster.in_sync) == (copies, in_sync)
 
 
 def test_addresses_fall_back_to_this_process() -> None:

@@ -41,7 +41,7 @@ MEMBERS = {
         "unlink_password update"
     ),
     "Sessions": "backfill close create finish get join kick leave list pause replay start take_seat update",
-    "Leaderboards": "all around create delete entries get info rank seasons submit submit_many update",
+    "Leaderboards": "all around create delete entries get info rank remove seasons submit submit_many update",
     "Queues": "create delete get list stats update",
     "Ratings": "get rules set_rules",
     "Ticket": "accept cancel decline matched state status ticket_id",

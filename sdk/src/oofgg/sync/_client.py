@@ -169,7 +169,10 @@ class Client:
         return Ticket(self._portal, self._portal.call(ticket))
 
     def ticket(self, *, reconnect_for: float = 60.0) -> Ticket | None:
-        """The ticket that the caller has in this game, as after a restart; None where there is none."""
+        """The ticket that the caller has in this game, as after a restart; None where there is none.
+
+        One that has its match counts while the caller has a seat in the session, and can play.
+        """
         found = self._portal.call(self._client.ticket(reconnect_for=reconnect_for))
         return None if found is None else Ticket(self._portal, found)
 

@@ -142,6 +142,14 @@ class Leaderboards:
         """
         return self._portal.call(self._leaderboards.submit_many(scores, game_id=game_id))
 
+    def remove(self, leaderboard: str, user_id: str, *, at: datetime | None = None, game_id: str | None = None) -> None:
+        """Takes a player's entry off a leaderboard; the player may submit again. For the game's developer and its API
+        keys.
+
+        Raises NotFound(ENTRY_NOT_FOUND) where there is none.
+        """
+        self._portal.call(self._leaderboards.remove(leaderboard, user_id, at=at, game_id=game_id))
+
     def get(
         self, leaderboard: str = "wins", *, at: datetime | None = None, game_id: str | None = None
     ) -> Iterator[LeaderboardEntry]:

@@ -892,6 +892,55 @@ class SubmitScoresResponse(google.protobuf.message.Message):
 Global___SubmitScoresResponse: typing_extensions.TypeAlias = SubmitScoresResponse
 
 @typing.final
+class RemoveEntryRequest(google.protobuf.message.Message):
+    """Request of RemoveEntry."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    GAME_ID_FIELD_NUMBER: builtins.int
+    LEADERBOARD_FIELD_NUMBER: builtins.int
+    USER_ID_FIELD_NUMBER: builtins.int
+    WINDOW_TIME_FIELD_NUMBER: builtins.int
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    game_id: builtins.str
+    """The game."""
+    leaderboard: builtins.str
+    """Name of the leaderboard."""
+    user_id: builtins.str
+    """The player."""
+    request_id: builtins.str
+    """Same id, same reply, for 24 hours. Optional, at most 64 characters."""
+    @property
+    def window_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """The window in which this moment lies. Absent: the current one."""
+
+    def __init__(
+        self,
+        *,
+        game_id: builtins.str = ...,
+        leaderboard: builtins.str = ...,
+        user_id: builtins.str = ...,
+        window_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        request_id: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["window_time", b"window_time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["game_id", b"game_id", "leaderboard", b"leaderboard", "request_id", b"request_id", "user_id", b"user_id", "window_time", b"window_time"]) -> None: ...
+
+Global___RemoveEntryRequest: typing_extensions.TypeAlias = RemoveEntryRequest
+
+@typing.final
+class RemoveEntryResponse(google.protobuf.message.Message):
+    """Response of RemoveEntry."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+
+Global___RemoveEntryResponse: typing_extensions.TypeAlias = RemoveEntryResponse
+
+@typing.final
 class GetAroundRequest(google.protobuf.message.Message):
     """Request of GetAround."""
 

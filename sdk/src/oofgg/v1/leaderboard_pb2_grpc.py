@@ -71,6 +71,11 @@ class LeaderboardServiceStub(object):
                 request_serializer=oofgg_dot_v1_dot_leaderboard__pb2.SubmitScoresRequest.SerializeToString,
                 response_deserializer=oofgg_dot_v1_dot_leaderboard__pb2.SubmitScoresResponse.FromString,
                 _registered_method=True)
+        self.RemoveEntry = channel.unary_unary(
+                '/oofgg.v1.LeaderboardService/RemoveEntry',
+                request_serializer=oofgg_dot_v1_dot_leaderboard__pb2.RemoveEntryRequest.SerializeToString,
+                response_deserializer=oofgg_dot_v1_dot_leaderboard__pb2.RemoveEntryResponse.FromString,
+                _registered_method=True)
         self.GetLeaderboard = channel.unary_unary(
                 '/oofgg.v1.LeaderboardService/GetLeaderboard',
                 request_serializer=oofgg_dot_v1_dot_leaderboard__pb2.GetLeaderboardRequest.SerializeToString,
@@ -153,6 +158,14 @@ class LeaderboardServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RemoveEntry(self, request, context):
+        """Takes a player's entry off a leaderboard, such as one that was made by cheating. The player may submit again, with all
+        attempts. Not for `wins` and `score`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetLeaderboard(self, request, context):
         """Reads a leaderboard from the top.
         """
@@ -225,6 +238,11 @@ def add_LeaderboardServiceServicer_to_server(servicer, server):
                     servicer.SubmitScores,
                     request_deserializer=oofgg_dot_v1_dot_leaderboard__pb2.SubmitScoresRequest.FromString,
                     response_serializer=oofgg_dot_v1_dot_leaderboard__pb2.SubmitScoresResponse.SerializeToString,
+            ),
+            'RemoveEntry': grpc.unary_unary_rpc_method_handler(
+                    servicer.RemoveEntry,
+                    request_deserializer=oofgg_dot_v1_dot_leaderboard__pb2.RemoveEntryRequest.FromString,
+                    response_serializer=oofgg_dot_v1_dot_leaderboard__pb2.RemoveEntryResponse.SerializeToString,
             ),
             'GetLeaderboard': grpc.unary_unary_rpc_method_handler(
                     servicer.GetLeaderboard,
@@ -443,6 +461,33 @@ class LeaderboardService(object):
             '/oofgg.v1.LeaderboardService/SubmitScores',
             oofgg_dot_v1_dot_leaderboard__pb2.SubmitScoresRequest.SerializeToString,
             oofgg_dot_v1_dot_leaderboard__pb2.SubmitScoresResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RemoveEntry(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/oofgg.v1.LeaderboardService/RemoveEntry',
+            oofgg_dot_v1_dot_leaderboard__pb2.RemoveEntryRequest.SerializeToString,
+            oofgg_dot_v1_dot_leaderboard__pb2.RemoveEntryResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -137,6 +137,22 @@ _LeaderboardServiceSubmitScoresType = typing_extensions.TypeVar(
     ],
 )
 
+_LeaderboardServiceRemoveEntryType = typing_extensions.TypeVar(
+    '_LeaderboardServiceRemoveEntryType',
+    grpc.UnaryUnaryMultiCallable[
+        oofgg.v1.leaderboard_pb2.RemoveEntryRequest,
+        oofgg.v1.leaderboard_pb2.RemoveEntryResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        oofgg.v1.leaderboard_pb2.RemoveEntryRequest,
+        oofgg.v1.leaderboard_pb2.RemoveEntryResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        oofgg.v1.leaderboard_pb2.RemoveEntryRequest,
+        oofgg.v1.leaderboard_pb2.RemoveEntryResponse,
+    ],
+)
+
 _LeaderboardServiceGetLeaderboardType = typing_extensions.TypeVar(
     '_LeaderboardServiceGetLeaderboardType',
     grpc.UnaryUnaryMultiCallable[
@@ -217,7 +233,7 @@ _LeaderboardServiceListSeasonsType = typing_extensions.TypeVar(
     ],
 )
 
-class LeaderboardServiceStub(typing.Generic[_LeaderboardServiceCreateLeaderboardType, _LeaderboardServiceUpdateLeaderboardType, _LeaderboardServiceDeleteLeaderboardType, _LeaderboardServiceListLeaderboardsType, _LeaderboardServiceGetLeaderboardInfoType, _LeaderboardServiceSubmitScoreType, _LeaderboardServiceSubmitScoresType, _LeaderboardServiceGetLeaderboardType, _LeaderboardServiceGetRankType, _LeaderboardServiceGetAroundType, _LeaderboardServiceGetEntriesType, _LeaderboardServiceListSeasonsType]):
+class LeaderboardServiceStub(typing.Generic[_LeaderboardServiceCreateLeaderboardType, _LeaderboardServiceUpdateLeaderboardType, _LeaderboardServiceDeleteLeaderboardType, _LeaderboardServiceListLeaderboardsType, _LeaderboardServiceGetLeaderboardInfoType, _LeaderboardServiceSubmitScoreType, _LeaderboardServiceSubmitScoresType, _LeaderboardServiceRemoveEntryType, _LeaderboardServiceGetLeaderboardType, _LeaderboardServiceGetRankType, _LeaderboardServiceGetAroundType, _LeaderboardServiceGetEntriesType, _LeaderboardServiceListSeasonsType]):
     """Two leaderboards of every game, `wins` and `score`, follow from its results; disputed ones do not count. A developer
     defines more, to which scores are submitted.
     """
@@ -251,6 +267,10 @@ class LeaderboardServiceStub(typing.Generic[_LeaderboardServiceCreateLeaderboard
         grpc.UnaryUnaryMultiCallable[
             oofgg.v1.leaderboard_pb2.SubmitScoresRequest,
             oofgg.v1.leaderboard_pb2.SubmitScoresResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            oofgg.v1.leaderboard_pb2.RemoveEntryRequest,
+            oofgg.v1.leaderboard_pb2.RemoveEntryResponse,
         ],
         grpc.UnaryUnaryMultiCallable[
             oofgg.v1.leaderboard_pb2.GetLeaderboardRequest,
@@ -305,6 +325,10 @@ class LeaderboardServiceStub(typing.Generic[_LeaderboardServiceCreateLeaderboard
             oofgg.v1.leaderboard_pb2.SubmitScoresResponse,
         ],
         grpc.aio.UnaryUnaryMultiCallable[
+            oofgg.v1.leaderboard_pb2.RemoveEntryRequest,
+            oofgg.v1.leaderboard_pb2.RemoveEntryResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
             oofgg.v1.leaderboard_pb2.GetLeaderboardRequest,
             oofgg.v1.leaderboard_pb2.GetLeaderboardResponse,
         ],
@@ -347,6 +371,11 @@ class LeaderboardServiceStub(typing.Generic[_LeaderboardServiceCreateLeaderboard
     SubmitScores: _LeaderboardServiceSubmitScoresType
     """Submits up to 100 scores at once. What the request alone decides is refused before anything is written; a player who
     has no attempts left does not keep the others out.
+    """
+
+    RemoveEntry: _LeaderboardServiceRemoveEntryType
+    """Takes a player's entry off a leaderboard, such as one that was made by cheating. The player may submit again, with all
+    attempts. Not for `wins` and `score`.
     """
 
     GetLeaderboard: _LeaderboardServiceGetLeaderboardType
@@ -392,6 +421,10 @@ LeaderboardServiceAsyncStub: typing_extensions.TypeAlias = LeaderboardServiceStu
     grpc.aio.UnaryUnaryMultiCallable[
         oofgg.v1.leaderboard_pb2.SubmitScoresRequest,
         oofgg.v1.leaderboard_pb2.SubmitScoresResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        oofgg.v1.leaderboard_pb2.RemoveEntryRequest,
+        oofgg.v1.leaderboard_pb2.RemoveEntryResponse,
     ],
     grpc.aio.UnaryUnaryMultiCallable[
         oofgg.v1.leaderboard_pb2.GetLeaderboardRequest,
@@ -476,6 +509,16 @@ class LeaderboardServiceServicer(metaclass=abc.ABCMeta):
     ) -> typing.Union[oofgg.v1.leaderboard_pb2.SubmitScoresResponse, collections.abc.Awaitable[oofgg.v1.leaderboard_pb2.SubmitScoresResponse]]:
         """Submits up to 100 scores at once. What the request alone decides is refused before anything is written; a player who
         has no attempts left does not keep the others out.
+        """
+
+    @abc.abstractmethod
+    def RemoveEntry(
+        self,
+        request: oofgg.v1.leaderboard_pb2.RemoveEntryRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[oofgg.v1.leaderboard_pb2.RemoveEntryResponse, collections.abc.Awaitable[oofgg.v1.leaderboard_pb2.RemoveEntryResponse]]:
+        """Takes a player's entry off a leaderboard, such as one that was made by cheating. The player may submit again, with all
+        attempts. Not for `wins` and `score`.
         """
 
     @abc.abstractmethod
