@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from google.protobuf.message import Message
 
@@ -12,13 +12,13 @@ from oofgg.v1 import game_pb2 as pb
 from pkg.auth.caller import Caller, CallerRole
 from pkg.clock import Clock
 from pkg.db.database import Connection, Database
-from pkg.db.replies import once
 from pkg.errors import PermissionDenied, Reason
 from pkg.games import Quotas, game_not_found
 from pkg.ids import NewId, is_id
 from pkg.internal.v1 import catalog_pb2
 from pkg.pagination import decode_time_token, encode_time_token, page_size
 from pkg.rpc.call import Call
+from pkg.rpc.mutations import once_per_call
 from services.catalog.games import DEFAULT_MAX_SEATS, Game, apply_update, clean_name
 from services.catalog.store import GameStore
 
@@ -57,7 +57,7 @@ class GameServicer:
             await self._games.want_topic(connection, game)
             return pb.CreateGameResponse(game=_message(game))
 
-        response = await self._once(request, call, pb.CreateGameResponse, effect)
+        response = await once_per_call(self._database, call, request, pb.CreateGameResponse, effect)
         self._wake_topics()
         return response
 
@@ -88,7 +88,7 @@ class GameServicer:
             await self._games.want_topic(connection, changed)
             return pb.UpdateGameResponse(game=_message(changed))
 
-        response = await self._once(request, call, pb.UpdateGameResponse, effect)
+        response = await once_per_call(self._database, call, request, pb.UpdateGameResponse, effect)
         self._wake_topics()
         return response
 
@@ -109,7 +109,7 @@ class GameServicer:
             await self._games.delete(connection, game.game_id, self._clock.now())
             return pb.DeleteGameResponse()
 
-        return await self._once(request, call, pb.DeleteGameResponse, effect)
+        return await once_per_call(self._database, call, request, pb.DeleteGameResponse, effect)
 
     async def _own_game(self, connection: Connection, game_id: str, caller: Caller) -> Game:
         caller.require_console()
@@ -118,19 +118,6 @@ class GameServicer:
             raise game_not_found(game_id)
         _require_owner(caller, game)
         return game
-
-    async def _once(
-        self, request: Any, call: Call, response: type[M], effect: Callable[[Connection], Awaitable[M]]
-    ) -> M:
-        return await once(
-            self._database,
-            caller=call.caller.user_id,
-            rpc=call.method,
-            request_id=request.request_id,
-            request=request,
-            response=response,
-            effect=effect,
-        )
 
 
 class GameDirectoryServicer:

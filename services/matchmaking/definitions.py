@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from google.protobuf.message import Message
@@ -10,12 +9,12 @@ from google.protobuf.message import Message
 from oofgg.v1 import matchmaking_pb2 as pb
 from pkg.clock import Clock
 from pkg.db.database import Connection, Database
-from pkg.db.replies import once
 from pkg.errors import Aborted, Reason, invalid_field
 from pkg.games import GameDirectory, game_not_found
 from pkg.ids import is_id
 from pkg.pagination import decode_token, encode_token, page_size
 from pkg.rpc.call import Call
+from pkg.rpc.mutations import once_per_call
 from services.matchmaking.directory import QueueDirectory, queue_not_found
 from services.matchmaking.engine.checks import checked
 from services.matchmaking.figures import QueueFigures
@@ -57,7 +56,7 @@ class DefinitionServicer:
             await self._store.insert(connection, request.game_id, row)
             return pb.CreateQueueResponse(queue=_message(row))
 
-        response = await self._once(request, call, pb.CreateQueueResponse, effect)
+        response = await once_per_call(self._database, call, request, pb.CreateQueueResponse, effect)
         self._directory.forget(QueueKey(request.game_id, request.queue.name))
         return response
 
@@ -81,7 +80,7 @@ class DefinitionServicer:
             await self._store.update(connection, request.game_id, changed)
             return pb.UpdateQueueResponse(queue=_message(changed))
 
-        response = await self._once(request, call, pb.UpdateQueueResponse, effect)
+        response = await once_per_call(self._database, call, request, pb.UpdateQueueResponse, effect)
         self._directory.forget(QueueKey(request.game_id, name))
         return response
 
@@ -93,7 +92,7 @@ class DefinitionServicer:
                 raise queue_not_found(request.queue)
             return pb.DeleteQueueResponse()
 
-        response = await self._once(request, call, pb.DeleteQueueResponse, effect)
+        response = await once_per_call(self._database, call, request, pb.DeleteQueueResponse, effect)
         self._directory.forget(QueueKey(request.game_id, request.queue))
         return response
 
@@ -139,19 +138,6 @@ class DefinitionServicer:
         definition = queue_message(queue)
         definition.description = request.queue.description
         return definition
-
-    async def _once(
-        self, request: Any, call: Call, response: type[M], effect: Callable[[Connection], Awaitable[M]]
-    ) -> M:
-        return await once(
-            self._database,
-            caller=call.caller.user_id,
-            rpc=call.method,
-            request_id=request.request_id,
-            request=request,
-            response=response,
-            effect=effect,
-        )
 
 
 def _versioned(definition: pb.Queue, version: int) -> bytes:

@@ -123,6 +123,12 @@ FILLED: dict[str, Callable[[Any], object]] = {
     "SubmitScore": lambda request: setattr(request.score, "leaderboard", "stolen"),
     "SubmitScores": lambda request: request.scores.add(leaderboard="stolen"),
     "GetEntries": lambda request: request.user_ids.append("0" * 32),
+    "RemoveEntry": lambda request: setattr(request, "user_id", "0" * 32),
+    "CreateQueue": lambda request: setattr(request.queue, "name", "stolen"),
+    "UpdateQueue": lambda request: setattr(request.queue, "name", "stolen"),
+    "DeleteQueue": lambda request: setattr(request, "queue", "stolen"),
+    "GetQueue": lambda request: setattr(request, "queue", "stolen"),
+    "Enqueue": lambda request: request.queues.append("stolen"),
 }
 NAMED = {"DeleteLeaderboard", "RemoveEntry", "GetLeaderboardInfo", "GetAround", "GetEntries", "ListSeasons"}
 

@@ -37,6 +37,8 @@ _WHY_AT_ONCE: Final = 500
 _GATHER_SECONDS: Final = 0.01
 _RETRY_SECONDS: Final = 0.5
 _CLAIMS_AT_ONCE: Final = 250
+_STRANGE_TIMES: Final = 3
+_QUIET_SECONDS: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,7 @@ class Leader:
         self._next_change: float | None = None
         self._told: set[str] = set()  # tickets, of those whose reasons were told in this round
         self._figures = Figures()
+        self._strange = 0  # how often in a row the pool was not what is in Redis
         self._quiet_since = clock.monotonic()
 
     def news(self) -> None:
@@ -304,9 +307,20 @@ class Leader:
             self._making.take(await self._store.matches(self.key, late))
         if self._pool is not None and self._figures.changed(self._pool.players):
             await self._store.write_stats(self.key, self._figures.dump(now))
+        await self._compare()
         if self._clock.monotonic() - self._quiet_since < _IDLE_SECONDS:
             return False
         return await self._store.release(self.key, self.epoch, only_idle=True)
+
+    async def _compare(self) -> None:
+        """Reads the queue anew when, in a quiet time, the pool is not what is in Redis: something was missed."""
+        if self._pool is None or self._clock.monotonic() - self._quiet_since < _QUIET_SECONDS:
+            return
+        ((_, waiting),) = await self._store.read_stats([self.key])
+        self._strange = self._strange + 1 if waiting != self._pool.tickets else 0
+        if self._strange >= _STRANGE_TIMES:
+            _log.warning("a pool is read anew", queue=self.key.name, here=self._pool.tickets, there=waiting)
+            self._strange, self._pool = 0, None
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._executor, work)

@@ -6,7 +6,7 @@ connection dies. What a leader changes carries its epoch: FENCED when it is anot
 
     <base>:t:<ticket>   hash: d(ata) s(tate) v(ersion) e(nter time, ms) q(ueues) u(sers) m(atch) r(eason)
                         w(atching nodes) y (why not yet) a(ccepted players) o(ver since, ms)
-                        h(eld out of its queues until, ms)
+                        h(eld out of its queues until, ms) k (the request that made it)
     <base>:u:<user>     the ticket that a player has under way, or had last
     <base>:r:<caller and request id>   the ticket that a request made
     <base>:q:<queue>    sorted set: tickets that wait, by enter time
@@ -73,7 +73,7 @@ end
 local function leave_queues(ticket, queues, quiet)
   for _, queue in ipairs(queues) do
     if redis.call('ZREM', base .. ':q:' .. queue, ticket) == 1 and queue ~= quiet then
-      redis.call('XADD', base .. ':f:' .. queue, '*', 'o', '-', 't', ticket)
+      redis.call('XADD', base .. ':f:' .. queue, 'MAXLEN', '~', 200000, '*', 'o', '-', 't', ticket)
       wake(queue)
     end
   end
@@ -86,10 +86,11 @@ end
 -- A ticket is over. Its data stay for a while, for whoever asks.
 local function finish(ticket, state, reason, quiet)
   local key = base .. ':t:' .. ticket
-  local have = redis.call('HMGET', key, 'q', 'u', 'y')
+  local have = redis.call('HMGET', key, 'q', 'u', 'y', 'k')
   if state ~= 4 then leave_queues(ticket, words(have[1]), quiet) end -- who is matched was claimed out of them
   redis.call('HSET', key, 's', state, 'r', reason, 'o', now)
   if have[3] then redis.call('HDEL', key, 'y') end
+  if have[4] then redis.call('PEXPIRE', base .. ':r:' .. have[4], 600000) end
   redis.call('ZREM', base .. ':alive', ticket)
   for _, user in ipairs(words(have[2])) do
     local mine = base .. ':u:' .. user
@@ -108,7 +109,8 @@ local function requeue(ticket, reason)
   redis.call('HDEL', key, 'm', 'a', 'y', 'h')
   for _, queue in ipairs(words(have[1])) do
     redis.call('ZADD', base .. ':q:' .. queue, have[2], ticket)
-    redis.call('XADD', base .. ':f:' .. queue, '*', 'o', '+', 't', ticket, 'd', have[3], 'e', have[2])
+    redis.call('XADD', base .. ':f:' .. queue, 'MAXLEN', '~', 200000, '*',
+      'o', '+', 't', ticket, 'd', have[3], 'e', have[2])
     wake(queue)
   end
   changed(ticket)
@@ -196,7 +198,10 @@ end
 redis.call('HSET', key, 'd', data, 's', 1, 'v', 1, 'e', enter, 'q', table.concat(queues, ' '),
   'u', table.concat(users, ' '), 'w', node)
 for _, user in ipairs(users) do redis.call('SET', base .. ':u:' .. user, ticket) end
-if request ~= '' then redis.call('SET', base .. ':r:' .. request, ticket, 'PX', 86400000) end
+if request ~= '' then
+  redis.call('HSET', key, 'k', request)
+  redis.call('SET', base .. ':r:' .. request, ticket, 'PX', 90000000)
+end
 redis.call('ZADD', base .. ':alive', now + tonumber(ARGV[5]), ticket)
 if hold > 0 then
   redis.call('HSET', key, 'h', now + hold)
@@ -205,7 +210,7 @@ end
 local led = 1
 for _, queue in ipairs(queues) do
   redis.call('ZADD', base .. ':q:' .. queue, enter, ticket)
-  redis.call('XADD', base .. ':f:' .. queue, '*', 'o', '+', 't', ticket, 'd', data, 'e', enter)
+  redis.call('XADD', base .. ':f:' .. queue, 'MAXLEN', '~', 200000, '*', 'o', '+', 't', ticket, 'd', data, 'e', enter)
   if not wake(queue) then led = 0 end
 end
 return {'NEW', led, enter}
@@ -520,7 +525,7 @@ else
   redis.call('PEXPIRE', key, ARGV[4])
   redis.call('ZADD', base .. ':os:' .. queue, enter, session)
 end
-redis.call('XADD', base .. ':f:' .. queue, '*', 'o', 'o', 't', session)
+redis.call('XADD', base .. ':f:' .. queue, 'MAXLEN', '~', 200000, '*', 'o', 'o', 't', session)
 return wake(queue) and 1 or 0
 """
 )

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from google.protobuf.message import Message
 
 from oofgg.v1 import leaderboard_pb2 as pb
 from pkg.clock import Clock
 from pkg.db.database import Connection, Database
-from pkg.db.replies import once
 from pkg.games import GameDirectory, game_not_found
 from pkg.ids import NewId, is_id
 from pkg.pagination import decode_token, encode_token, page_size
 from pkg.rpc.call import Call
+from pkg.rpc.mutations import once_per_call
 from services.scoring.leaderboards.directory import BoardDirectory, leaderboard_not_found
 from services.scoring.leaderboards.messages import board_message, parse_board, window_message
 from services.scoring.leaderboards.rules import Leaderboard, apply_update, check_new
@@ -55,7 +54,7 @@ class DefinitionServicer:
             await self._boards.insert(connection, board)
             return pb.CreateLeaderboardResponse(leaderboard=board_message(board))
 
-        return await self._once(request, call, pb.CreateLeaderboardResponse, effect)
+        return await once_per_call(self._database, call, request, pb.CreateLeaderboardResponse, effect)
 
     async def update_leaderboard(
         self, request: pb.UpdateLeaderboardRequest, call: Call
@@ -70,7 +69,7 @@ class DefinitionServicer:
             await self._boards.update(connection, changed)
             return pb.UpdateLeaderboardResponse(leaderboard=board_message(changed))
 
-        response = await self._once(request, call, pb.UpdateLeaderboardResponse, effect)
+        response = await once_per_call(self._database, call, request, pb.UpdateLeaderboardResponse, effect)
         self._directory.forget(request.game_id, name)
         return response
 
@@ -84,7 +83,7 @@ class DefinitionServicer:
             await self._boards.delete(connection, board.leaderboard_id, self._clock.now())
             return pb.DeleteLeaderboardResponse()
 
-        response = await self._once(request, call, pb.DeleteLeaderboardResponse, effect)
+        response = await once_per_call(self._database, call, request, pb.DeleteLeaderboardResponse, effect)
         self._directory.forget(request.game_id, request.leaderboard)
         return response
 
@@ -113,16 +112,3 @@ class DefinitionServicer:
         if board is None:
             raise leaderboard_not_found(name)
         return board
-
-    async def _once(
-        self, request: Any, call: Call, response: type[M], effect: Callable[[Connection], Awaitable[M]]
-    ) -> M:
-        return await once(
-            self._database,
-            caller=call.caller.user_id,
-            rpc=call.method,
-            request_id=request.request_id,
-            request=request,
-            response=response,
-            effect=effect,
-        )

@@ -377,3 +377,17 @@ async def test_a_session_gets_players_for_those_who_left(lobby: Lobby) -> None:
     after = await lobby.enqueue(late, "pairs")
     await asyncio.sleep(0.6)
     assert (await lobby.read(late, after.ticket_id)).state == pb.TICKET_STATE_QUEUED
+
+
+async def test_what_a_leader_has_missed_it_reads_again(lobby: Lobby) -> None:
+    await lobby.define()
+    ada, bob = await lobby.players("ada", "bob")
+    ticket = await lobby.enqueue(ada)
+    await asyncio.sleep(0.5)
+    host = lobby.arena.running.host
+    # The leader believes that the ticket has left.
+    await host.redis.xadd(f"{{mm:{lobby.game_id}}}:f:duel", {"o": "-", "t": ticket.ticket_id})
+    await host.redis.publish(f"mm:node:{host.incarnation}", f"f {lobby.game_id} duel")
+    await asyncio.sleep(6.0)
+    await lobby.enqueue(bob)
+    assert (await lobby.over(ada, ticket.ticket_id)).state == pb.TICKET_STATE_MATCHED
