@@ -161,12 +161,14 @@ class Liar:
             queue.put_nowait(session_pb2.PlayResponse(events=[told]))
 
     def _latest(self, event: session_pb2.Event, lies: bool) -> None:
-        self._first_latest = self._first_latest or event
+        if self._first_latest is None and event.seat != VICTIM:  # the victim is the one who hears it again
+            self._first_latest = event
         if self._lie is Lie.STALE and lies:
             return
         self._to_others(event)
         first = self._first_latest
-        if self._lie is Lie.BACKWARDS and lies and first.message.key == event.message.key and first.seat == event.seat:
+        again = first is not None and first.message.key == event.message.key and first.seat == event.seat
+        if self._lie is Lie.BACKWARDS and lies and first is not None and again:
             self._to_others(first)
 
     def _to_others(self, event: session_pb2.Event) -> None:
