@@ -68,7 +68,6 @@ class Entrance:
     ) -> tuple[str, TicketRecord]:
         """Enters the queues, all of one game. The ticket, which is another one when the request made that before."""
         game_id = keys[0].game_id
-        held = quick_join
         entered = await self._tickets.enter(
             game_id,
             ticket_id,
@@ -77,14 +76,14 @@ class Entrance:
             queues=[key.name for key in keys],
             request=request,
             watched=watched,
-            held=held,
+            held=quick_join,
         )
         if not entered.new:
             return entered.ticket_id, await self._tickets.one(game_id, entered.ticket_id)
         if unmarked := [key for key in keys if key not in self._marked]:
             await self._leading.mark_active(unmarked, self._clock.now().timestamp())
             self._marked.update(dict.fromkeys(unmarked, True))
-        if held:
+        if quick_join:
             await self._seek_seats(keys, ticket_id, players)
             return ticket_id, await self._tickets.one(game_id, ticket_id)
         if not entered.led:

@@ -103,13 +103,6 @@ class Leader:
                 making.cancel()
 
     async def _work(self) -> None:
-        while True:
-            try:
-                await self._load()
-                break
-            except OofggError as error:
-                _log.warning("a queue cannot be read", queue=self.key.name, error=repr(error))
-                await asyncio.sleep(_RETRY_SECONDS)
         looked = tidied = told = float("-inf")
         while True:
             now = self._clock.monotonic()
@@ -123,6 +116,8 @@ class Leader:
                     if await self._tidy():
                         return
             except OofggError as error:
+                # What was read and not done, claimed and not answered: what is in Redis will tell.
+                self._pool = None
                 _log.warning("a queue waits", queue=self.key.name, error=repr(error))
                 await asyncio.sleep(_RETRY_SECONDS)
                 self._wake.set()
@@ -144,42 +139,42 @@ class Leader:
             await asyncio.sleep(rest)
         self._wake.clear()
 
-    async def _load(self) -> None:
-        self._queue = await self._directory.find(self.key)
+    async def _load(self, queue: Queue) -> Pool:
+        """The pool as it is in Redis."""
         self._position = await self._store.feed_end(self.key)
-        self._pool = Pool(self._queue) if self._queue else None
-        if self._pool is None:
-            return
+        self._queue, self._next_change = queue, None
+        pool = Pool(queue)
         self._figures = Figures((await self._store.read_stats([self.key]))[0][0])
         openings = await self._store.openings(self.key)
         changes = [
             *await self._store.waiting(self.key),
             *(opening for opening in openings.values() if opening is not None),
         ]
-        await self._in_thread(lambda: self._apply(changes))
+        await self._in_thread(lambda: self._apply(pool, changes))
         self._making.take(await self._store.matches(self.key))
+        return pool
 
     async def _look(self, *, why: bool) -> None:
         """Takes in what is new, and makes the matches that there are."""
         self._position, news = await self._store.feed(self.key, self.epoch, self._position)
         queue = await self._directory.find(self.key)
         if queue is None:
-            await self._close_down(news)
+            await self._close_down()
             return
         if self._pool is None:
-            self._queue = queue
-            await self._load()
+            self._pool, news = await self._load(queue), []
+        pool = self._pool
         if self._making.waits_for_answers:
             self._making.take(await self._store.matches(self.key, self._making.unanswered))
         news = await self._with_openings(news)
         if news:
             self._quiet_since = self._clock.monotonic()
         now = self._clock.now().timestamp()
-        pool_has_to_look = bool(news) or why or queue != self._queue or self._next_change is None
-        if not pool_has_to_look and self._next_change is not None and now < self._next_change:
+        due = self._next_change is None or now >= self._next_change
+        if not (news or why or due or queue != self._queue):
             return
         paused = self._making.paused
-        found = await self._in_thread(lambda: self._step(news, queue, now, why=why, paused=paused))
+        found = await self._in_thread(lambda: self._step(pool, news, queue, now, why=why, paused=paused))
         self._queue, self._next_change = queue, found.next_change
         await self._dismiss(found.overdue, scripts.EXPIRED, 6)
         await self._dismiss(found.misfits, scripts.FAILED, 8)
@@ -188,22 +183,16 @@ class Leader:
         if found.reasons:
             await self._store.tell_why(self.key, found.reasons)
 
-    def _step(self, news: Sequence[News], queue: Queue, now: float, *, why: bool, paused: bool) -> _Found:
+    def _step(self, pool: Pool, news: Sequence[News], queue: Queue, now: float, *, why: bool, paused: bool) -> _Found:
         """All of the work on the pool; in a thread."""
-        pool = self._pool
-        assert pool is not None  # noqa: S101  # for the type checker
         misfits = pool.redefine(queue) if queue != self._queue else []
-        self._apply(news)
+        self._apply(pool, news)
         overdue = pool.overdue(now)
         proposals = [] if paused else pool.match(now)
-        reasons: dict[str, Why] = {}
-        if why:
-            reasons = self._reasons(pool)
+        reasons = self._reasons(pool) if why else {}
         return _Found(proposals, overdue, misfits, pool.next_change(now), reasons)
 
-    def _apply(self, news: Iterable[News]) -> None:
-        pool = self._pool
-        assert pool is not None  # noqa: S101  # for the type checker
+    def _apply(self, pool: Pool, news: Iterable[News]) -> None:
         for each in news:
             if each.kind == "+":
                 pool.add(ticket_of(each.data, each.enter_ms, self.key.name))
@@ -253,12 +242,7 @@ class Leader:
                     [ticket.ticket_id for ticket in proposal.tickets],
                 )
             )
-        try:
-            told = await self._store.claim(self.key, self.epoch, claims)
-        except OofggError:
-            # Claimed or not, what is in Redis will tell.
-            self._pool = None
-            raise
+        told = await self._store.claim(self.key, self.epoch, claims)
         again: list[Ticket | Opening] = []
         for proposal, claim, match, gone in zip(proposals, claims, matches, told, strict=True):
             if gone:
@@ -290,7 +274,7 @@ class Leader:
         if tickets:
             await self._store.dismiss(self.key, self.epoch, [ticket.ticket_id for ticket in tickets], state, reason)
 
-    async def _close_down(self, news: Sequence[News]) -> None:
+    async def _close_down(self) -> None:
         """The queue was deleted: what waits in it leaves."""
         self._pool, self._queue = None, None
         waiting = await self._store.waiting(self.key)

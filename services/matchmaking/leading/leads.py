@@ -95,7 +95,7 @@ class Leads:
                 del self._leaders[key]
         now = self._clock.now().timestamp()
         others = [key for key in await self._store.active(now - _FORGET_SECONDS) if key not in self._leaders]
-        others += [key for key in wanted if key not in self._leaders and key not in others]
+        others += [key for key in wanted.difference(others) if key not in self._leaders]
         nodes = await self._nodes()
         if others:
             await self._take(group, others, wanted, nodes)
@@ -109,7 +109,7 @@ class Leads:
     ) -> None:
         free = await self._store.lead(keys, self._lease, take=False)
         now = self._clock.monotonic()
-        self._free_since = {key: since for key, since in self._free_since.items() if key in keys}
+        self._free_since = {key: self._free_since[key] for key in keys if key in self._free_since}
         chosen = []
         for key, lead in zip(keys, free, strict=True):
             if lead.epoch:  # its leader has failed
