@@ -29,11 +29,11 @@ PASSWORD_MARK = "postgres.password.sha256"  # noqa: S105  (a digest: the passwor
 SETTINGS = {
     "listen_addresses": "",
     "unix_socket_permissions": "0777",  # the password decides; the demoted server's clients have another uid
-    "shared_buffers": "32MB",
+    "shared_buffers": "256MB",  # takes memory only as it is filled; what does not fit costs a system call a page
     "work_mem": "4MB",
     "maintenance_work_mem": "32MB",
     "max_connections": "100",
-    "max_wal_size": "256MB",
+    "max_wal_size": "1GB",  # after each checkpoint every page that changes goes into the log once more, whole
     "min_wal_size": "32MB",
     "max_wal_senders": "2",
     "max_worker_processes": "2",

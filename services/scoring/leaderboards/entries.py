@@ -24,14 +24,15 @@ _OF: Final = "from leaderboard_entry e where e.leaderboard_id = $1 and e.window_
 # Entry by entry (`offset 0` keeps it so): whatever the planner thinks of a window of which it knows nothing, it must
 # not read all of it.
 _OF_USERS: Final = f"""
-    select found.* from unnest(string_to_array($3, ',')) i cross join lateral (
+    select found.* from unnest(string_to_array((select $3::text), ',')) i cross join lateral (
         select {COLUMNS} from leaderboard_entry e
         where e.user_id = i::uuid and e.leaderboard_id = $1 and e.window_start = $2 offset 0
     ) found
 """  # noqa: S608
 _BY_KEYS: Final = f"""
     select found.*, i.leaderboard_id, i.window_start
-    from unnest($1::uuid[], $2::timestamptz[], $3::uuid[]) as i (leaderboard_id, window_start, user_id)
+    from unnest((select $1::uuid[]), (select $2::timestamptz[]), (select $3::uuid[])) as i
+        (leaderboard_id, window_start, user_id)
     cross join lateral (
         select {COLUMNS} from leaderboard_entry e
         where e.user_id = i.user_id and e.leaderboard_id = i.leaderboard_id and e.window_start = i.window_start
