@@ -12,13 +12,14 @@ from services.scoring.leaderboards.rules import Operator
 COLUMNS: Final = "e.user_id::text, e.username, e.score, e.subscore, e.attempts, e.metadata, e.update_time, e.place"
 
 _NEW_PAIR: Final = "(excluded.score, excluded.subscore) {} (e.score, e.subscore)"
-# `(select $6)` hides a value from the planner. One that sees how many rows come believes that a plan made for them pays,
-# and plans every time, which costs more than ten rows do.
+# `(select $6)` hides a value from the planner. One that sees how many rows come believes that a plan made for them
+# pays, and plans every time, which costs more than ten rows do.
 # Rows are locked in one order before they get their turns in another, so that two statements cannot wait for each
 # other. (Two that bring the same new entries may; one of them is tried again.)
 _LOCKED: Final = """
     with locked as materialized (
-        select l.turn from (select u::uuid as user_id from unnest(string_to_array((select $6::text), ',')) u order by 1) i
+        select l.turn
+        from (select u::uuid as user_id from unnest(string_to_array((select $6::text), ',')) u order by 1) i
         cross join lateral (
             select e.turn from leaderboard_entry e
             where e.user_id = i.user_id and e.leaderboard_id = $1 and e.window_start = $2 for update
