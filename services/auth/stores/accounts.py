@@ -30,8 +30,11 @@ _UPDATE: Final = """
 _BY_NAME: Final = f"select {COLUMNS}, a.password_hash from account a where a.username_key = $1"  # noqa: S608
 _BY_EMAIL: Final = f"select {COLUMNS}, a.password_hash from account a where a.email_key = $1"  # noqa: S608
 # `(select $1)` keeps the planner from seeing the ids: it would plan anew for each list, for more than the list costs.
+# Account by account (`offset 0` keeps it so): a plan from when there were few must not read all of them later.
 _BY_IDS: Final = f"""
-    select {COLUMNS}, a.password_hash from unnest((select $1::uuid[])) as i (user_id) join account a using (user_id)
+    select {COLUMNS}, a.password_hash from unnest((select $1::uuid[])) as i (user_id) cross join lateral (
+        select found.* from account found where found.user_id = i.user_id offset 0
+    ) a
 """  # noqa: S608
 _LOCK: Final = f"select {COLUMNS}, a.password_hash from account a where a.user_id = $1 for update of a"  # noqa: S608
 _BY_DEVICE: Final = f"""

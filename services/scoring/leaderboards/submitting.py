@@ -45,7 +45,7 @@ _KNOWN_SECONDS: Final = 60.0
 
 _KEPT: Final = """
     select r.caller, r.rpc, r.request_id, r.digest, r.response
-    from unnest((select $1::text[]), (select $2::text[]), (select $3::text[])) as i (caller, rpc, request_id)
+    from unnest($1::text[], $2::text[], $3::text[]) as i (caller, rpc, request_id)
     join reply r using (caller, rpc, request_id)
 """
 _KEEP: Final = """
