@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from redis.exceptions import NoScriptError, RedisError
 
 from pkg.errors import backend_unavailable
+from pkg.time_limit import time_limit
 
 
 @asynccontextmanager
@@ -18,7 +18,7 @@ async def answers(within: float = 2.0) -> AsyncIterator[None]:
     NoScriptError passes: whoever sends a script by its hash sends the script then.
     """
     try:
-        async with asyncio.timeout(within):
+        with time_limit(within):
             yield
     except NoScriptError:
         raise

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import asyncpg
 
 from pkg.deadline import within
 from pkg.errors import InvalidArgument, OofggError, Reason, Unavailable, backend_unavailable
+from pkg.time_limit import time_limit
 
 if TYPE_CHECKING:
     Connection: TypeAlias = asyncpg.Connection[Any] | asyncpg.pool.PoolConnectionProxy[Any]
@@ -58,15 +59,13 @@ class Database:
         self._pool = pool
         self.schema = schema
 
-    @asynccontextmanager
-    async def acquire(self) -> AsyncIterator[Connection]:
+    def acquire(self) -> AbstractAsyncContextManager[Connection]:
         """A connection for a few statements, all of them within five seconds and within the caller's deadline.
 
         Raises Unavailable(BACKEND_UNAVAILABLE) when PostgreSQL is away or does not answer, also when it goes away
         meanwhile.
         """
-        async with self._lend(within(_CALL_SECONDS)) as connection:
-            yield connection
+        return self._lend(within(_CALL_SECONDS))
 
     @asynccontextmanager
     async def hold(self) -> AsyncIterator[Connection]:
@@ -84,9 +83,9 @@ class Database:
     async def _lend(self, seconds: float | None) -> AsyncIterator[asyncpg.pool.PoolConnectionProxy[Any]]:
         connection: asyncpg.pool.PoolConnectionProxy[Any] | None = None
         try:
-            # asyncio.timeout costs a timer; asyncpg's own timeout costs a task.
-            async with asyncio.timeout(seconds):
-                async with asyncio.timeout(within(_ACQUIRE_SECONDS)):
+            # asyncpg's own timeout costs a task.
+            with time_limit(seconds) if seconds is not None else nullcontext():
+                with time_limit(within(_ACQUIRE_SECONDS)):
                     connection = await self._pool.acquire()
                 yield connection
         except (OSError, TimeoutError, *_ERRORS) as error:

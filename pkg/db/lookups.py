@@ -9,13 +9,13 @@ from typing import Final, Generic, TypeVar
 
 from pkg.deadline import call_deadline, within
 from pkg.errors import backend_unavailable
+from pkg.grouping import gather_seconds
+from pkg.time_limit import time_limit
 
 K = TypeVar("K")
 V = TypeVar("V")
 
 _WAIT_SECONDS: Final = 5.0
-# How long a statement waits for company while there is some: less than it saves them in the queue for the processor.
-_GATHER_SECONDS: Final = 0.002
 # Keys in one statement.
 _MOST_AT_ONCE: Final = 256
 
@@ -48,7 +48,7 @@ class Lookup(Generic[K, V]):
         self._backend = backend
         self._waiting: deque[_Turn[K]] = deque()
         self._busy = False
-        self._shared = False  # whether the last statement was for more than one caller
+        self._last = 1  # for how many callers the last statement was
 
     async def get(self, key: K) -> V | None:
         """The row of a key; None when there is none. Raises what `fetch` raises, Unavailable when nothing comes."""
@@ -62,7 +62,7 @@ class Lookup(Generic[K, V]):
 
     async def _wait(self, turn: _Turn[K]) -> object:
         try:
-            async with asyncio.timeout(within(_WAIT_SECONDS)):
+            with time_limit(within(_WAIT_SECONDS)):
                 return await turn.future
         except BaseException as error:
             # It may have become its turn just as it gave up.
@@ -79,14 +79,14 @@ class Lookup(Generic[K, V]):
         self._busy = True
         try:
             # Those that are about to ask come along.
-            await asyncio.sleep(_GATHER_SECONDS if self._shared or self._waiting else 0)
+            await asyncio.sleep(gather_seconds(max(self._last, 1 + len(self._waiting))))
         except asyncio.CancelledError:
             self._pass_on()
             raise
         company = [self._waiting.popleft() for _ in range(min(len(self._waiting), _MOST_AT_ONCE - 1))]
-        self._shared = bool(company)
+        self._last = 1 + len(company)
         try:
-            async with asyncio.timeout(within(_WAIT_SECONDS)):
+            with time_limit(within(_WAIT_SECONDS)):
                 found = await self._ask([key, *(turn.key for turn in company if not turn.future.done())])
         except (TimeoutError, asyncio.CancelledError) as error:
             self._waiting.extendleft(reversed(company))

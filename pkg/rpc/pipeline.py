@@ -5,7 +5,6 @@ One function per shape of RPC, composed once at start; nothing here is looked up
 
 from __future__ import annotations
 
-import asyncio
 import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -28,8 +27,9 @@ from pkg.rpc.call import Call, StreamCall
 from pkg.rpc.quotas import GameQuotas
 from pkg.rpc.validation import MessageValidator
 from pkg.telemetry.logs import current_request_id, get_logger
-from pkg.telemetry.metrics import MethodMetrics, Metrics
+from pkg.telemetry.metrics import CallWatch, Metrics
 from pkg.telemetry.tracing import TRACE_PARENT_HEADER, Tracing
+from pkg.time_limit import time_limit
 
 _log = get_logger(__name__)
 T = TypeVar("T")
@@ -69,21 +69,18 @@ class Pipeline:
         metrics = self.metrics.method(name)
 
         async def handle(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Message:
-            call: Call | None = None
-
-            async def serve() -> Message:
-                nonlocal call
-                metadata, request_id = self._begin(context)
-                caller = await self._authenticate(rule, metadata)
-                call = Call(context, name, metadata, request_id, caller)
-                self.validator.check(request)
-                budget = _budget(context)
-                call_deadline.set(time.monotonic() + budget)
-                async with asyncio.timeout(budget):
-                    return await behaviour(request, call)
-
-            response: Message = await self._run(serve, context, metrics)
-            return response
+            with metrics.watch() as watch:
+                try:
+                    metadata, request_id = self._begin(context)
+                    caller = await self._authenticate(rule, metadata)
+                    call = Call(context, name, metadata, request_id, caller)
+                    self.validator.check(request)
+                    budget = _budget(context)
+                    call_deadline.set(time.monotonic() + budget)
+                    with time_limit(budget):
+                        return await behaviour(request, call)
+                except Exception as error:
+                    await self._refuse(error, context, watch)
 
         return self._traced(name, handle)
 
@@ -94,12 +91,13 @@ class Pipeline:
         metrics = self.metrics.method(name)
 
         async def handle(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
-            async def serve() -> None:
-                call = await self._open(name, rule, context)
-                self.validator.check(request)
-                await behaviour(request, call)
-
-            await self._run(serve, context, metrics)
+            with metrics.watch() as watch:
+                try:
+                    call = await self._open(name, rule, context)
+                    self.validator.check(request)
+                    await behaviour(request, call)
+                except Exception as error:
+                    await self._refuse(error, context, watch)
 
         return self._traced(name, handle)
 
@@ -110,10 +108,11 @@ class Pipeline:
         metrics = self.metrics.method(name)
 
         async def handle(_: object, context: grpc.aio.ServicerContext[Any, Any]) -> None:
-            async def serve() -> None:
-                await behaviour(await self._open(name, rule, context))
-
-            await self._run(serve, context, metrics)
+            with metrics.watch() as watch:
+                try:
+                    await behaviour(await self._open(name, rule, context))
+                except Exception as error:
+                    await self._refuse(error, context, watch)
 
         return self._traced(name, handle)
 
@@ -174,28 +173,12 @@ class Pipeline:
             await self.quotas.spend(caller.game_id)
         return caller
 
-    async def _run(
-        self,
-        serve: Callable[[], Awaitable[Any]],
-        context: grpc.aio.ServicerContext[Any, Any],
-        metrics: MethodMetrics,
-    ) -> Any:
-        started = time.perf_counter()
-        code = "OK"
-        metrics.in_flight.inc()
-        try:
-            return await serve()
-        except asyncio.CancelledError:
-            code = "CANCELLED"
-            raise
-        except Exception as error:
-            refusal = self._refusal(error)
-            code = status.code_of(refusal).name
-            await _abort(context, refusal)
-        finally:
-            metrics.in_flight.dec()
-            metrics.latency.observe(time.perf_counter() - started)
-            metrics.count(code)
+    async def _refuse(
+        self, error: Exception, context: grpc.aio.ServicerContext[Any, Any], watch: CallWatch
+    ) -> NoReturn:
+        refusal = self._refusal(error)
+        watch.code = status.code_of(refusal).name
+        await _abort(context, refusal)
 
     def _refusal(self, error: Exception) -> OofggError:
         """The domain error a client may see; what it must not see goes to the log."""

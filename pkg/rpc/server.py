@@ -46,11 +46,13 @@ def build_server(
     Raises OSError when the address is taken, TypeError when a servicer lacks an RPC.
     """
     server = grpc.aio.server(options=_OPTIONS)
-    for binding in bindings:
-        handlers = handlers_of(binding, pipeline)
-        name = binding.service.full_name
-        # Not registered one by one too, as generated code does: in grpc.aio that makes a unary call an eighth dearer.
-        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, handlers),))
+    by_method = {
+        f"/{binding.service.full_name}/{name}": handler
+        for binding in bindings
+        for name, handler in handlers_of(binding, pipeline).items()
+    }
+    # Not registered one by one too, as generated code does: in grpc.aio that makes a unary call an eighth dearer.
+    server.add_generic_rpc_handlers((_Handlers(by_method),))
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
     if reflection is not None:
         reflection.bind(server)
@@ -73,6 +75,16 @@ async def open_private_server(
         yield port
     finally:
         await server.stop(0.0)
+
+
+class _Handlers(grpc.GenericRpcHandler):
+    """All RPCs in one table. With a table for each service a call asks one after the other until it is in one."""
+
+    def __init__(self, by_method: Mapping[str, grpc.RpcMethodHandler[Any, Any]]) -> None:
+        self._by_method = by_method
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[Any, Any] | None:
+        return self._by_method.get(handler_call_details.method)
 
 
 def _listen(server: grpc.aio.Server, address: str) -> int:

@@ -18,7 +18,7 @@ from pkg.db.database import Connection, Database
 from pkg.errors import OofggError
 from pkg.telemetry.logs import get_logger
 from pkg.wakes import woken
-from services.scoring.leaderboards.entries import EntryStore, Key
+from services.scoring.leaderboards.entries import EntryStore, Key, keys_of
 from services.scoring.leaderboards.places import member_of, user_bytes
 from services.scoring.leaderboards.ranks import Moves, Ranks
 
@@ -202,9 +202,5 @@ class Changes:
 
 
 def _keys(row: asyncpg.Record) -> Iterable[tuple[Key, int | None]]:
-    return (
-        ((str(leaderboard_id), start, str(user_id)), row["turn"])
-        for leaderboard_id, start, user_id in zip(
-            row["leaderboard_ids"], row["window_starts"], row["user_ids"], strict=True
-        )
-    )
+    turn = row["turn"]
+    return ((key, turn) for key in keys_of(row["leaderboard_ids"], row["window_starts"], row["user_ids"]))

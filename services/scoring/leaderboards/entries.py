@@ -29,6 +29,14 @@ _OF_USERS: Final = f"""
         where e.user_id = i::uuid and e.leaderboard_id = $1 and e.window_start = $2 offset 0
     ) found
 """  # noqa: S608
+# Runs of entries, each from a place on: a walk along the index, which costs half of finding as many by player. How long
+# the walk may be is in the text, for a planner that does not know it may rather sort the window.
+_RUNS: Final = f"""
+    select found.*, i.number from unnest((select $3::bytea[])) with ordinality i (place, number) cross join lateral (
+        select {COLUMNS} {{of}} and e.place >= i.place order by e.place limit {{limit}}
+    ) found
+"""  # noqa: S608
+_RUN_LENGTHS: Final = (10, 20, 50, 100)
 _BY_KEYS: Final = f"""
     select found.*, i.leaderboard_id, i.window_start
     from unnest((select $1::uuid[]), (select $2::timestamptz[]), (select $3::uuid[])) as i
@@ -41,7 +49,7 @@ _BY_KEYS: Final = f"""
 """  # noqa: S608
 _NOTE: Final = """
     insert into leaderboard_change (due_time, leaderboard_ids, window_starts, user_ids, turn)
-    values (now() + make_interval(secs => $1), $2, $3, $4, $5) returning change_id
+    values (now() + make_interval(secs => $1), $2, $3, string_to_array($4, ',')::uuid[], $5) returning change_id
 """
 
 
@@ -122,11 +130,7 @@ class EntryStore:
 
         `turn` is that of their removal, where they were removed.
         """
-        listed = list(keys)
-        change_id: int = await connection.fetchval(
-            _NOTE, due_seconds, [key[0] for key in listed], [key[1] for key in listed], [key[2] for key in listed],
-            turn,
-        )  # fmt: skip
+        change_id: int = await connection.fetchval(_NOTE, due_seconds, *columns_of(list(keys)), turn)
         return change_id
 
     async def by_keys(self, keys: Sequence[Key]) -> dict[Key, Entry]:
@@ -145,6 +149,16 @@ class EntryStore:
         async with self._database.acquire() as connection:
             rows = await connection.fetch(_OF_USERS, *spot, ",".join(user_ids))
         return {row[0]: Entry(*row) for row in rows}
+
+    async def runs(self, spot: Spot, places: Sequence[bytes], limit: int) -> list[list[Entry]]:
+        """For each of these places the entries from there on, best first: at least `limit` if there are so many."""
+        length = next((length for length in _RUN_LENGTHS if length >= limit), limit)
+        async with self._database.acquire() as connection:
+            rows = await connection.fetch(_RUNS.format(of=_OF, limit=length), *spot, places)
+        runs: list[list[Entry]] = [[] for _ in places]
+        for row in rows:
+            runs[row[8] - 1].append(Entry(*row[:8]))
+        return runs
 
     async def page(
         self, leaderboard_id: str, start: datetime, after: bytes | None, limit: int, *, upwards: bool = False
@@ -183,6 +197,23 @@ class EntryStore:
         """How many entries a window has."""
         async with self._database.acquire() as connection:
             return int(await connection.fetchval(f"select count(*) {_OF}", leaderboard_id, start))
+
+
+def columns_of(keys: Sequence[Key]) -> tuple[list[str], list[datetime], str]:
+    """Keys as a change has them: leaderboards, windows, and players (joined by commas). Where all are in one window, as
+    nearly always, it is there once."""
+    spots = {key[:2] for key in keys}
+    several = keys if len(spots) > 1 else keys[:1]
+    return [key[0] for key in several], [key[1] for key in several], ",".join([key[2] for key in keys])
+
+
+def keys_of(leaderboard_ids: Sequence[object], starts: Sequence[datetime], user_ids: Sequence[object]) -> list[Key]:
+    """The keys that a change has."""
+    if len(leaderboard_ids) == 1:
+        leaderboard_id, start = str(leaderboard_ids[0]), starts[0]
+        return [(leaderboard_id, start, str(user_id)) for user_id in user_ids]
+    listed = zip(leaderboard_ids, starts, user_ids, strict=True)
+    return [(str(leaderboard_id), start, str(user_id)) for leaderboard_id, start, user_id in listed]
 
 
 def key_of(submission: Submission) -> Key:

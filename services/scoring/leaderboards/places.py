@@ -59,24 +59,19 @@ def user_bytes(user_id: str) -> bytes:
     return bytes.fromhex(user_id.replace("-", ""))
 
 
-def users_in(joined: bytes, *, first: int = 0, step: int = 16) -> list[str]:
-    """The players whose ids (16 bytes) begin at `first` and then at every `step` of these bytes."""
+def users_in(joined: bytes) -> list[str]:
+    """The players whose ids (16 bytes each) are joined."""
     digits = joined.hex()  # of all at once, which is a third of making UUIDs one by one
     return [
         f"{digits[at : at + 8]}-{digits[at + 8 : at + 12]}-{digits[at + 12 : at + 16]}-"
         f"{digits[at + 16 : at + 20]}-{digits[at + 20 : at + 32]}"
-        for at in range(2 * first, len(digits), 2 * step)
+        for at in range(0, len(digits), 32)
     ]
-
-
-def members_in(joined: bytes) -> list[str]:
-    """The players that joined members stand for."""
-    return users_in(joined, first=PLACE_BYTES, step=MEMBER_BYTES)
 
 
 def user_of(member: bytes) -> str:
     """The player that a member stands for."""
-    return members_in(member)[0]
+    return users_in(member[PLACE_BYTES:])[0]
 
 
 def _signed(number: int) -> int:

@@ -19,7 +19,7 @@ from pkg.errors import OofggError
 from pkg.telemetry.logs import get_logger
 from services.scoring.leaderboards import scripts
 from services.scoring.leaderboards.entries import Spot
-from services.scoring.leaderboards.places import MEMBER_BYTES, members_in, user_bytes, user_of
+from services.scoring.leaderboards.places import MEMBER_BYTES, user_bytes, user_of
 
 _log = get_logger(__name__)
 
@@ -67,13 +67,15 @@ class Applied:
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """A part of a ready window: how many there are in all, the users from rank `first` on, and the ranks that were
-    asked for, 0 for none."""
+    """A part of a ready window: how many there are in all; the rank (from 1) of the first entry that was asked for, how
+    many those are, and a place that is not behind the first of them, nor before any other; the ranks that were asked
+    for, 0 for none."""
 
     total: int
     first: int
+    size: int
     ranks: Sequence[int]
-    users: Sequence[str]
+    place: bytes
 
 
 class Ranks:
@@ -247,6 +249,6 @@ def _keys(spot: Spot) -> tuple[str, str, str]:
 
 
 def _slice(answer: bytes) -> Slice:
-    head, _, members = answer.partition(b"\n")
-    total, first, *ranks = map(int, head.split())
-    return Slice(total, first + 1, [rank + 1 for rank in ranks], members_in(members))
+    head, _, place = answer.partition(b"\n")
+    total, first, size, *ranks = map(int, head.split())
+    return Slice(total, first + 1, size, [rank + 1 for rank in ranks], place)

@@ -28,10 +28,10 @@ class Part:
 
 
 class _Found(NamedTuple):
-    """What Redis said, with the rows of the players it named or was asked for."""
+    """What Redis said, and the rows that belong to it: from its place on, or of the players that were asked for."""
 
     slice: Slice
-    rows: Mapping[str, Entry]
+    rows: Sequence[Entry]
 
 
 class BoardReader:
@@ -47,7 +47,7 @@ class BoardReader:
         """Entries behind a place, `b""` for the best."""
         spot = (board.leaderboard_id, window.start)
         if found := await self._ask((spot, "page", after, size), window):
-            return _listed(found)
+            return _part(found.slice.total, found.slice.first, found.rows)
         rows = await self._entries.page(*spot, after, size)
         first = (await self._entries.before(*spot, [rows[0].place]))[0] + 1 if rows and after else 1
         return _part(await self._entries.total(*spot), first, rows)
@@ -55,8 +55,12 @@ class BoardReader:
     async def around(self, board: Leaderboard, window: Window, user_id: str, size: int) -> Part | None:
         """Entries around a player's; None when there is none."""
         spot = (board.leaderboard_id, window.start)
-        if found := await self._ask((spot, "around", user_bytes(user_id), size), window):
-            return _listed(found) if found.slice.ranks[0] else None
+        found = await self._ask((spot, "around", user_bytes(user_id), size), window)
+        if found and not found.slice.ranks[0]:
+            return None
+        if found and any(row.user_id == user_id for row in found.rows):
+            return _part(found.slice.total, found.slice.first, found.rows)
+        # Redis does not know, or not yet that the player has moved: PostgreSQL does.
         entry = (await self._entries.of_users(spot, [user_id])).get(user_id)
         if entry is None:
             return None
@@ -72,9 +76,9 @@ class BoardReader:
         spot = (board.leaderboard_id, window.start)
         users = list(dict.fromkeys(user_ids))
         if found := await self._ask((spot, "users", b"".join(map(user_bytes, users)), 0), window):
-            total, ranks = found.slice.total, found.slice.ranks
-            pairs = zip(ranks, users, strict=True)
-            ranked = [Ranked(rank, found.rows[user]) for rank, user in pairs if rank and user in found.rows]
+            total, rows = found.slice.total, {row.user_id: row for row in found.rows}
+            pairs = zip(found.slice.ranks, users, strict=True)
+            ranked = [Ranked(rank, rows[user]) for rank, user in pairs if rank and user in rows]
         else:
             entries = list((await self._entries.of_users(spot, users)).values())
             before = await self._entries.before(*spot, [entry.place for entry in entries])
@@ -103,20 +107,27 @@ class BoardReader:
         slices = {
             question: found for question, found in zip(asked, await self._ranks.read(asked), strict=True) if found
         }
-        wanted: dict[Spot, set[str]] = {}
-        for (spot, what, about, _), found in slices.items():
-            users = users_in(about) if what == "users" else found.users
-            wanted.setdefault(spot, set()).update(users)
-        rows: dict[Spot, dict[str, Entry]] = {
-            spot: await self._entries.of_users(spot, list(users)) if users else {} for spot, users in wanted.items()
-        }
-        return {question: _Found(found, rows[question[0]]) for question, found in slices.items()}
+        by_spot: dict[Spot, list[Question]] = {}
+        for question in slices:
+            by_spot.setdefault(question[0], []).append(question)
+        found: dict[Question, _Found] = {}
+        for spot, together in by_spot.items():
+            found |= await self._rows(spot, {question: slices[question] for question in together})
+        return found
 
-
-def _listed(found: _Found) -> Part:
-    part, rows = found
-    entries = [Ranked(part.first + index, rows[user]) for index, user in enumerate(part.users) if user in rows]
-    return Part(part.total, entries, part.first - 1 + len(part.users) < part.total)
+    async def _rows(self, spot: Spot, slices: Mapping[Question, Slice]) -> dict[Question, _Found]:
+        """The rows of questions about one window."""
+        of_users = {question: users_in(question[2]) for question in slices if question[1] == "users"}
+        runs = [question for question, found in slices.items() if found.size]
+        rows: dict[Question, Sequence[Entry]] = {}
+        if of_users:
+            by_user = await self._entries.of_users(spot, list({user for users in of_users.values() for user in users}))
+            rows |= {asked: [by_user[user] for user in users if user in by_user] for asked, users in of_users.items()}
+        if runs:
+            longest = max(slices[question].size for question in runs)
+            listed = await self._entries.runs(spot, [slices[question].place for question in runs], longest)
+            rows |= {question: run[: slices[question].size] for question, run in zip(runs, listed, strict=True)}
+        return {question: _Found(found, rows.get(question, ())) for question, found in slices.items()}
 
 
 def _part(total: int, first: int, rows: Sequence[Entry]) -> Part:

@@ -126,10 +126,11 @@ return 'ready'
 )
 
 # ARGV: for each question what to read, about what, how many. Answers nothing unless ready; else for each a line of
-# numbers, and members, joined. The numbers: how many there are, the rank (from 0) of the first member, then
+# numbers, and the place from which on the entries are that were asked for. The numbers: how many there are in all, the
+# rank (from 0) of the first of those entries, how many they are, then
 #   around USER SIZE    the rank of the player, -1 for none
-#   page PLACE SIZE     nothing; the members are those behind a place, '' for the first of all
-#   users IDS 0         a rank per joined id, -1 for none; there are no members
+#   page PLACE SIZE     nothing; the entries are those behind a place, '' for the first of all
+#   users IDS 0         a rank per joined id, -1 for none; there is no place
 # Many questions to one script, and one text to each, since small commands and small answers are dear.
 READ: Final = (
     _COMMON
@@ -142,22 +143,22 @@ local function rank_of(user)
   return place and redis.call('ZRANK', ranks, place .. user) or -1
 end
 local function answer(what, about, size)
-  local numbers, first = {total, 0}, 0
+  local numbers, first, place = {total, 0, 0}, 0, ''
   if what == 'users' then
     for at = 1, #about, 16 do numbers[#numbers + 1] = rank_of(string.sub(about, at, at + 15)) end
     return table.concat(numbers, ' ') .. '\\n'
   elseif what == 'around' then
     local rank = rank_of(about)
-    numbers[3] = rank
+    numbers[4] = rank
     if rank < 0 then size = 0 end
     first = math.max(0, math.min(rank - math.floor((size - 1) / 2), total - size))
+    if rank >= 0 then place = string.sub(redis.call('ZRANGE', ranks, first, first)[1], 1, 24) end
   elseif about ~= '' then
     first = redis.call('ZLEXCOUNT', ranks, '-', '[' .. about .. string.rep('\\255', 17))
+    place = about .. '\\0'
   end
-  numbers[2] = first
-  local stop = math.min(first + size, total) - 1
-  local members = stop < first and {} or redis.call('ZRANGE', ranks, first, stop)
-  return table.concat(numbers, ' ') .. '\\n' .. table.concat(members)
+  numbers[2], numbers[3] = first, math.max(0, math.min(size, total - first))
+  return table.concat(numbers, ' ') .. '\\n' .. place
 end
 local answers = {}
 for at = 1, #ARGV, 3 do answers[#answers + 1] = answer(ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2])) end

@@ -61,9 +61,9 @@ class SubmissionServicer:
 
     async def submit_score(self, request: pb.SubmitScoreRequest, call: Call) -> pb.SubmitScoreResponse:
         await self._games.require_access(call.caller, request.game_id, call)
-        one = await self._submission(
-            request.score, "score", _Submitter(request.game_id, call.caller, self._clock.now())
-        )
+        submitter = _Submitter(request.game_id, call.caller, self._clock.now())
+        await self._look_up(request.score.leaderboard, "score", submitter)
+        one = _submission(request.score, "score", submitter)
 
         made: list[pb.SubmitScoreResponse] = []
 
@@ -88,9 +88,10 @@ class SubmissionServicer:
     async def submit_scores(self, request: pb.SubmitScoresRequest, call: Call) -> pb.SubmitScoresResponse | bytes:
         await self._games.require_access(call.caller, request.game_id, call)
         submitter = _Submitter(request.game_id, call.caller, self._clock.now())
-        submissions = [
-            await self._submission(score, f"scores[{number}]", submitter) for number, score in enumerate(request.scores)
-        ]
+        for number, score in enumerate(request.scores):
+            if score.leaderboard not in submitter.boards:
+                await self._look_up(score.leaderboard, f"scores[{number}]", submitter)
+        submissions = [_submission(score, f"scores[{n}]", submitter) for n, score in enumerate(request.scores)]
 
         made: list[bytes] = []
 
@@ -104,24 +105,11 @@ class SubmissionServicer:
             return written.kept
         return made[0] if made else _results(written.outcomes)
 
-    async def _submission(self, score: pb.ScoreSubmission, field: str, by: _Submitter) -> Submission:
-        name = score.leaderboard
-        found = by.boards.get(name)
-        if found is None:
-            if name in RESERVED:
-                raise invalid_field(f"{field}.leaderboard", f"`{name}` follows from results alone")
-            board = await self._directory.get(by.game_id, name)
-            found = by.boards[name] = board, self._directory.window(board)
-        board, window = found
-        user_id = score.user_id or ("" if by.server else by.caller.user_id)
-        check_submitter(board, server=by.server, own=user_id == by.caller.user_id)
-        if not is_id(user_id):
-            raise invalid_field(f"{field}.user_id", "must be the id of an account")
-        check_score(board, score.score, field)
-        if score.metadata:
-            check_metadata(score.metadata, f"{field}.metadata")
-        username = score.username if by.server else by.caller.username
-        return Submission(board, window, user_id, username, score.score, score.subscore, score.metadata, by.submit_time)
+    async def _look_up(self, name: str, field: str, by: _Submitter) -> None:
+        if name in RESERVED:
+            raise invalid_field(f"{field}.leaderboard", f"`{name}` follows from results alone")
+        board = await self._directory.get(by.game_id, name)
+        by.boards[name] = board, self._directory.window(board)
 
     def _refused(self, refusal: Reason, one: Submission) -> OofggError:
         if refusal is Reason.ACCOUNT_NOT_FOUND:
@@ -135,6 +123,19 @@ class SubmissionServicer:
             retry_after=(end - self._clock.now()).total_seconds() if end else None,
             leaderboard=one.board.name,
         )
+
+
+def _submission(score: pb.ScoreSubmission, field: str, by: _Submitter) -> Submission:
+    board, window = by.boards[score.leaderboard]
+    user_id = score.user_id or ("" if by.server else by.caller.user_id)
+    check_submitter(board, server=by.server, own=user_id == by.caller.user_id)
+    if not is_id(user_id):
+        raise invalid_field(f"{field}.user_id", "must be the id of an account")
+    check_score(board, score.score, field)
+    if score.metadata:
+        check_metadata(score.metadata, f"{field}.metadata")
+    username = score.username if by.server else by.caller.username
+    return Submission(board, window, user_id, username, score.score, score.subscore, score.metadata, by.submit_time)
 
 
 def _response(outcome: Outcome) -> pb.SubmitScoreResponse:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -19,9 +19,11 @@ from pkg.clock import Clock
 from pkg.db.database import Connection, Database
 from pkg.deadline import within
 from pkg.errors import InvalidArgument, OofggError, Reason, ResourceExhausted, Unavailable, backend_unavailable
+from pkg.grouping import gather_seconds
 from pkg.telemetry.logs import get_logger
+from pkg.time_limit import time_limit
 from services.scoring.leaderboards.changes import Changes
-from services.scoring.leaderboards.entries import EntryStore, Key, Spot, key_of
+from services.scoring.leaderboards.entries import EntryStore, Spot, columns_of
 from services.scoring.leaderboards.places import member_of
 from services.scoring.leaderboards.ranks import Moves, Ranks
 from services.scoring.leaderboards.rules import Outcome, Submission
@@ -32,11 +34,9 @@ _log = get_logger(__name__)
 
 # The second worker is for when the first is held up: what one writes at once costs less than what two write.
 _PATIENCE_SECONDS: Final = (0.0, 0.03)
-_MOST_SCORES: Final = 200
+_MOST_SCORES: Final = 500
 _MOST_WAITING: Final = 2_000
 _TRIES: Final = 3
-# How long a group waits for company while there is some, as in pkg.db.lookups.
-_GATHER_SECONDS: Final = 0.002
 _CALL_SECONDS: Final = 10.0
 # After so long somebody else tells Redis.
 _DUE_SECONDS: Final = 3.0
@@ -56,7 +56,7 @@ _KEEP: Final = """
 _KEEP_AND_NOTE: Final = f"""
     with kept as ({_KEEP})
     insert into leaderboard_change (due_time, leaderboard_ids, window_starts, user_ids)
-    values (now() + make_interval(secs => $6), $7, $8, $9) returning change_id
+    values (now() + make_interval(secs => $6), $7, $8, string_to_array($9, ',')::uuid[]) returning change_id
 """  # noqa: S608
 
 
@@ -96,8 +96,13 @@ class Job:
     repeat: Repeat | None
     reply: Callable[[Sequence[Outcome]], bytes | None]
     tell_ranks: bool
-    future: asyncio.Future[Written] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
-    since: float = field(default_factory=lambda: asyncio.get_running_loop().time())
+    future: asyncio.Future[Written] = field(init=False)
+    since: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        loop = asyncio.get_running_loop()
+        self.future = loop.create_future()
+        self.since = loop.time()
 
 
 class Submitting:
@@ -131,7 +136,7 @@ class Submitting:
         self._waiting.append(job)
         self._wake.set()
         try:
-            async with asyncio.timeout(within(_CALL_SECONDS)):
+            with time_limit(within(_CALL_SECONDS)):
                 return await job.future
         except TimeoutError as error:
             raise backend_unavailable("PostgreSQL") from error
@@ -148,7 +153,7 @@ class Submitting:
 
     async def _work(self, patience: float) -> None:
         """Takes what waits; what has waited for less than so many seconds is left to others."""
-        shared = False
+        last = 1
         clock = asyncio.get_running_loop().time
         while True:
             while not self._waiting:
@@ -157,9 +162,9 @@ class Submitting:
             if (left := self._waiting[0].since + patience - clock()) > 0:
                 await asyncio.sleep(left)
                 continue
-            await asyncio.sleep(_GATHER_SECONDS if shared else 0)
+            await asyncio.sleep(gather_seconds(last))
             group = self._take()
-            shared = len(group) > 1
+            last = len(group)
             if not group:
                 continue
             try:
@@ -222,6 +227,7 @@ class Submitting:
 
     async def _write(self, group: Sequence[Job], *, look: bool) -> list[Written | OofggError]:
         outcomes: dict[Job, list[Outcome]] = {}
+        moved: dict[Spot, dict[str, bytes]] = {}
         change_id = None
         async with self._database.transaction() as connection:
             kept = await self._kept(connection, [job.repeat for job in group if job.repeat]) if look else {}
@@ -237,16 +243,11 @@ class Submitting:
                     job.repeat is not None and outcome.entry is None for job in fresh for outcome in outcomes[job]
                 ):
                     raise _PerhapsRepeated
-                moved = {
-                    key_of(one)
-                    for job, told in outcomes.items()
-                    for one, outcome in zip(job.submissions, told, strict=True)
-                    if outcome.changed
-                }
+                moved = _moved(outcomes)
                 change_id = await self._keep(connection, outcomes, moved)
         for leaderboard_id, window in new:
             self._known[leaderboard_id, window.start] = True
-        ranks = await self._tell_redis(outcomes, change_id)
+        ranks = await self._tell_redis(outcomes, moved, change_id)
         return [self._result(job, outcomes, ranks, kept) for job in group]
 
     @staticmethod
@@ -257,9 +258,8 @@ class Submitting:
         kept: Mapping[tuple[str, str, str], tuple[bytes, bytes]],
     ) -> Written | OofggError:
         if job in outcomes:
-            first = job.submissions[0]
-            spot = (first.board.leaderboard_id, first.window.start)
-            return Written(outcomes[job], ranks.get(spot, {}) if job.tell_ranks else {})
+            told = ranks.get(_spot_of(job.submissions[0]), {}) if job.tell_ranks else {}
+            return Written(outcomes[job], told)
         if job.repeat is None:
             raise AssertionError("what has no request id is always fresh")
         digest, response = kept[job.repeat.key]
@@ -280,7 +280,7 @@ class Submitting:
         return {(row["caller"], row["rpc"], row["request_id"]): (row["digest"], row["response"]) for row in rows}
 
     async def _keep(
-        self, connection: Connection, outcomes: Mapping[Job, Sequence[Outcome]], moved: Collection[Key]
+        self, connection: Connection, outcomes: Mapping[Job, Sequence[Outcome]], moved: Mapping[Spot, Iterable[str]]
     ) -> int | None:
         """Keeps replies, and notes what Redis has to be told. Returns the number of the change, if there is one."""
         replies = sorted(
@@ -288,38 +288,37 @@ class Submitting:
             for job, told in outcomes.items()
             if job.repeat is not None and (reply := job.reply(told)) is not None
         )
+        keys = [(*spot, user_id) for spot, users in moved.items() for user_id in users]
         if not replies:
-            return await self._entries.note(connection, moved, _DUE_SECONDS) if moved else None
+            return await self._entries.note(connection, keys, _DUE_SECONDS) if keys else None
         columns = [list(column) for column in zip(*replies, strict=True)]
-        if not moved:
+        if not keys:
             await connection.execute(_KEEP, *columns)
             return None
-        keys = [list(column) for column in zip(*moved, strict=True)]
-        change_id: int = await connection.fetchval(_KEEP_AND_NOTE, *columns, _DUE_SECONDS, *keys)
+        change_id: int = await connection.fetchval(_KEEP_AND_NOTE, *columns, _DUE_SECONDS, *columns_of(keys))
         return change_id
 
     def _new_windows(self, submissions: Sequence[Submission]) -> set[tuple[str, Window]]:
         """Windows of which it is not known that they are noted."""
-        return {
-            (one.board.leaderboard_id, one.window)
-            for one in submissions
-            if (one.board.leaderboard_id, one.window.start) not in self._known
-        }
+        windows = {_spot_of(one): one.window for one in submissions}
+        return {(spot[0], window) for spot, window in windows.items() if spot not in self._known}
 
     async def _tell_redis(
-        self, outcomes: Mapping[Job, Sequence[Outcome]], change_id: int | None
+        self,
+        outcomes: Mapping[Job, Sequence[Outcome]],
+        moved: Mapping[Spot, Mapping[str, bytes]],
+        change_id: int | None,
     ) -> dict[Spot, Mapping[str, int]]:
-        moves: dict[Spot, Moves] = {}
+        moves = {
+            spot: Moves([member_of(place, user_id) for user_id, place in places.items()])
+            for spot, places in moved.items()
+        }
         for job, told in outcomes.items():
+            if not job.tell_ranks:
+                continue
             for one, outcome in zip(job.submissions, told, strict=True):
-                if outcome.entry is None or not (outcome.changed or job.tell_ranks):
-                    continue
-                spot = (one.board.leaderboard_id, one.window.start)
-                there = moves.setdefault(spot, Moves())
-                if outcome.changed:
-                    there.members.append(member_of(outcome.entry.place, one.user_id))
-                if job.tell_ranks:
-                    there.asking.append(one.user_id)
+                if outcome.entry is not None:
+                    moves.setdefault(_spot_of(one), Moves()).asking.append(one.user_id)
         if not moves or self._ranks.away:
             return {}
         applied = await self._ranks.apply(moves)
@@ -328,6 +327,20 @@ class Submitting:
         if change_id is not None:
             self._changes.applied(change_id)
         return {spot: told.ranks for spot, told in applied.items()}
+
+
+def _spot_of(submission: Submission) -> Spot:
+    return submission.board.leaderboard_id, submission.window.start
+
+
+def _moved(outcomes: Mapping[Job, Sequence[Outcome]]) -> dict[Spot, dict[str, bytes]]:
+    """The places that entries have moved to, by window and player."""
+    moved: dict[Spot, dict[str, bytes]] = {}
+    for job, told in outcomes.items():
+        for one, outcome in zip(job.submissions, told, strict=True):
+            if outcome.changed and outcome.entry is not None:
+                moved.setdefault(_spot_of(one), {})[one.user_id] = outcome.entry.place
+    return moved
 
 
 def _fail(job: Job, error: Exception) -> None:

@@ -258,6 +258,24 @@ async def test_what_redis_was_not_told_is_made_up_for(boards: Boards) -> None:
     assert (await boards.everybody(boards.reader, board))[0].entry.user_id == USERS[2]
 
 
+async def test_who_has_moved_is_found_before_redis_knows(boards: Boards) -> None:
+    board = await boards.make()
+    for number, user in enumerate(USERS):
+        await boards.submit(board, user, 10 * number)
+    await boards.everybody(boards.reader, board)
+    # The last becomes the second; Redis is not told.
+    async with boards.database.transaction() as connection:
+        await boards.entries.submit(connection, [boards.submission(board, USERS[0], 45)])
+    window = boards.window(board)
+    expected = await boards.without_redis.around(board, window, USERS[0], 3)
+    assert expected is not None
+    assert [one.entry.user_id for one in expected.entries] == [USERS[5], USERS[0], USERS[4]]
+    assert await boards.reader.around(board, window, USERS[0], 3) == expected
+    # To others it is where it was looked for that counts: whole rows, in their order, of those who are there now.
+    first = await boards.reader.page(board, window, b"", 3)
+    assert [(one.rank, one.entry.score) for one in first.entries] == [(1, 50), (2, 45), (3, 40)]
+
+
 async def test_redis_that_lost_its_newest_second_is_told_again(boards: Boards) -> None:
     board = await boards.make()
     await boards.submit(board, USERS[0], 1)
