@@ -31,11 +31,13 @@ class BoardDirectory:
 
     async def get(self, game_id: str, name: str) -> Leaderboard:
         """Raises NotFound(LEADERBOARD_NOT_FOUND)."""
-        board = self._known.get((game_id, name)) or await self._boards.by_name(game_id, name)
+        board = self._known.get((game_id, name))
+        if board is not None:
+            return board
+        board = await self._boards.by_name(game_id, name)
         if board is None:
             raise leaderboard_not_found(name)
-        self._known.setdefault((game_id, name), board)
-        return board
+        return self._known.setdefault((game_id, name), board)
 
     def forget(self, game_id: str, name: str) -> None:
         """What this process has changed, it knows at once."""

@@ -19,7 +19,8 @@ from services.scoring.leaderboards.directory import BoardDirectory
 from services.scoring.leaderboards.messages import (
     decode_place,
     encode_place,
-    entry_message,
+    fill_entries,
+    fill_entry,
     moment_of,
     no_entry,
     season_message,
@@ -76,11 +77,11 @@ class LeaderboardServicer:
             if (leaderboard_id, start) != (board.leaderboard_id, window.start):
                 raise foreign_token()
         part = await self._reader.page(board, window, after, page_size(request.page_size))
-        return pb.GetLeaderboardResponse(
-            entries=[entry_message(one.rank, one.entry) for one in part.entries],
-            next_page_token=_next(board, window, part),
-            season=window_message(window, self._clock.now()),
+        response = pb.GetLeaderboardResponse(
+            next_page_token=_next(board, window, part), season=window_message(window, self._clock.now())
         )
+        fill_entries(response.entries, part.entries)
+        return response
 
     async def get_around(self, request: pb.GetAroundRequest, call: Call) -> pb.GetAroundResponse:
         board, window = await self._find(request, call)
@@ -89,12 +90,13 @@ class LeaderboardServicer:
         part = await self._reader.around(board, window, user_id, size) if is_id(user_id) else None
         if part is None:
             raise no_entry(user_id)
-        return pb.GetAroundResponse(
-            entries=[entry_message(one.rank, one.entry) for one in part.entries],
+        response = pb.GetAroundResponse(
             next_page_token=_next(board, window, part),
             total=part.total,
             season=window_message(window, self._clock.now()),
         )
+        fill_entries(response.entries, part.entries)
+        return response
 
     async def get_rank(self, request: pb.GetRankRequest, call: Call) -> pb.GetRankResponse:
         if self._is_builtin(request):
@@ -105,7 +107,9 @@ class LeaderboardServicer:
         if part is None or not part.entries:
             raise no_entry(user_id)
         found = part.entries[0]
-        return pb.GetRankResponse(entry=entry_message(found.rank, found.entry), total=part.total)
+        response = pb.GetRankResponse(total=part.total)
+        fill_entry(response.entry, found.rank, found.entry)
+        return response
 
     async def get_entries(self, request: pb.GetEntriesRequest, call: Call) -> pb.GetEntriesResponse:
         board, window = await self._find(request, call)
@@ -113,11 +117,9 @@ class LeaderboardServicer:
             if not is_id(user_id):
                 raise invalid_field(f"user_ids[{number}]", "is not the id of an account")
         part = await self._reader.of_users(board, window, request.user_ids)
-        return pb.GetEntriesResponse(
-            entries=[entry_message(one.rank, one.entry) for one in part.entries],
-            total=part.total,
-            season=window_message(window, self._clock.now()),
-        )
+        response = pb.GetEntriesResponse(total=part.total, season=window_message(window, self._clock.now()))
+        fill_entries(response.entries, part.entries)
+        return response
 
     async def list_seasons(self, request: pb.ListSeasonsRequest, call: Call) -> pb.ListSeasonsResponse:
         board = await self._board(request, call)

@@ -14,7 +14,7 @@ from pkg.games import GameDirectory
 from pkg.ids import is_id
 from pkg.rpc.call import Call
 from services.scoring.leaderboards.directory import BoardDirectory
-from services.scoring.leaderboards.messages import entry_message, result_message
+from services.scoring.leaderboards.messages import fill_entry, fill_result
 from services.scoring.leaderboards.reading import BoardReader
 from services.scoring.leaderboards.rules import (
     RESERVED,
@@ -141,11 +141,16 @@ def _submission(score: pb.ScoreSubmission, field: str, by: _Submitter) -> Submis
 def _response(outcome: Outcome) -> pb.SubmitScoreResponse:
     if outcome.entry is None:
         raise AssertionError("what was refused has no response")
-    return pb.SubmitScoreResponse(entry=entry_message(0, outcome.entry), changed=outcome.changed)
+    response = pb.SubmitScoreResponse(changed=outcome.changed)
+    fill_entry(response.entry, 0, outcome.entry)
+    return response
 
 
 def _results(outcomes: Sequence[Outcome]) -> pb.SubmitScoresResponse:
-    return pb.SubmitScoresResponse(results=[result_message(outcome) for outcome in outcomes])
+    response = pb.SubmitScoresResponse()
+    for outcome in outcomes:
+        fill_result(response.results.add(), outcome)
+    return response
 
 
 def _repeat(request: pb.SubmitScoreRequest | pb.SubmitScoresRequest, request_id: str, call: Call) -> Repeat | None:
