@@ -23,9 +23,9 @@ from pkg.events.cluster import Cluster
 from pkg.events.log import Log
 from pkg.events.topics import MATCH_RESULTS, spec_of
 from pkg.ids import is_id, new_id
-from services.scoring.history_fold import RATINGS, STANDINGS
-from services.scoring.history_rebuilding import HistoryRebuilding
-from services.scoring.rebuilding import Folded, Rebuilding
+from services.scoring.rebuilding.from_history import Folded, Rebuilding
+from services.scoring.rebuilding.from_log import HistoryRebuilding
+from services.scoring.rebuilding.history_fold import RATINGS, STANDINGS
 from services.serve import load_settings
 
 HISTORY = "history"

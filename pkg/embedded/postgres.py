@@ -29,7 +29,7 @@ PASSWORD_MARK = "postgres.password.sha256"  # noqa: S105  (a digest: the passwor
 SETTINGS = {
     "listen_addresses": "",
     "unix_socket_permissions": "0777",  # the password decides; the demoted server's clients have another uid
-    "shared_buffers": "256MB",  # takes memory as it is filled, 10 MB at once; what does not fit costs a system call a page
+    "shared_buffers": "256MB",  # memory as it is filled, 10 MB at once; what does not fit costs a system call a page
     "work_mem": "4MB",
     "maintenance_work_mem": "32MB",
     "max_connections": "100",

@@ -14,18 +14,19 @@ from pkg.games import GameDirectory
 from pkg.internal.v1 import rating_pb2 as internal_rating_pb2
 from pkg.rpc.binder import Binding
 from pkg.runtime.host import App, Host
-from services.scoring.builtin import BuiltInBoards
 from services.scoring.consumer import MatchConsumer
 from services.scoring.forget import AccountConsumer, match_exporter, score_exporter
+from services.scoring.history.feed import MatchFeed
+from services.scoring.history.servicer import HistoryServicer
+from services.scoring.history.store import MatchStore
 from services.scoring.leaderboards.app import open_leaderboards
 from services.scoring.leaderboards.entries import EntryStore
-from services.scoring.match_feed import MatchFeed
 from services.scoring.projection import MatchProjection
-from services.scoring.rating_directory import RatingDirectory
-from services.scoring.rating_servicer import RatingServicer
-from services.scoring.rating_store import RatingStore
-from services.scoring.servicer import HistoryServicer
-from services.scoring.store import MatchStore, StandingStore
+from services.scoring.ratings.directory import RatingDirectory
+from services.scoring.ratings.servicer import RatingServicer
+from services.scoring.ratings.store import RatingStore
+from services.scoring.standings.builtin import BuiltInBoards
+from services.scoring.standings.store import StandingStore
 
 
 @asynccontextmanager

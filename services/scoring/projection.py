@@ -12,12 +12,13 @@ from pkg.db.database import Connection
 from pkg.events.outbox import Event, append
 from pkg.ids import NewId
 from services.scoring.forget import NAMELESS, forgotten
+from services.scoring.history.feed import announce
+from services.scoring.history.store import MatchStore
 from services.scoring.leaderboards.feed import ResultFeed, Scored
-from services.scoring.match_feed import announce
-from services.scoring.outcomes import Match, Participant, RatingView, ResultState, outcomes
-from services.scoring.rating_store import RatingStore
-from services.scoring.ratings import Rating, RatingRules, beginning, rate
-from services.scoring.store import MatchStore, StandingStore
+from services.scoring.matches import Match, Participant, RatingView, ResultState, outcomes
+from services.scoring.ratings.rules import Rating, RatingRules, beginning, rate
+from services.scoring.ratings.store import RatingStore
+from services.scoring.standings.store import StandingStore
 
 _STATES = {
     match_pb2.RESULT_STATE_AGREED: ResultState.AGREED,

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pkg.db.database import Database
 from pkg.games import GameDirectory
 from pkg.runtime.host import Host
-from services.scoring.builtin import BuiltInBoards
 from services.scoring.leaderboards.archive import Archive
 from services.scoring.leaderboards.builder import Builder
 from services.scoring.leaderboards.changes import Changes
@@ -22,6 +21,7 @@ from services.scoring.leaderboards.servicer import LeaderboardServicer
 from services.scoring.leaderboards.store import LeaderboardStore, SeasonStore
 from services.scoring.leaderboards.submissions import SubmissionServicer
 from services.scoring.leaderboards.submitting import Submitting
+from services.scoring.standings.builtin import BuiltInBoards
 
 
 @dataclass(frozen=True, slots=True)

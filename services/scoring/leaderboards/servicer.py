@@ -12,8 +12,6 @@ from pkg.games import GameDirectory
 from pkg.ids import is_id
 from pkg.pagination import decode_token, encode_token, foreign_token, page_size
 from pkg.rpc.call import Call
-from services.scoring.boards import Board
-from services.scoring.builtin import BuiltInBoards
 from services.scoring.leaderboards.definitions import DefinitionServicer
 from services.scoring.leaderboards.directory import BoardDirectory
 from services.scoring.leaderboards.messages import (
@@ -32,6 +30,8 @@ from services.scoring.leaderboards.rules import RESERVED, Leaderboard
 from services.scoring.leaderboards.store import SeasonStore
 from services.scoring.leaderboards.submissions import SubmissionServicer
 from services.scoring.leaderboards.windows import EPOCH, Window
+from services.scoring.standings.boards import Board
+from services.scoring.standings.builtin import BuiltInBoards
 
 
 class LeaderboardServicer:

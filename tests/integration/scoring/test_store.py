@@ -14,15 +14,16 @@ from oofgg.events.v1 import match_pb2
 from pkg.db.database import Database, open_database
 from pkg.events.outbox import Event
 from pkg.ids import new_id
-from services.scoring.boards import Board
+from services.scoring.history.store import MatchStore
 from services.scoring.leaderboards.entries import EntryStore
 from services.scoring.leaderboards.feed import ResultFeed
 from services.scoring.leaderboards.store import LeaderboardStore, SeasonStore
-from services.scoring.outcomes import MatchFilter
+from services.scoring.matches import MatchFilter
 from services.scoring.projection import MatchProjection
-from services.scoring.rating_store import RatingStore
-from services.scoring.rebuilding import Rebuilding
-from services.scoring.store import MatchStore, StandingStore, position_of
+from services.scoring.ratings.store import RatingStore
+from services.scoring.rebuilding.from_history import Rebuilding
+from services.scoring.standings.boards import Board
+from services.scoring.standings.store import StandingStore, position_of
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 GAME = new_id()

@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.scoring.folds import RatingFold, StandingFold
-from services.scoring.outcomes import Match, Outcome, Participant, ResultState, outcomes
-from services.scoring.ratings import Rating, RatingRules, beginning, rate
+from services.scoring.matches import Match, Outcome, Participant, ResultState, outcomes
+from services.scoring.ratings.rules import Rating, RatingRules, beginning, rate
+from services.scoring.rebuilding.folds import RatingFold, StandingFold
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 GONE = "deleted player"

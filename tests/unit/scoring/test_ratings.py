@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from openskill.models import BradleyTerryPart
 
-from services.scoring.outcomes import Participant
-from services.scoring.ratings import DEFAULT_RULES, Rating, RatingRules, beginning, rate
+from services.scoring.matches import Participant
+from services.scoring.ratings.rules import DEFAULT_RULES, Rating, RatingRules, beginning, rate
 
 
 def played(seat: int, team: int, placement: int) -> Participant:

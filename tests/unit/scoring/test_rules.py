@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from oofgg.events.v1 import match_pb2
 from pkg.errors import NotFound, Reason
-from services.scoring.boards import Board, Standing, board_of, places
-from services.scoring.outcomes import Outcome, Participant, ResultState, outcomes
+from services.scoring.matches import Outcome, Participant, ResultState, outcomes
 from services.scoring.projection import read_match
+from services.scoring.standings.boards import Board, Standing, board_of, places
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 W, L, D = Outcome.WIN, Outcome.LOSS, Outcome.DRAW

@@ -8,8 +8,8 @@ from pkg.games import GameDirectory
 from pkg.ids import is_id
 from pkg.pagination import decode_token, encode_token, foreign_token, page_size
 from pkg.rpc.call import Call
-from services.scoring.boards import Board, Standing, board_of, places
-from services.scoring.store import BoardPosition, StandingStore, position_of
+from services.scoring.standings.boards import Board, Standing, board_of, places
+from services.scoring.standings.store import BoardPosition, StandingStore, position_of
 
 _MOST = 2**63 - 1
 

@@ -13,7 +13,7 @@ from typing import Final
 
 from openskill.models import BradleyTerryPart
 
-from services.scoring.outcomes import Participant, RatingShift, RatingView
+from services.scoring.matches import Participant, RatingShift, RatingView
 
 _MU: Final = 25.0
 _SIGMA_SHARE: Final = 1 / 3

@@ -9,22 +9,16 @@ dies leaves nothing behind.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-import asyncpg
-
 from pkg.db.database import Connection, Database
-from pkg.errors import Reason, Unavailable
-from services.scoring.folds import RatingFold, StandingFold
-from services.scoring.history_fold import STATEMENT_SECONDS, ChangeRow, Differences, HistoryFold
+from services.scoring.rebuilding.folds import RatingFold, StandingFold
+from services.scoring.rebuilding.history_fold import ChangeRow, Differences, HistoryFold
+from services.scoring.rebuilding.locks import STATEMENT_SECONDS, alone, held, working
 
-_LOCK_SECONDS: Final = 3.0
-_LOCK_PAUSE_SECONDS: Final = 0.5
-_LOCK_TRIES: Final = 40
 # So many matches may be left to take in when the projections are held; more are taken in before, in so many rounds.
 _FEW: Final = 200
 _ROUNDS: Final = 20
@@ -184,49 +178,6 @@ async def _put_ratings(
 def _pages(items: Collection[_T]) -> list[list[_T]]:
     ordered = list(items)
     return [ordered[first : first + _PAGE] for first in range(0, len(ordered), _PAGE)]
-
-
-@asynccontextmanager
-async def working(database: Database) -> AsyncIterator[Connection]:
-    """A connection of one's own for statements that take minutes. Raises Unavailable."""
-    async with database.hold() as connection:
-        limit = str(int(STATEMENT_SECONDS * 1000))
-        await connection.execute("select set_config('statement_timeout', $1, false)", limit)
-        await connection.execute("select set_config('idle_in_transaction_session_timeout', $1, false)", limit)
-        yield connection
-
-
-async def alone(connection: Connection, work: str) -> None:
-    """Raises Unavailable when another connection does such work."""
-    key = int.from_bytes(hashlib.sha256(f"oofgg {work}".encode()).digest()[:8], "big", signed=True)
-    if not await connection.fetchval("select pg_try_advisory_lock($1)", key):
-        raise Unavailable(Reason.BACKEND_UNAVAILABLE, "Somebody else is rebuilding at this moment.")
-
-
-@asynccontextmanager
-async def held(connection: Connection, lock: str) -> AsyncIterator[None]:
-    """A transaction that holds tables. Whoever waits for them waits a few seconds behind this wait at most.
-
-    Raises Unavailable when they are never to be had.
-    """
-    for left in reversed(range(_LOCK_TRIES)):
-        transaction = connection.transaction()
-        await transaction.start()
-        try:
-            await connection.execute("select set_config('lock_timeout', $1, true)", str(int(_LOCK_SECONDS * 1000)))
-            await connection.execute(lock, timeout=2 * _LOCK_SECONDS)
-            break
-        except asyncpg.LockNotAvailableError as error:
-            await transaction.rollback()
-            if not left:
-                raise Unavailable(Reason.BACKEND_UNAVAILABLE, "The projections never came to rest.") from error
-            await asyncio.sleep(_LOCK_PAUSE_SECONDS)
-    try:
-        yield
-    except BaseException:
-        await transaction.rollback()
-        raise
-    await transaction.commit()
 
 
 @asynccontextmanager

@@ -10,14 +10,14 @@ from typing import Any, Final
 import asyncpg
 
 from pkg.db.database import Connection
-from services.scoring.folds import RatingFold, Skill, StandingFold, Sums
 from services.scoring.forget import NAMELESS
-from services.scoring.outcomes import Match, Outcome, Participant, ResultState
-from services.scoring.ratings import DEFAULT_RULES, Rating, RatingChange, RatingRules
+from services.scoring.matches import Match, Outcome, Participant, ResultState
+from services.scoring.ratings.rules import DEFAULT_RULES, Rating, RatingChange, RatingRules
+from services.scoring.rebuilding.folds import RatingFold, Skill, StandingFold, Sums
+from services.scoring.rebuilding.locks import STATEMENT_SECONDS
 
 STANDINGS: Final = "standings"
 RATINGS: Final = "ratings"
-STATEMENT_SECONDS: Final = 900.0
 
 _PREFETCH: Final = 500
 _BATCH: Final = 1_000

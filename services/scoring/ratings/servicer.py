@@ -7,8 +7,8 @@ from pkg.errors import invalid_field
 from pkg.games import GameDirectory
 from pkg.ids import is_id
 from pkg.rpc.call import Call
-from services.scoring.rating_store import Rated, RatingStore
-from services.scoring.ratings import RatingRules, beginning
+from services.scoring.ratings.rules import RatingRules, beginning
+from services.scoring.ratings.store import Rated, RatingStore
 
 
 class RatingServicer:

@@ -22,11 +22,12 @@ from pkg.events.topics import MATCH_RESULTS, spec_of
 from pkg.ids import NewId
 from services.scoring.consumer import MATCH_FINISHED
 from services.scoring.forget import NAMELESS, forgotten
-from services.scoring.history_fold import STATEMENT_SECONDS, Differences
-from services.scoring.outcomes import Match
+from services.scoring.history.store import MatchStore, matches_of
+from services.scoring.matches import Match
 from services.scoring.projection import read_match
-from services.scoring.rebuilding import Folded, alone, held, working
-from services.scoring.store import MatchStore, matches_of
+from services.scoring.rebuilding.from_history import Folded
+from services.scoring.rebuilding.history_fold import Differences
+from services.scoring.rebuilding.locks import STATEMENT_SECONDS, alone, held, working
 
 _PAGE: Final = 200
 # How long it is known which events were applied (`Projection`); no topic tells of older ones.

@@ -8,8 +8,8 @@ from datetime import datetime
 from typing import Final
 
 from pkg.db.database import Connection, Database
-from services.scoring.outcomes import Match
-from services.scoring.ratings import DEFAULT_RULES, Rating, RatingChange, RatingRules, beginning
+from services.scoring.matches import Match
+from services.scoring.ratings.rules import DEFAULT_RULES, Rating, RatingChange, RatingRules, beginning
 
 _RULES: Final = """
     select mu, sigma, beta, tau, provisional_matches from rating_rules where game_id = $1 and queue = $2

@@ -17,9 +17,9 @@ from pkg.ids import is_id
 from pkg.pagination import decode_time_token, decode_token, encode_time_token, encode_token, page_size
 from pkg.rpc.call import Call, StreamCall
 from pkg.wakes import woken
-from services.scoring.match_feed import MatchFeed, Position
-from services.scoring.outcomes import Match, MatchFilter, Outcome, RatingView, ResultState
-from services.scoring.store import MatchStore
+from services.scoring.history.feed import MatchFeed, Position
+from services.scoring.history.store import MatchStore
+from services.scoring.matches import Match, MatchFilter, Outcome, RatingView, ResultState
 
 _OUTCOMES: Final = {
     Outcome.WIN: pb.MATCH_OUTCOME_WIN,

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
-from services.scoring.outcomes import Match, Outcome
-from services.scoring.ratings import Rating, RatingChange, RatingRules, beginning, rate
+from services.scoring.matches import Match, Outcome
+from services.scoring.ratings.rules import Rating, RatingChange, RatingRules, beginning, rate
 
 
 class Sums(NamedTuple):

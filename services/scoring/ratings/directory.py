@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pkg.internal.v1 import rating_pb2 as pb
 from pkg.rpc.call import Call
-from services.scoring.rating_store import RatingStore
-from services.scoring.ratings import beginning
+from services.scoring.ratings.rules import beginning
+from services.scoring.ratings.store import RatingStore
 
 
 class RatingDirectory:

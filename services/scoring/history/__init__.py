@@ -1,0 +1,1 @@
+"""Match history: read, followed, exported."""
