@@ -8,16 +8,16 @@ killed is written here before anyone sees it.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar, cast
+from typing import Final, cast
 
 import redis.asyncio as redis
 from google.protobuf.message import Message
-from redis.asyncio.client import Pipeline
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import RedisError
 
 from pkg.cache.answers import answers
+from pkg.cache.scripts import Argument, Call, run, run_all, run_each
 from pkg.errors import FailedPrecondition, InvalidArgument, NotFound, OofggError, Reason
 from services.game.codec import read_private, split_pieces
 from services.game.engine.facts import OVER, SessionTimes, State
@@ -28,8 +28,6 @@ from services.game.engine.room import Batch
 from services.game.engine.sessions import Session
 from services.game.nodes.peers import Peer
 from services.game.stores import scripts
-
-T = TypeVar("T")
 
 _REPLY_MILLISECONDS: Final = 24 * 3600 * 1000
 _ENTRY_BYTES: Final = 256 * 1024
@@ -100,15 +98,12 @@ class SessionStore:
         self._me = me
         self._times = times
         self._ended_milliseconds = int(ended_seconds * 1000)
-        self._append_sha = _sha(scripts.APPEND)
-        self._create_sha = _sha(scripts.CREATE)
-        self._take_sha = _sha(scripts.TAKE)
 
     async def create(self, creations: Sequence[Creation]) -> list[Created]:
         """Writes new sessions, in one round trip. One that is there already stays as it is."""
         return [
             Created(epoch=int(answer[1])) if answer[0] == b"KEPT" else Created(other=answer[1].decode())
-            for answer in await self._scripted(lambda: self._create(creations))
+            for answer in await run_all(self._redis, scripts.CREATE, [_creating(creation) for creation in creations])
         ]
 
     async def read(self, session_id: str) -> tuple[Session, str]:
@@ -157,7 +152,9 @@ class SessionStore:
 
         Gives NotFound(SESSION_NOT_FOUND), or FailedPrecondition(WRONG_NODE) where another node was first.
         """
-        taken_fields = await self._scripted(lambda: self._take(takes))
+        me = self._me
+        calls = [([_key(session_id)], (me.incarnation, me.node, other.incarnation)) for session_id, other in takes]
+        taken_fields = await run_all(self._redis, scripts.TAKE, calls)
         heads = [(session_id, _fields(answer)) for (session_id, _), answer in zip(takes, taken_fields, strict=True)]
         tails = iter(await self._read_tails([(session_id, int(each[b"head"])) for session_id, each in heads if each]))
         taken: list[Taken | OofggError] = []
@@ -172,14 +169,15 @@ class SessionStore:
 
     async def give(self, session_id: str, epoch: int, to: Peer) -> Outcome:
         """Makes another node the owner: from then on this one can write nothing."""
-        return _outcome(await self._eval(scripts.GIVE, [_key(session_id)], [epoch, to.incarnation, to.node]))
+        return _outcome(await run(self._redis, scripts.GIVE, [_key(session_id)], [epoch, to.incarnation, to.node]))
 
     async def append(self, appends: Sequence[Append]) -> list[Outcome]:
         """Writes one batch each of several sessions in one round trip.
 
         Raises Unavailable when it is not known what was written; all can be offered again. FAILED: refused for now.
         """
-        return await self._scripted(lambda: self._append(appends))
+        calls = [self._appending(append) for append in appends]
+        return [_outcome(answer) for answer in await run_each(self._redis, scripts.APPEND, calls)]
 
     async def restore(self, append: Append, pieces: Sequence[bytes], first: int, fields: dict[str, bytes]) -> Outcome:
         """Writes a whole session again, whose log or state Redis has lost. `first` numbers the first piece."""
@@ -202,7 +200,7 @@ class SessionStore:
             append.epoch, self._me.node, batch.last, self._expiry(batch.state), _REPLY_MILLISECONDS,
             len(entries) // 2, *entries, len(flat) // 2, *flat, *batch.replies.values(),
         ]  # fmt: skip
-        return _outcome(await self._eval(scripts.RESTORE, keys, arguments))
+        return _outcome(await run(self._redis, scripts.RESTORE, keys, arguments))
 
     async def reserve(self, user_id: str, rpc: str, request_id: str, request: Message, session_id: str) -> str:
         """Binds a request id of a caller to the content and the session it is for, for 24 hours.
@@ -260,64 +258,19 @@ class SessionStore:
                 return rest
             after = entries[-1][0]
 
-    async def _take(self, takes: Sequence[tuple[str, Peer]]) -> list[list[bytes]]:
-        me = self._me
-        pipeline = self._redis.pipeline(transaction=False)
-        for session_id, taken_from in takes:
-            arguments = me.incarnation, me.node, taken_from.incarnation
-            pipeline.evalsha(self._take_sha, 1, _key(session_id), *arguments)
-        return await _executed(pipeline, raises=True)
-
-    async def _create(self, creations: Sequence[Creation]) -> list[list[bytes]]:
-        pipeline = self._redis.pipeline(transaction=False)
-        for creation in creations:
-            session_id, owner, pieces, reply = (
-                creation.session.facts.session_id, creation.owner, creation.pieces, creation.reply
-            )  # fmt: skip
-            keys = [_key(session_id), _log_key(session_id), *([reply[0]] if reply else [])]
-            fields: list[str | bytes] = []
-            for name, value in all_fields(creation.session, {}).items():
-                fields += [name, value]
-            pipeline.evalsha(
-                self._create_sha, len(keys), *keys,
-                owner.incarnation, owner.node, _REPLY_MILLISECONDS, reply[1] if reply else b"",
-                len(pieces), b"".join(pieces), *fields,
-            )  # fmt: skip
-        return await _executed(pipeline, raises=True)
-
-    async def _append(self, appends: Sequence[Append]) -> list[Outcome]:
-        pipeline = self._redis.pipeline(transaction=False)
-        for append in appends:
-            batch = append.batch
-            fields: list[str | bytes | int] = []
-            for name, value in batch.fields.items():
-                fields += [name, value]
-            keys = [_key(append.session_id), _log_key(append.session_id), *batch.replies]
-            pipeline.evalsha(
-                self._append_sha, len(keys), *keys,
-                append.epoch, batch.before, batch.last, b"".join(batch.pieces), append.first,
-                self._expiry(batch.state), _REPLY_MILLISECONDS,
-                len(batch.fields), *fields, len(batch.removed), *batch.removed, *batch.replies.values(),
-            )  # fmt: skip
-        return [_outcome(answer) for answer in await _executed(pipeline, raises=False)]
-
-    async def _scripted(self, run: Callable[[], Awaitable[T]]) -> T:
-        """Sends scripts by their hashes, and themselves where Redis does not have them."""
-        async with answers():
-            try:
-                return await run()
-            except NoScriptError:
-                for script in (scripts.APPEND, scripts.CREATE, scripts.TAKE):
-                    await self._redis.script_load(script)
-                return await run()
+    def _appending(self, append: Append) -> Call:
+        batch = append.batch
+        fields: list[Argument] = []
+        for name, value in batch.fields.items():
+            fields += [name, value]
+        return [_key(append.session_id), _log_key(append.session_id), *batch.replies], [
+            append.epoch, batch.before, batch.last, b"".join(batch.pieces), append.first,
+            self._expiry(batch.state), _REPLY_MILLISECONDS,
+            len(batch.fields), *fields, len(batch.removed), *batch.removed, *batch.replies.values(),
+        ]  # fmt: skip
 
     def _expiry(self, state: State) -> int:
         return self._ended_milliseconds if state in OVER else 0
-
-    async def _eval(self, script: str, keys: Sequence[str], arguments: Sequence[str | bytes | int]) -> list[bytes]:
-        async with answers():
-            answer: list[bytes] = await self._redis.eval(script, len(keys), *keys, *arguments)
-        return answer
 
 
 def reply_key(session_id: str, user_id: str, rpc: str, request_id: str) -> str:
@@ -342,6 +295,17 @@ def wrong_node(session_id: str, node: str) -> FailedPrecondition:
     )
 
 
+def _creating(creation: Creation) -> Call:
+    session_id, pieces, reply = creation.session.facts.session_id, creation.pieces, creation.reply
+    fields: list[Argument] = []
+    for name, value in all_fields(creation.session, {}).items():
+        fields += [name, value]
+    return [_key(session_id), _log_key(session_id), *([reply[0]] if reply else [])], [
+        creation.owner.incarnation, creation.owner.node, _REPLY_MILLISECONDS, reply[1] if reply else b"",
+        len(pieces), b"".join(pieces), *fields,
+    ]  # fmt: skip
+
+
 def _fields(answer: Sequence[bytes]) -> dict[bytes, bytes] | None:
     """The fields of a session that was taken."""
     return dict(zip(answer[::2], answer[1::2], strict=True)) if answer and answer[0] != b"FENCED" else None
@@ -351,19 +315,6 @@ def _outcome(answer: Sequence[bytes] | RedisError) -> Outcome:
     if isinstance(answer, RedisError):
         return Outcome(FAILED, str(answer))
     return Outcome(answer[0].decode(), answer[1].decode() if len(answer) > 1 else "")
-
-
-async def _executed(pipeline: Pipeline, *, raises: bool) -> list[Any]:
-    """The answers of all scripts; those that failed are raised, or given as they are. Raises NoScriptError."""
-    found = await pipeline.execute(raise_on_error=False)
-    for kind in (NoScriptError, *((RedisError,) if raises else ())):
-        if missing := next((answer for answer in found if isinstance(answer, kind)), None):
-            raise missing
-    return found
-
-
-def _sha(script: str) -> str:
-    return hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
 
 
 def _key(session_id: str) -> str:

@@ -12,10 +12,10 @@ from typing import Any, Final, NamedTuple
 import redis.asyncio as redis
 
 from pkg.cache.answers import answers
+from pkg.cache.scripts import Argument, Call, run, run_all
 from services.matchmaking.engine.tickets import Why
 from services.matchmaking.stores import scripts
-from services.matchmaking.stores.running import Argument, run, run_many
-from services.matchmaking.stores.tickets import MatchRecord, base_of, pack_why
+from services.matchmaking.stores.tickets import MANY_SECONDS, MatchRecord, base_of, pack_why
 
 _ACTIVE: Final = "mm:active"
 _FEED_AT_ONCE: Final = 2_000
@@ -109,11 +109,9 @@ class LeaderStore:
 
     async def lead(self, keys: Sequence[QueueKey], lease_seconds: float, *, take: bool) -> list[Lead]:
         """Renews the lease of queues; with `take` takes it where it is free."""
-        told = await run_many(
-            self._redis,
-            scripts.LEAD,
-            [(base_of(key.game_id), [key.name, self._node, int(lease_seconds * 1000), int(take)]) for key in keys],
-        )
+        lease = int(lease_seconds * 1000)
+        calls: list[Call] = [([base_of(key.game_id)], [key.name, self._node, lease, int(take)]) for key in keys]
+        told = await run_all(self._redis, scripts.LEAD, calls, within=MANY_SECONDS)
         return [
             Lead(answer[0].decode())
             if answer[0]
@@ -123,7 +121,7 @@ class LeaderStore:
 
     async def release(self, key: QueueKey, epoch: str, *, only_idle: bool) -> bool:
         """Leads a queue no more. Whether that is so."""
-        return bool(await run(self._redis, scripts.RELEASE, base_of(key.game_id), [key.name, epoch, int(only_idle)]))
+        return bool(await run(self._redis, scripts.RELEASE, [base_of(key.game_id)], [key.name, epoch, int(only_idle)]))
 
     async def hand(self, node: str, key: QueueKey) -> None:
         """Tells a node that it should lead a queue."""
@@ -164,7 +162,7 @@ class LeaderStore:
         Raises Fenced.
         """
         base = base_of(key.game_id)
-        if await run(self._redis, scripts.LOOK, base, [key.name, epoch, position]) == b"FENCED":
+        if await run(self._redis, scripts.LOOK, [base], [key.name, epoch, position]) == b"FENCED":
             raise Fenced
         async with answers():
             found = await self._redis.xrange(f"{base}:f:{key.name}", f"({position}", "+", count=_FEED_AT_ONCE)
@@ -219,20 +217,12 @@ class LeaderStore:
         Raises Fenced.
         """
         base = base_of(key.game_id)
-        told = await run_many(
-            self._redis,
-            scripts.CLAIM,
-            [
-                (
-                    base,
-                    [
-                        key.name, epoch, claim.match_id, claim.data, claim.players,
-                        "" if claim.answer_ms is None else claim.answer_ms, *claim.ticket_ids,
-                    ],
-                )
-                for claim in claims
-            ],
-        )  # fmt: skip
+        calls: list[Call] = [
+            ([base], [key.name, epoch, claim.match_id, claim.data, claim.players,
+                      "" if claim.answer_ms is None else claim.answer_ms, *claim.ticket_ids])
+            for claim in claims
+        ]  # fmt: skip
+        told = await run_all(self._redis, scripts.CLAIM, calls, within=MANY_SECONDS)
         if any(answer[0] == b"FENCED" for answer in told):
             raise Fenced
         return [[ticket.decode() for ticket in answer[1:]] for answer in told]
@@ -273,9 +263,8 @@ class LeaderStore:
     async def tell_why(self, key: QueueKey, reasons: Mapping[str, Why]) -> None:
         """What keeps others away from tickets, for their watchers."""
         base = base_of(key.game_id)
-        await run_many(
-            self._redis, _TELL_WHY, [(base, [ticket_id, pack_why(why)]) for ticket_id, why in reasons.items()]
-        )
+        calls: list[Call] = [([base], [ticket_id, pack_why(why)]) for ticket_id, why in reasons.items()]
+        await run_all(self._redis, _TELL_WHY, calls, within=MANY_SECONDS)
 
     async def open(self, key: QueueKey, session_id: str, data: bytes) -> bool:
         """A session looks for players; with no data, not any more. Whether the queue has a leader."""
@@ -283,7 +272,7 @@ class LeaderStore:
             await run(
                 self._redis,
                 scripts.OPEN,
-                base_of(key.game_id),
+                [base_of(key.game_id)],
                 [key.name, session_id, data, _OPENING_MILLISECONDS],
             )
         )
@@ -317,7 +306,8 @@ class LeaderStore:
         return [(stats or b"", count) for stats, count in zip(found[::2], found[1::2], strict=True)]
 
     async def _all(self, script: str, key: QueueKey, calls: Sequence[Sequence[Argument]]) -> None:
-        told = await run_many(self._redis, script, [(base_of(key.game_id), arguments) for arguments in calls])
+        keyed = [([base_of(key.game_id)], arguments) for arguments in calls]
+        told = await run_all(self._redis, script, keyed, within=MANY_SECONDS)
         if b"FENCED" in told:
             raise Fenced
 

@@ -10,16 +10,18 @@ from typing import Any, Final, cast
 import redis.asyncio as redis
 
 from pkg.cache.answers import answers
+from pkg.cache.scripts import Argument, Call, run, run_all
 from pkg.db.lookups import Lookup
 from pkg.errors import FailedPrecondition, NotFound, Reason, ResourceExhausted
 from services.matchmaking.engine.tickets import Why
 from services.matchmaking.stores import scripts
-from services.matchmaking.stores.running import Argument, run, run_many
 
 # Who is not watched or read for so long expires.
 UNWATCHED_MILLISECONDS: Final = 30_000
 _MOST_TICKETS: Final = 50_000
 _AT_ONCE: Final = 500
+# How long scripts may take that are run for many tickets at once.
+MANY_SECONDS: Final = 5.0
 _HELD_MILLISECONDS: Final = 10_000
 _FIELDS: Final = ("d", "s", "v", "e", "r", "m", "y", "a", "o")
 
@@ -144,7 +146,7 @@ class TicketStore:
     async def seated(self, game_id: str, ticket_id: str, match_id: str, data: bytes, players: int) -> bool:
         """A ticket that is held has its match; with no id it enters its queues. Whether all of these have leaders."""
         arguments: list[Argument] = [ticket_id, match_id, data, players]
-        return bool(await run(self._redis, scripts.SEATED, base_of(game_id), arguments))
+        return bool(await run(self._redis, scripts.SEATED, [base_of(game_id)], arguments))
 
     async def read(self, game_id: str, ticket_ids: Sequence[str]) -> list[TicketRecord | None]:
         """Tickets with their matches; None for those that there are not."""
@@ -179,7 +181,8 @@ class TicketStore:
         """Renews tickets. Their versions and what keeps others away; None for those that there are not."""
         base = base_of(game_id)
         chunks = [ticket_ids[start : start + _AT_ONCE] for start in range(0, len(ticket_ids), _AT_ONCE)]
-        told = await run_many(self._redis, scripts.KEEP, [(base, [UNWATCHED_MILLISECONDS, *chunk]) for chunk in chunks])
+        calls: list[Call] = [([base], [UNWATCHED_MILLISECONDS, *chunk]) for chunk in chunks]
+        told = await run_all(self._redis, scripts.KEEP, calls, within=MANY_SECONDS)
         flat = [value for answer in told for value in answer]
         return [
             (int(version), unpack_why(why)) if version else None
@@ -188,7 +191,7 @@ class TicketStore:
 
     async def watch(self, game_id: str, ticket_id: str) -> None:
         """Has this node told of a ticket's changes. Raises NotFound(TICKET_NOT_FOUND)."""
-        if not await run(self._redis, scripts.WATCH, base_of(game_id), [ticket_id, self._node]):
+        if not await run(self._redis, scripts.WATCH, [base_of(game_id)], [ticket_id, self._node]):
             raise ticket_not_found(ticket_id)
 
     async def cancel(self, game_id: str, ticket_id: str, reason: int, user_id: str) -> None:
@@ -196,7 +199,7 @@ class TicketStore:
 
         Raises FailedPrecondition(TICKET_STATE) when its match is made, NotFound(TICKET_NOT_FOUND).
         """
-        (kind, *_) = await run(self._redis, scripts.CANCEL, base_of(game_id), [ticket_id, reason, user_id])
+        (kind, *_) = await run(self._redis, scripts.CANCEL, [base_of(game_id)], [ticket_id, reason, user_id])
         if kind == b"NONE":
             raise ticket_not_found(ticket_id)
         if kind == b"MADE":
@@ -204,7 +207,7 @@ class TicketStore:
 
     async def answer(self, game_id: str, ticket_id: str, user_id: str, *, accept: bool) -> None:
         """Accepts or declines. Raises FailedPrecondition(TICKET_STATE), NotFound(TICKET_NOT_FOUND)."""
-        (kind, *_) = await run(self._redis, scripts.ANSWER, base_of(game_id), [ticket_id, user_id, int(accept)])
+        (kind, *_) = await run(self._redis, scripts.ANSWER, [base_of(game_id)], [ticket_id, user_id, int(accept)])
         if kind == b"NONE":
             raise ticket_not_found(ticket_id)
         if kind == b"STATE":
@@ -213,7 +216,8 @@ class TicketStore:
             )
 
     async def _enter_all(self, entries: list[_Entry]) -> dict[_Entry, list[Any]]:
-        told = await run_many(self._redis, scripts.ENTER, [(entry.base, entry.arguments) for entry in entries])
+        calls = [([entry.base], entry.arguments) for entry in entries]
+        told = await run_all(self._redis, scripts.ENTER, calls, within=MANY_SECONDS)
         return dict(zip(entries, told, strict=True))
 
     async def _matches(self, base: str, match_ids: set[str]) -> Mapping[str, MatchRecord]:

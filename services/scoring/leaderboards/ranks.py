@@ -5,15 +5,15 @@ What does not answer or is not ready is None, not an error, except where a metho
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import redis.asyncio as redis
-from redis.exceptions import NoScriptError, ResponseError
+from redis.exceptions import RedisError
 
 from pkg.cache.answers import answers
+from pkg.cache.scripts import Call, run_each
 from pkg.clock import Clock
 from pkg.errors import OofggError
 from pkg.telemetry.logs import get_logger
@@ -35,13 +35,6 @@ _REST_SECONDS: Final = 2.0
 # How long a builder may be silent before another one takes over.
 _BUILDER_SECONDS: Final = 30
 
-
-def _sha(script: str) -> str:
-    return hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
-
-
-_SCRIPTS: Final = {_sha(text): text for text in (scripts.APPLY, scripts.READ, scripts.BEGIN, scripts.BUILT)}
-_APPLY, _READ, _BEGIN, _BUILT = _SCRIPTS
 
 Question = tuple[Spot, str, bytes, int]
 """What to read of a window: `around` a user id (in bytes), a `page` behind a place, or the ranks of joined `users`."""
@@ -94,11 +87,11 @@ class Ranks:
     async def apply(self, moves: Mapping[Spot, Moves], builder: bytes = b"") -> dict[Spot, Applied] | None:
         """Brings what happened to Redis, each in one step; None when it cannot be known whether it got there."""
         calls = [
-            (_APPLY, _keys(spot)[:2],
+            (_keys(spot)[:2],
              (b"".join(told.members), b"".join(told.removals), b"".join(map(user_bytes, told.asking)), builder))
             for spot, told in moves.items()
         ]  # fmt: skip
-        found = await self._ask(calls, _WRITE_SECONDS)
+        found = await self._ask(scripts.APPLY, calls, _WRITE_SECONDS)
         if found is None:
             return None
         answered = {}
@@ -116,11 +109,11 @@ class Ranks:
         for number, question in enumerate(questions):
             asked.setdefault(question[0], []).append(number)
         calls = [
-            (_READ, _keys(spot)[:2], [part for number in numbers for part in questions[number][1:]])
+            (_keys(spot)[:2], [part for number in numbers for part in questions[number][1:]])
             for spot, numbers in asked.items()
         ]
         found: list[Slice | None] = [None] * len(questions)
-        answered = await self._ask(calls, _READ_SECONDS)
+        answered = await self._ask(scripts.READ, calls, _READ_SECONDS)
         for numbers, texts in zip(asked.values(), answered or (), strict=bool(answered)):
             for number, text in zip(numbers, texts, strict=False):  # none at all unless ready
                 found[number] = _slice(text)
@@ -132,12 +125,13 @@ class Ranks:
         Returns its state: the builder's name if it may build; None when Redis does not answer.
         """
         told = (builder, int(force), _BUILDER_SECONDS, keep_seconds)
-        found = await self._ask([(_BEGIN, _keys(spot), told)], _WRITE_SECONDS)
+        found = await self._ask(scripts.BEGIN, [(_keys(spot), told)], _WRITE_SECONDS)
         return found[0] if found else None
 
     async def built(self, spot: Spot, builder: str, *, whole: bool) -> bytes | None:
         """Says that a builder is still at work, or that all is there. Returns the state."""
-        found = await self._ask([(_BUILT, _keys(spot), (builder, int(whole), _BUILDER_SECONDS))], _WRITE_SECONDS)
+        told = (builder, int(whole), _BUILDER_SECONDS)
+        found = await self._ask(scripts.BUILT, [(_keys(spot), told)], _WRITE_SECONDS)
         return found[0] if found else None
 
     async def drop(self, spot: Spot) -> None:
@@ -200,37 +194,16 @@ class Ranks:
             return False
         return True
 
-    async def _ask(
-        self, calls: Sequence[tuple[str, Sequence[str], Sequence[str | bytes | int]]], seconds: float
-    ) -> list[Any] | None:
+    async def _ask(self, script: str, calls: Sequence[Call], seconds: float) -> list[Any] | None:
         try:
-            async with answers(seconds):
-                found = await self._send(calls)
-                if any(isinstance(answer, NoScriptError) for answer in found):
-                    for text in _SCRIPTS.values():
-                        await self._redis.script_load(text)
-                    found = await self._send(calls)
-        except (OofggError, NoScriptError) as error:
+            found = await run_each(self._redis, script, calls, within=seconds)
+        except OofggError as error:
             self._rest(error)
             return None
-        if failed := next((answer for answer in found if isinstance(answer, Exception)), None):
-            if isinstance(failed, ResponseError):
-                _log.error("redis refuses", cause=repr(failed))
+        if failed := next((answer for answer in found if isinstance(answer, RedisError)), None):
+            _log.error("redis refuses", cause=repr(failed))
             self._rest(failed)
             return None
-        return found
-
-    async def _send(self, calls: Sequence[tuple[str, Sequence[str], Sequence[str | bytes | int]]]) -> list[Any]:
-        if len(calls) == 1:
-            sha, keys, arguments = calls[0]
-            try:
-                return [await self._command("EVALSHA", sha, len(keys), *keys, *arguments)]
-            except NoScriptError as error:
-                return [error]
-        pipeline = self._redis.pipeline(transaction=False)
-        for sha, keys, arguments in calls:
-            pipeline.execute_command("EVALSHA", sha, len(keys), *keys, *arguments)
-        found: list[Any] = await pipeline.execute(raise_on_error=False)
         return found
 
     async def _command(self, *parts: str | bytes | int) -> Any:
