@@ -30,16 +30,14 @@ from services.matchmaking.engine.queues import Queue
 from services.matchmaking.entrance import Entrance
 from services.matchmaking.figures import QueueFigures
 from services.matchmaking.seating import Seating
-from services.matchmaking.stores import scripts
 from services.matchmaking.stores.leading import QueueKey
+from services.matchmaking.stores.states import TicketReason, TicketState
 from services.matchmaking.stores.tickets import TicketRecord, TicketStore, ticket_not_found
 from services.matchmaking.ticket_messages import player_of, stored_ticket, ticket_message
 from services.matchmaking.watching import TicketKey, Watching
 
 # A stream says something at least so often, so that both ends know that the other is there.
 _NEWS_SECONDS: Final = 10.0
-_CANCELLED_BY_PLAYER: Final = 1
-_CANCELLED_BY_DEVELOPER: Final = 2
 
 
 class MatchmakingServicer:
@@ -86,7 +84,7 @@ class MatchmakingServicer:
 
     async def get_ticket(self, request: pb.GetTicketRequest, call: Call) -> pb.GetTicketResponse:
         key, record = await self._find(request.game_id, request.ticket_id, call)
-        if record.state <= scripts.ACCEPTED:
+        if record.state <= TicketState.ACCEPTED:
             await self._tickets.keep(key.game_id, [key.ticket_id])
         return pb.GetTicketResponse(ticket=await self._message(key, record))
 
@@ -96,7 +94,7 @@ class MatchmakingServicer:
         await self._tickets.cancel(
             key.game_id,
             key.ticket_id,
-            _CANCELLED_BY_DEVELOPER if developer else _CANCELLED_BY_PLAYER,
+            TicketReason.CANCELLED_BY_DEVELOPER if developer else TicketReason.CANCELLED_BY_PLAYER,
             "" if developer else call.caller.user_id,
         )
         record = await self._tickets.one(key.game_id, key.ticket_id)
@@ -133,7 +131,7 @@ class MatchmakingServicer:
                         raise ticket_not_found(key.ticket_id)
                     record = replace(watched.record, why=watched.why)
                     await call.write(pb.WatchTicketResponse(ticket=await self._message(key, record)))
-                    if record.state > scripts.ACCEPTED:
+                    if record.state > TicketState.ACCEPTED:
                         return
                     await woken(event, within=_NEWS_SECONDS)
                     event.clear()
@@ -235,7 +233,7 @@ class MatchmakingServicer:
 
     async def _message(self, key: TicketKey, record: TicketRecord) -> pb.Ticket:
         message = kept_pb.StoredTicket.FromString(record.data).ticket
-        if record.state != scripts.QUEUED:
+        if record.state != TicketState.QUEUED:
             return ticket_message(message, record, {}, None)
         queues: dict[str, Queue] = {}
         for name in message.queues:

@@ -22,8 +22,8 @@ from services.matchmaking.engine.queues import Queue
 from services.matchmaking.engine.tickets import Opening, Proposal, Ticket, Why
 from services.matchmaking.leading.figures import Figures
 from services.matchmaking.leading.making import Making
-from services.matchmaking.stores import scripts
 from services.matchmaking.stores.leading import Claim, Fenced, LeaderStore, News, QueueKey
+from services.matchmaking.stores.states import TicketReason, TicketState
 from services.matchmaking.ticket_messages import opening_of, stored_match, ticket_of
 
 _log = get_logger(__name__)
@@ -176,8 +176,8 @@ class Leader:
         paused = self._making.paused
         found = await self._in_thread(lambda: self._step(pool, news, queue, now, why=why, paused=paused))
         self._queue, self._next_change = queue, found.next_change
-        await self._dismiss(found.overdue, scripts.EXPIRED, 6)
-        await self._dismiss(found.misfits, scripts.FAILED, 8)
+        await self._dismiss(found.overdue, TicketState.EXPIRED, TicketReason.WAITED_TOO_LONG)
+        await self._dismiss(found.misfits, TicketState.FAILED, TicketReason.DOES_NOT_FIT)
         for start in range(0, len(found.proposals), _CLAIMS_AT_ONCE):
             await self._claim(queue, found.proposals[start : start + _CLAIMS_AT_ONCE], now)
         if found.reasons:
@@ -270,7 +270,7 @@ class Leader:
             else:
                 pool.open(subject)
 
-    async def _dismiss(self, tickets: Sequence[Ticket], state: int, reason: int) -> None:
+    async def _dismiss(self, tickets: Sequence[Ticket], state: TicketState, reason: TicketReason) -> None:
         if tickets:
             await self._store.dismiss(self.key, self.epoch, [ticket.ticket_id for ticket in tickets], state, reason)
 
@@ -278,7 +278,9 @@ class Leader:
         """The queue was deleted: what waits in it leaves."""
         self._pool, self._queue = None, None
         waiting = await self._store.waiting(self.key)
-        await self._store.dismiss(self.key, self.epoch, [each.subject for each in waiting], scripts.FAILED, 7)
+        await self._store.dismiss(
+            self.key, self.epoch, [each.subject for each in waiting], TicketState.FAILED, TicketReason.QUEUE_DELETED
+        )
         for session_id in await self._store.openings(self.key):
             await self._store.open(self.key, session_id, b"")
 

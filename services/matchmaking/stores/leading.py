@@ -15,6 +15,7 @@ from pkg.cache.answers import answers
 from pkg.cache.scripts import Argument, Call, run, run_all
 from services.matchmaking.engine.tickets import Why
 from services.matchmaking.stores import scripts
+from services.matchmaking.stores.states import TicketReason, TicketState
 from services.matchmaking.stores.tickets import MANY_SECONDS, MatchRecord, base_of, pack_why
 
 _ACTIVE: Final = "mm:active"
@@ -240,7 +241,14 @@ class LeaderStore:
         await self._all(scripts.OVERDUE, key, [[key.name, epoch, match_id] for match_id in match_ids])
 
     async def dismiss(
-        self, key: QueueKey, epoch: str, ticket_ids: Sequence[str], state: int, reason: int, *, last: bool = True
+        self,
+        key: QueueKey,
+        epoch: str,
+        ticket_ids: Sequence[str],
+        state: TicketState,
+        reason: TicketReason,
+        *,
+        last: bool = True,
     ) -> None:
         """Tickets leave this queue, and are over when it was their last one, or at once unless `last`.
 
@@ -248,7 +256,7 @@ class LeaderStore:
         """
         for start in range(0, len(ticket_ids), _LOAD_AT_ONCE):
             chunk = ticket_ids[start : start + _LOAD_AT_ONCE]
-            await self._all(scripts.DISMISS, key, [[key.name, epoch, state, reason, int(last), 0, *chunk]])
+            await self._all(scripts.DISMISS, key, [[key.name, epoch, state.value, reason.value, int(last), 0, *chunk]])
 
     async def expire_unwatched(self, key: QueueKey, epoch: str, now_ms: int) -> None:
         """Tickets of the game that nobody renews are over. Raises Fenced."""
@@ -258,7 +266,8 @@ class LeaderStore:
             )
         if found:
             tickets = [ticket.decode() for ticket in found]
-            await self._all(scripts.DISMISS, key, [[key.name, epoch, scripts.EXPIRED, 5, 0, 1, *tickets]])
+            state, reason = TicketState.EXPIRED.value, TicketReason.ABANDONED.value
+            await self._all(scripts.DISMISS, key, [[key.name, epoch, state, reason, 0, 1, *tickets]])
 
     async def tell_why(self, key: QueueKey, reasons: Mapping[str, Why]) -> None:
         """What keeps others away from tickets, for their watchers."""

@@ -26,14 +26,6 @@ from __future__ import annotations
 
 from typing import Final
 
-QUEUED: Final = 1
-PROPOSED: Final = 2
-ACCEPTED: Final = 3
-MATCHED: Final = 4
-CANCELLED: Final = 5
-EXPIRED: Final = 6
-FAILED: Final = 7
-
 # What scripts have in common.
 _COMMON: Final = """
 local base = KEYS[1]
