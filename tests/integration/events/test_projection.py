@@ -15,6 +15,7 @@ from aiokafka.client import AIOKafkaClient
 from google.protobuf.message import DecodeError
 
 from pkg.db.database import Connection, Database
+from pkg.errors import Unavailable
 from pkg.events.outbox import Event
 from pkg.events.projection import Projection, ProjectionTimes
 from pkg.events.records import headers_of
@@ -214,6 +215,15 @@ async def test_what_cannot_be_applied_is_put_aside(
     assert "ce_id" in rows[2]["reason"]
 
 
+async def answering(database: Database) -> None:
+    """Returns when the next statement will be answered: connections of the pool that were cut are gone."""
+    while True:
+        try:
+            return await database.check()
+        except Unavailable:
+            await asyncio.sleep(0)
+
+
 async def test_postgres_is_waited_for(effects: Database, kafka_bootstrap: str, topic_prefix: str) -> None:
     topic = topic_prefix + "results"
     async with (
@@ -228,6 +238,7 @@ async def test_postgres_is_waited_for(effects: Database, kafka_bootstrap: str, t
                     "select pg_terminate_backend(pid) from pg_stat_activity"
                     " where datname = current_database() and pid <> pg_backend_pid()"
                 )
+            await answering(effects)
             ids += await put(effects, topic, count=10)
         await until_applied(effects, ids)
 

@@ -160,16 +160,16 @@ class Portal:
         for call in waiting:
             call.cancel()
         try:
-            asyncio.run_coroutine_threadsafe(within(_CLOSE_SECONDS, last()), thread.loop).result()
+            asyncio.run_coroutine_threadsafe(within(_CLOSE_SECONDS, last), thread.loop).result()
         finally:
             thread.release()
 
 
-async def within(seconds: float | None, work: Coroutine[Any, Any, _T]) -> _T:
-    """Raises DeadlineExceeded when it takes longer; None is for ever."""
+async def within(seconds: float | None, begin: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
+    """Does what `begin` begins. Raises DeadlineExceeded when it takes longer; None is for ever."""
     try:
         async with asyncio.timeout(seconds):
-            return await work
+            return await begin()
     except TimeoutError:
         raise DeadlineExceeded(f"it took longer than {seconds} s") from None
 

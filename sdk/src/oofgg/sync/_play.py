@@ -158,7 +158,7 @@ class PlaySession:
 
         Raises DeadlineExceeded after `timeout` seconds, and the OofggError that ended the session.
         """
-        self._portal.call(within(timeout, self._play.flush()))
+        self._portal.call(within(timeout, self._play.flush))
 
     def started(self, timeout: float | None = None) -> None:
         """Waits until enough seats are taken. Raises FailedPrecondition(SESSION_STATE) if the session ends instead.
@@ -166,7 +166,7 @@ class PlaySession:
         Raises DeadlineExceeded after `timeout` seconds. A game that draws meanwhile polls and looks at `state`.
         """
         self._require_entered()
-        self._portal.call(within(timeout, self._play.started()))
+        self._portal.call(within(timeout, self._play.started))
 
     def finish(
         self, result: Mapping[int, int] | Iterable[SeatResult], *, scores: Mapping[int, int] | None = None
