@@ -150,14 +150,19 @@ class EntryStore:
             rows = await connection.fetch(_OF_USERS, *spot, ",".join(user_ids))
         return {row[0]: Entry(*row) for row in rows}
 
-    async def runs(self, spot: Spot, places: Sequence[bytes], limit: int) -> list[list[Entry]]:
-        """For each of these places the entries from there on, best first: at least `limit` if there are so many."""
-        length = next((length for length in _RUN_LENGTHS if length >= limit), limit)
+    async def runs(self, spot: Spot, wanted: Sequence[tuple[bytes, int]]) -> list[list[Entry]]:
+        """For each place and number so many entries from there on, best first, if there are so many."""
+        by_length: dict[int, list[int]] = {}
+        for index, (_, size) in enumerate(wanted):
+            by_length.setdefault(next((length for length in _RUN_LENGTHS if length >= size), size), []).append(index)
+        runs: list[list[Entry]] = [[] for _ in wanted]
         async with self._database.acquire() as connection:
-            rows = await connection.fetch(_RUNS.format(of=_OF, limit=length), *spot, places)
-        runs: list[list[Entry]] = [[] for _ in places]
-        for row in rows:
-            runs[row[8] - 1].append(Entry(*row[:8]))
+            for length, indices in by_length.items():
+                places = [wanted[index][0] for index in indices]
+                for row in await connection.fetch(_RUNS.format(of=_OF, limit=length), *spot, places):
+                    run = runs[index := indices[row[8] - 1]]
+                    if len(run) < wanted[index][1]:
+                        run.append(Entry(*row[:8]))
         return runs
 
     async def page(

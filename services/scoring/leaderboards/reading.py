@@ -124,9 +124,8 @@ class BoardReader:
             by_user = await self._entries.of_users(spot, list({user for users in of_users.values() for user in users}))
             rows |= {asked: [by_user[user] for user in users if user in by_user] for asked, users in of_users.items()}
         if runs:
-            longest = max(slices[question].size for question in runs)
-            listed = await self._entries.runs(spot, [slices[question].place for question in runs], longest)
-            rows |= {question: run[: slices[question].size] for question, run in zip(runs, listed, strict=True)}
+            wanted = [(slices[question].place, slices[question].size) for question in runs]
+            rows |= zip(runs, await self._entries.runs(spot, wanted), strict=True)
         return {question: _Found(found, rows.get(question, ())) for question, found in slices.items()}
 
 

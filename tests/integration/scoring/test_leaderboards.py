@@ -258,6 +258,20 @@ async def test_what_redis_was_not_told_is_made_up_for(boards: Boards) -> None:
     assert (await boards.everybody(boards.reader, board))[0].entry.user_id == USERS[2]
 
 
+async def test_looks_of_all_sizes_at_one_moment_get_what_they_asked_for(boards: Boards) -> None:
+    board = await boards.make()
+    users = [new_id() for _ in range(70)]
+    await boards.send(*(boards.submission(board, user, number) for number, user in enumerate(users)))
+    await boards.everybody(boards.reader, board)
+    window = boards.window(board)
+    asked = [(user, size) for user in (users[0], users[33], users[-1]) for size in (1, 3, 10, 11, 60, 100)]
+    looks = await asyncio.gather(*(boards.reader.around(board, window, user, size) for user, size in asked))
+    for (user, size), part in zip(asked, looks, strict=True):
+        assert part is not None
+        assert part == await boards.without_redis.around(board, window, user, size)
+        assert len(part.entries) == min(size, len(users))
+
+
 async def test_who_has_moved_is_found_before_redis_knows(boards: Boards) -> None:
     board = await boards.make()
     for number, user in enumerate(USERS):
