@@ -32,6 +32,7 @@ BOARD = Leaderboard(
     "", "", "laps", "", False, Operator.BEST, Schedule(WindowKind.ALL_TIME), Submitters.PLAYERS, None, None, 0, 0, 1,
     START, START,
 )  # fmt: skip
+USERS = [new_id() for _ in range(6)]
 # Nobody listens there.
 NOWHERE = "redis://127.0.0.1:1/0"
 
@@ -117,6 +118,11 @@ class Boards:
         leaderboard_id, start = self.spot(board)
         found: Any = await self.client.zrange(f"board:{{{leaderboard_id}:{int(start.timestamp())}}}:ranks", 0, -2)
         return list(found)
+
+
+def seen(entries: Sequence[Ranked]) -> list[tuple[int, str, int, int, int, str]]:
+    return [(one.rank, one.entry.user_id, one.entry.score, one.entry.subscore, one.entry.attempts, one.entry.metadata)
+            for one in entries]  # fmt: skip
 
 
 def _reply(outcomes: Sequence[Outcome]) -> bytes | None:
