@@ -1,26 +1,13 @@
-"""Unary calls: a deadline on each, repeated while the platform cannot be reached, failing with typed errors."""
+"""The channel to the platform, and the generated stubs on it."""
 
 from __future__ import annotations
 
-import asyncio
-import logging
-import uuid
-from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Sequence
+from typing import Any
 
 import grpc
 import grpc.aio
 
-from oofgg._backoff import Backoff
-from oofgg.errors import (
-    Cancelled,
-    DeadlineExceeded,
-    FailedPrecondition,
-    Reason,
-    Unauthenticated,
-    Unavailable,
-    from_rpc_error,
-)
 from oofgg.v1 import (
     account_pb2_grpc,
     auth_pb2_grpc,
@@ -31,20 +18,6 @@ from oofgg.v1 import (
     rating_pb2_grpc,
     session_pb2_grpc,
 )
-
-if TYPE_CHECKING:
-    from google.protobuf.message import Message
-
-    from oofgg._connection import Connection
-
-logger = logging.getLogger("oofgg")
-
-NODE_HEADER = "x-oofgg-node"
-Metadata = tuple[tuple[str, str], ...]
-Authorize = Callable[[], Awaitable[Metadata]]
-Renew = Callable[[Metadata], Awaitable[Metadata]]
-_Request = TypeVar("_Request", bound="Message")
-_Response = TypeVar("_Response", bound="Message")
 
 _OPTIONS: Sequence[tuple[str, int]] = (
     # A client keeps a connection of its own, and comes back to it soon after it broke.
@@ -60,7 +33,6 @@ _OPTIONS: Sequence[tuple[str, int]] = (
     ("grpc.http2.bdp_probe", 0),
     ("grpc.http2.lookahead_bytes", 65_536),
 )
-_MOST_NODES = 3
 
 
 def open_channel(target: str, credentials: grpc.ChannelCredentials | None) -> grpc.aio.Channel:
@@ -68,18 +40,6 @@ def open_channel(target: str, credentials: grpc.ChannelCredentials | None) -> gr
     if credentials is None:
         return grpc.aio.insecure_channel(target, options=_OPTIONS)
     return grpc.aio.secure_channel(target, credentials, options=_OPTIONS)
-
-
-def was_cancelled() -> bool:
-    """Whether it is the task that was cancelled: grpc.aio raises CancelledError for a call whose channel was closed,
-    too."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
-
-
-def new_request_id() -> str:
-    """An id under which a change happens once, however often it is sent."""
-    return uuid.uuid4().hex
 
 
 class Stubs:
@@ -113,73 +73,3 @@ def bind(stubs: Stubs, channel: grpc.aio.Channel) -> None:
     stubs.history = history_pb2_grpc.HistoryServiceStub(opened)
     stubs.ratings = rating_pb2_grpc.RatingServiceStub(opened)
     stubs.matchmaking = matchmaking_pb2_grpc.MatchmakingServiceStub(opened)
-
-
-class Caller:
-    """Makes unary calls."""
-
-    def __init__(self, timeout: float, backoff: Callable[[], Backoff] = Backoff) -> None:
-        """`timeout` is for a call with all its repeats, in seconds."""
-        self.timeout = timeout
-        self.authorize: Authorize | None = None
-        self.renew: Renew | None = None
-        self.connection: Connection | None = None
-        self._backoff = backoff
-
-    async def call(
-        self,
-        method: grpc.aio.UnaryUnaryMultiCallable[_Request, _Response],
-        request: _Request,
-        *,
-        authorized: bool = True,
-        node: str = "",
-    ) -> _Response:
-        """The response. Raises OofggError.
-
-        UNAVAILABLE is repeated, and WRONG_NODE: every change that is not idempotent by nature carries a request id.
-        """
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + self.timeout
-        backoff = self._backoff()
-        renewed, nodes = False, 0
-        while True:
-            authorization = await self._authorization() if authorized else ()
-            metadata = (*authorization, (NODE_HEADER, node)) if node else authorization
-            connection = self.connection.number if self.connection is not None else 0
-            try:
-                return await method(request, metadata=metadata, timeout=max(0.001, deadline - loop.time()))
-            except grpc.aio.AioRpcError as failure:
-                error = from_rpc_error(failure)
-            except asyncio.CancelledError:
-                if was_cancelled():
-                    raise
-                raise Cancelled("the platform ended the call") from None
-            if isinstance(error, FailedPrecondition) and error.reason is Reason.WRONG_NODE:
-                named, nodes = error.metadata.get("node", ""), nodes + 1
-                # One that was asked for and did not answer is gone, until another owns what it ran.
-                delay = 0.0 if named != node and nodes <= _MOST_NODES else backoff.delay(error.retry_after)
-                if loop.time() + delay < deadline:
-                    node = named
-                    await asyncio.sleep(delay)
-                    continue
-            if isinstance(error, Unauthenticated) and error.reason is Reason.TOKEN_EXPIRED and not renewed:
-                if authorized and self.renew is not None:
-                    await self.renew(authorization)
-                    renewed = True
-                    continue
-            elif isinstance(error, Unavailable):
-                delay = backoff.delay(error.retry_after)
-                if loop.time() + delay < deadline:
-                    logger.debug("repeating a call in %.2f s: %s", delay, error)
-                    await asyncio.sleep(delay)
-                    continue
-            if (
-                isinstance(error, DeadlineExceeded)
-                and error.reason is Reason.UNSPECIFIED
-                and self.connection is not None
-            ):
-                self.connection.replace(connection)  # it may be dead: the next call shall not find out again
-            raise error
-
-    async def _authorization(self) -> Metadata:
-        return await self.authorize() if self.authorize is not None else ()

@@ -11,7 +11,8 @@ import grpc.aio
 
 from oofgg import _convert
 from oofgg._backoff import Backoff
-from oofgg._channel import Caller, Stubs, was_cancelled
+from oofgg._calls import Caller, was_cancelled
+from oofgg._channel import Stubs
 from oofgg._types import MatchNews
 from oofgg.errors import Cancelled, DeadlineExceeded, Reason, Unauthenticated, Unavailable, from_rpc_error
 from oofgg.v1 import history_pb2

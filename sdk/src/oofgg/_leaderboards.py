@@ -11,7 +11,7 @@ from typing import Any
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from oofgg._channel import new_request_id
+from oofgg._calls import new_request_id
 from oofgg._convert import short, time
 from oofgg._leaderboard_types import (
     Around,

@@ -7,7 +7,8 @@ import logging
 from dataclasses import dataclass
 
 from oofgg import _convert
-from oofgg._channel import Caller, Metadata, Stubs
+from oofgg._calls import Caller, Metadata
+from oofgg._channel import Stubs
 from oofgg._types import Login, Role
 from oofgg.errors import DeadlineExceeded, Unauthenticated, Unavailable
 from oofgg.v1 import auth_pb2

@@ -10,7 +10,8 @@ import grpc.aio
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from oofgg import _convert
-from oofgg._channel import Caller, Stubs, new_request_id
+from oofgg._calls import Caller, new_request_id
+from oofgg._channel import Stubs
 from oofgg._resources import paged
 from oofgg._types import Account, LoginInfo
 from oofgg.errors import from_rpc_error
@@ -19,7 +20,7 @@ from oofgg.v1 import account_pb2, auth_pb2
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from oofgg._channel import Metadata
+    from oofgg._calls import Metadata
 
 _PAGE = 100
 

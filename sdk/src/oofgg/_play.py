@@ -12,7 +12,7 @@ from typing import Self
 import grpc.aio
 
 from oofgg import _convert
-from oofgg._channel import NODE_HEADER, Metadata, was_cancelled
+from oofgg._calls import NODE_HEADER, Metadata, was_cancelled
 from oofgg._clock import ClockOffset
 from oofgg._connection import Connection
 from oofgg._events import Event

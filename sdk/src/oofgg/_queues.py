@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
 
-from oofgg._channel import new_request_id
+from oofgg._calls import new_request_id
 from oofgg._convert import short, time
 from oofgg._queue_types import (
     DistanceRule,

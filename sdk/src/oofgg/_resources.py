@@ -9,7 +9,8 @@ from typing import TypeVar
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from oofgg import _convert
-from oofgg._channel import Caller, Stubs, new_request_id
+from oofgg._calls import Caller, new_request_id
+from oofgg._channel import Stubs
 from oofgg._events import Event
 from oofgg._follow import follow, stream
 from oofgg._types import (

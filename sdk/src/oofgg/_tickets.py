@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from oofgg import _convert
-from oofgg._channel import Caller, new_request_id
+from oofgg._calls import Caller, new_request_id
 from oofgg._connection import Connection
 from oofgg._follow import stream
 from oofgg._reconnect import ReconnectPolicy

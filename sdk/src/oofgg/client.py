@@ -9,7 +9,7 @@ from typing import Self
 import grpc
 
 from oofgg import _convert
-from oofgg._channel import Caller, Metadata, new_request_id
+from oofgg._calls import Caller, Metadata, new_request_id
 from oofgg._connection import Connection
 from oofgg._leaderboards import Leaderboards
 from oofgg._login import LoginKeeper

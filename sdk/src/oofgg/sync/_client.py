@@ -9,7 +9,7 @@ from typing import Self
 import grpc
 
 from oofgg import client
-from oofgg._channel import Metadata
+from oofgg._calls import Metadata
 from oofgg._ticket_types import Attribute, FoundMatch, TicketPlayer
 from oofgg._types import Account, Login, Session, TokenInfo
 from oofgg.client import DEFAULT_TIMEOUT
