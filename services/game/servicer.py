@@ -147,7 +147,7 @@ class SessionServicer:
         )
 
     async def join(self, request: pb.JoinRequest, call: Call) -> pb.JoinResponse:
-        async def effect(live: LiveSession, keep: Callable[[Message], None]) -> pb.JoinResponse:
+        async def effect(live: LiveSession) -> pb.JoinResponse:
             caller, session = call.caller, live.room.session
             caller.require_game(session.facts.game_id)
             self._journal.require_available()
@@ -155,34 +155,28 @@ class SessionServicer:
                 await self._memberships.enter(caller.user_id, request.session_id)
             now = self._now()
             live.room.apply(session.join(caller.user_id, caller.username, request.team, now), now)
-            response = pb.JoinResponse(
+            return pb.JoinResponse(
                 session=session_message(session),
                 seat=seat_message(session.participant(caller.user_id)),
                 placement=self._placement(),
             )
-            keep(response)
-            await self._kept(live)
-            return response
 
         return await self._once("Join", request, call, pb.JoinResponse, effect)
 
     async def leave(self, request: pb.LeaveRequest, call: Call) -> pb.LeaveResponse:
-        async def effect(live: LiveSession, keep: Callable[[Message], None]) -> pb.LeaveResponse:
+        async def effect(live: LiveSession) -> pb.LeaveResponse:
             caller, session = call.caller, live.room.session
             caller.require_game(session.facts.game_id)
             seat = session.participant(caller.user_id)
             self._journal.require_available()
             now = self._now()
             live.room.apply(session.leave(seat.number, now), now)
-            response = pb.LeaveResponse()
-            keep(response)
-            await self._kept(live)
-            return response
+            return pb.LeaveResponse()
 
         return await self._once("Leave", request, call, pb.LeaveResponse, effect)
 
     async def update_session(self, request: pb.UpdateSessionRequest, call: Call) -> pb.UpdateSessionResponse:
-        async def effect(live: LiveSession, keep: Callable[[Message], None]) -> pb.UpdateSessionResponse:
+        async def effect(live: LiveSession) -> pb.UpdateSessionResponse:
             session = await self._commanded(live, call)
             changes = session.update(
                 label=request.label if request.HasField("label") else None,
@@ -191,51 +185,39 @@ class SessionServicer:
                 expected_version=request.expected_version if request.HasField("expected_version") else None,
             )
             live.room.apply(changes, self._now())
-            response = pb.UpdateSessionResponse(session=session_message(session))
-            keep(response)
-            await self._kept(live)
-            return response
+            return pb.UpdateSessionResponse(session=session_message(session))
 
         return await self._once("UpdateSession", request, call, pb.UpdateSessionResponse, effect)
 
     async def change_state(self, request: pb.ChangeStateRequest, call: Call) -> pb.ChangeStateResponse:
-        async def effect(live: LiveSession, keep: Callable[[Message], None]) -> pb.ChangeStateResponse:
+        async def effect(live: LiveSession) -> pb.ChangeStateResponse:
             session, now = await self._commanded(live, call), self._now()
             starts = request.state == pb.SESSION_STATE_STARTED
             live.room.apply(session.start(now) if starts else session.pause(), now)
-            response = pb.ChangeStateResponse(session=session_message(session))
-            keep(response)
-            await self._kept(live)
-            return response
+            return pb.ChangeStateResponse(session=session_message(session))
 
         return await self._once("ChangeState", request, call, pb.ChangeStateResponse, effect)
 
     async def kick(self, request: pb.KickRequest, call: Call) -> pb.KickResponse:
-        async def effect(live: LiveSession, keep: Callable[[Message], None]) -> pb.KickResponse:
+        async def effect(live: LiveSession) -> pb.KickResponse:
             session, now = await self._commanded(live, call), self._now()
             changes = session.kick(request.seat, request.reason, now, may_return=request.may_return)
             live.room.apply(changes, now)
             live.dismiss_banned()
-            response = pb.KickResponse()
-            keep(response)
-            await self._kept(live)
-            return response
+            return pb.KickResponse()
 
         return await self._once("Kick", request, call, pb.KickResponse, effect)
 
     async def close(self, request: pb.CloseRequest, call: Call) -> pb.CloseResponse:
-        async def effect(live: LiveSession, keep: Callable[[Message], None]) -> pb.CloseResponse:
+        async def effect(live: LiveSession) -> pb.CloseResponse:
             session, now = await self._commanded(live, call), self._now()
             live.room.apply(session.close(now), now)
-            response = pb.CloseResponse()
-            keep(response)
-            await self._kept(live)
-            return response
+            return pb.CloseResponse()
 
         return await self._once("Close", request, call, pb.CloseResponse, effect)
 
     async def finish(self, request: pb.FinishRequest, call: Call) -> pb.FinishResponse:
-        async def effect(live: LiveSession, keep: Callable[[Message], None]) -> pb.FinishResponse:
+        async def effect(live: LiveSession) -> pb.FinishResponse:
             session = live.room.session
             number = await self._speaker(call, session)
             entries = read_result(request.result.seats)
@@ -251,10 +233,7 @@ class SessionServicer:
                     f"The result of session {session.facts.session_id} is decided, and it is another one.",
                     state=session.state.value,
                 )
-            response = _finish_response(session)
-            keep(response)
-            await self._kept(live)
-            return response
+            return _finish_response(session)
 
         response = await self._once("Finish", request, call, pb.FinishResponse, effect)
         if response.state != RESULT_STATES[ResultState.PENDING]:
@@ -343,13 +322,16 @@ class SessionServicer:
         request: Any,
         call: Call,
         response: type[M],
-        effect: Callable[[LiveSession, Callable[[Message], None]], Awaitable[M]],
+        effect: Callable[[LiveSession], Awaitable[M]],
     ) -> M:
-        """Runs `effect`, or returns the reply it gave to the same request id. `effect` hands its reply to what it is
-        given, before it waits for the log."""
+        """Runs `effect` and returns its reply once the log has both, or the reply it gave to the same request id.
+
+        `effect` must not wait for anything after it has changed the session: what it did and its reply are one batch.
+        """
         session_id = request.session_id
         if not request.request_id:
-            return await effect(await self._owner.get(session_id), lambda _: None)
+            live = await self._owner.get(session_id)
+            return await _logged(live, await effect(live))
         user_id = call.caller.user_id
         await self._store.reserve(user_id, rpc, request.request_id, request, session_id)
         key = reply_key(session_id, user_id, rpc, request.request_id)
@@ -359,15 +341,9 @@ class SessionServicer:
         async with live.replaying:
             if (kept := await self._store.reply(key)) is not None:
                 return response.FromString(kept)
-
-            def keep(reply: Message) -> None:
-                live.room.reply(key, reply.SerializeToString())
-
-            return await effect(live, keep)
-
-    async def _kept(self, live: LiveSession) -> None:
-        live.touch()
-        await live.confirmed(live.room.outstanding)
+            reply = await effect(live)
+            live.room.reply(key, reply.SerializeToString())
+            return await _logged(live, reply)
 
     def _placement(self) -> pb.Placement:
         return pb.Placement(node=self._peers.me.node)
@@ -384,6 +360,13 @@ def _seats(request: pb.CreateSessionRequest, most: int) -> tuple[int, int]:
     if min_seats > max_seats:
         raise invalid_field("min_seats", f"is more than the session has seats ({max_seats})")
     return min_seats, max_seats
+
+
+async def _logged(live: LiveSession, reply: M) -> M:
+    """The reply, once the log has all that has been done by now."""
+    live.touch()
+    await live.confirmed(live.room.outstanding)
+    return reply
 
 
 def _stream_of(live: LiveSession, user_id: str) -> Stream:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -13,6 +13,7 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message_factory import GetMessageClass
 
+import oofgg
 from oofgg.v1 import auth_pb2, errors_pb2, game_pb2, session_pb2
 
 SESSION = "s1"
@@ -267,3 +268,8 @@ def message(seq: int, text: str = "x") -> session_pb2.Event:
 
 def finished(seq: int) -> session_pb2.Event:
     return session_pb2.Event(seq=seq, state=session_pb2.StateChange(state=session_pb2.SESSION_STATE_FINISHED))
+
+
+def texts(events: Sequence[oofgg.Event]) -> list[str]:
+    """What was said in these events."""
+    return [event.text() for event in events if isinstance(event, oofgg.Message)]

@@ -14,9 +14,11 @@ import oofgg
 import oofgg.sync
 from oofgg import errors
 from oofgg.v1 import matchmaking_pb2
+from tests.integration.sdk.games import frames
 from tests.integration.sdk.script import Platform, StreamScript, finished
-from tests.integration.sdk.test_sync_scripted import frames, nothing_remains  # noqa: F401
 from tests.integration.sdk.ticket_script import PROPOSED, QUEUED, TICKET, Matchmaking, WatchScript
+
+pytestmark = pytest.mark.usefixtures("nothing_remains")
 
 _T = TypeVar("_T")
 
