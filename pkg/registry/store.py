@@ -16,6 +16,7 @@ from redis.asyncio.client import PubSub
 from redis.exceptions import RedisError
 
 from pkg.cache.answers import answers
+from pkg.cache.scripts import Argument, run
 from pkg.registry.process import Process, Unreadable, decode, encode
 from pkg.telemetry.logs import get_logger
 
@@ -70,11 +71,10 @@ class Registry:
 
     async def put(self, process: Process, *, announce: bool) -> None:
         """Writes or renews an entry, in one round trip. `announce` tells readers; a new entry always does."""
-        async with answers(_DEADLINE_SECONDS):
-            await self._redis.eval(
-                _PUT, 2, _PROCESSES, _SEEN,
-                process.incarnation, encode(process), _SWEEP_MILLISECONDS, _MOST_PROCESSES, _CHANGED, int(announce),
-            )  # fmt: skip
+        arguments: list[Argument] = [
+            process.incarnation, encode(process), _SWEEP_MILLISECONDS, _MOST_PROCESSES, _CHANGED, int(announce),
+        ]  # fmt: skip
+        await run(self._redis, _PUT, [_PROCESSES, _SEEN], arguments, within=_DEADLINE_SECONDS)
 
     async def read(self) -> list[Sighting]:
         """All entries, as they were at one moment."""

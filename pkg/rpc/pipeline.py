@@ -5,10 +5,12 @@ One function per shape of RPC, composed once at start; nothing here is looked up
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from types import TracebackType
 from typing import Any, NoReturn, TypeVar
 
 import grpc
@@ -27,7 +29,7 @@ from pkg.rpc.call import Call, StreamCall
 from pkg.rpc.quotas import GameQuotas
 from pkg.rpc.validation import MessageValidator
 from pkg.telemetry.logs import current_request_id, get_logger
-from pkg.telemetry.metrics import CallWatch, Metrics
+from pkg.telemetry.metrics import MethodMetrics, Metrics
 from pkg.telemetry.tracing import TRACE_PARENT_HEADER, Tracing
 from pkg.time_limit import time_limit
 
@@ -69,18 +71,15 @@ class Pipeline:
         metrics = self.metrics.method(name)
 
         async def handle(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Message:
-            with metrics.watch() as watch:
-                try:
-                    metadata, request_id = self._begin(context)
-                    caller = await self._authenticate(rule, metadata)
-                    call = Call(context, name, metadata, request_id, caller)
-                    self.validator.check(request)
-                    budget = _budget(context)
-                    call_deadline.set(time.monotonic() + budget)
-                    with time_limit(budget):
-                        return await behaviour(request, call)
-                except Exception as error:
-                    await self._refuse(error, context, watch)
+            async with _Served(self._refusal, context, metrics):
+                metadata, request_id = self._begin(context)
+                caller = await self._authenticate(rule, metadata)
+                call = Call(context, name, metadata, request_id, caller)
+                self.validator.check(request)
+                budget = _budget(context)
+                call_deadline.set(time.monotonic() + budget)
+                with time_limit(budget):
+                    return await behaviour(request, call)
 
         return self._traced(name, handle)
 
@@ -91,13 +90,10 @@ class Pipeline:
         metrics = self.metrics.method(name)
 
         async def handle(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
-            with metrics.watch() as watch:
-                try:
-                    call = await self._open(name, rule, context)
-                    self.validator.check(request)
-                    await behaviour(request, call)
-                except Exception as error:
-                    await self._refuse(error, context, watch)
+            async with _Served(self._refusal, context, metrics):
+                call = await self._open(name, rule, context)
+                self.validator.check(request)
+                await behaviour(request, call)
 
         return self._traced(name, handle)
 
@@ -108,11 +104,8 @@ class Pipeline:
         metrics = self.metrics.method(name)
 
         async def handle(_: object, context: grpc.aio.ServicerContext[Any, Any]) -> None:
-            with metrics.watch() as watch:
-                try:
-                    await behaviour(await self._open(name, rule, context))
-                except Exception as error:
-                    await self._refuse(error, context, watch)
+            async with _Served(self._refusal, context, metrics):
+                await behaviour(await self._open(name, rule, context))
 
         return self._traced(name, handle)
 
@@ -173,13 +166,6 @@ class Pipeline:
             await self.quotas.spend(caller.game_id)
         return caller
 
-    async def _refuse(
-        self, error: Exception, context: grpc.aio.ServicerContext[Any, Any], watch: CallWatch
-    ) -> NoReturn:
-        refusal = self._refusal(error)
-        watch.code = status.code_of(refusal).name
-        await _abort(context, refusal)
-
     def _refusal(self, error: Exception) -> OofggError:
         """The domain error a client may see; what it must not see goes to the log."""
         if isinstance(error, OofggError):
@@ -194,6 +180,40 @@ class Pipeline:
             return translated
         _log.exception("call failed")
         return errors.Internal(Reason.INTERNAL, "A fault of the platform. Quote the request id when you report it.")
+
+
+class _Served:
+    """A call while it is served: measured, and refused with what its client may see of an error."""
+
+    __slots__ = ("_context", "_metrics", "_refusal", "_started")
+
+    def __init__(
+        self,
+        refusal: Callable[[Exception], OofggError],
+        context: grpc.aio.ServicerContext[Any, Any],
+        metrics: MethodMetrics,
+    ) -> None:
+        self._refusal = refusal
+        self._context = context
+        self._metrics = metrics
+
+    async def __aenter__(self) -> None:
+        self._started = time.perf_counter()
+        self._metrics.in_flight.inc()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        code = "CANCELLED" if isinstance(error, asyncio.CancelledError) else "OK"
+        try:
+            if isinstance(error, Exception):
+                refusal = self._refusal(error)
+                code = status.code_of(refusal).name
+                await _abort(self._context, refusal)
+        finally:
+            self._metrics.in_flight.dec()
+            self._metrics.latency.observe(time.perf_counter() - self._started)
+            self._metrics.count(code)
 
 
 def _number(code: Any) -> int:

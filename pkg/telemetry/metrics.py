@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Self
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
@@ -23,39 +19,12 @@ class MethodMetrics:
     in_flight: Gauge
     _by_code: dict[str, Counter] = field(default_factory=dict)
 
-    def watch(self) -> CallWatch:
-        """Counts a call, for as long as it is in the `with`."""
-        return CallWatch(self)
-
     def count(self, code: str) -> None:
         """Counts a call that ended with this gRPC code, such as `OK`."""
         counter = self._by_code.get(code)
         if counter is None:
             counter = self._by_code[code] = self._calls.labels(self.name, code)
         counter.inc()
-
-
-class CallWatch:
-    """A call that is being served. `code` is the gRPC code it ends with, unless it is cancelled."""
-
-    __slots__ = ("_metrics", "_started", "code")
-
-    def __init__(self, metrics: MethodMetrics) -> None:
-        self.code = "OK"
-        self._metrics = metrics
-
-    def __enter__(self) -> Self:
-        self._metrics.in_flight.inc()
-        self._started = time.perf_counter()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        metrics = self._metrics
-        metrics.in_flight.dec()
-        metrics.latency.observe(time.perf_counter() - self._started)
-        metrics.count("CANCELLED" if kind is asyncio.CancelledError else self.code)
 
 
 class Metrics:

@@ -17,7 +17,6 @@ from pkg.telemetry.logs import get_logger
 from services.matchmaking.leading.leads import Leads
 from services.matchmaking.seating import Seated, Seating
 from services.matchmaking.stores.leading import LeaderStore, QueueKey
-from services.matchmaking.stores.states import TicketState
 from services.matchmaking.stores.tickets import TicketRecord, TicketStore
 from services.matchmaking.ticket_messages import settled
 
@@ -88,7 +87,7 @@ class Entrance:
             return ticket_id, await self._tickets.one(game_id, ticket_id)
         if not entered.led:
             self._leads.want(keys)
-        return ticket_id, TicketRecord(data, TicketState.QUEUED, 1, entered.enter_ms, 0, 0, 0, None, None)
+        return ticket_id, TicketRecord(data, pb.TICKET_STATE_QUEUED, 1, entered.enter_ms, 0, 0, 0, None, None)
 
     async def _seek_seats(self, keys: Sequence[QueueKey], ticket_id: str, players: Sequence[pb.TicketPlayer]) -> None:
         """Takes seats in an open session of the game, or has the ticket enter its queues after all."""

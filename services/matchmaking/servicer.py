@@ -31,7 +31,6 @@ from services.matchmaking.entrance import Entrance
 from services.matchmaking.figures import QueueFigures
 from services.matchmaking.seating import Seating
 from services.matchmaking.stores.leading import QueueKey
-from services.matchmaking.stores.states import TicketReason, TicketState
 from services.matchmaking.stores.tickets import TicketRecord, TicketStore, ticket_not_found
 from services.matchmaking.ticket_messages import player_of, stored_ticket, ticket_message
 from services.matchmaking.watching import TicketKey, Watching
@@ -84,7 +83,7 @@ class MatchmakingServicer:
 
     async def get_ticket(self, request: pb.GetTicketRequest, call: Call) -> pb.GetTicketResponse:
         key, record = await self._find(request.game_id, request.ticket_id, call)
-        if record.state <= TicketState.ACCEPTED:
+        if record.state <= pb.TICKET_STATE_ACCEPTED:
             await self._tickets.keep(key.game_id, [key.ticket_id])
         return pb.GetTicketResponse(ticket=await self._message(key, record))
 
@@ -94,7 +93,7 @@ class MatchmakingServicer:
         await self._tickets.cancel(
             key.game_id,
             key.ticket_id,
-            TicketReason.CANCELLED_BY_DEVELOPER if developer else TicketReason.CANCELLED_BY_PLAYER,
+            pb.TICKET_REASON_CANCELLED_BY_DEVELOPER if developer else pb.TICKET_REASON_CANCELLED_BY_PLAYER,
             "" if developer else call.caller.user_id,
         )
         record = await self._tickets.one(key.game_id, key.ticket_id)
@@ -131,7 +130,7 @@ class MatchmakingServicer:
                         raise ticket_not_found(key.ticket_id)
                     record = replace(watched.record, why=watched.why)
                     await call.write(pb.WatchTicketResponse(ticket=await self._message(key, record)))
-                    if record.state > TicketState.ACCEPTED:
+                    if record.state > pb.TICKET_STATE_ACCEPTED:
                         return
                     await woken(event, within=_NEWS_SECONDS)
                     event.clear()
@@ -233,7 +232,7 @@ class MatchmakingServicer:
 
     async def _message(self, key: TicketKey, record: TicketRecord) -> pb.Ticket:
         message = kept_pb.StoredTicket.FromString(record.data).ticket
-        if record.state != TicketState.QUEUED:
+        if record.state != pb.TICKET_STATE_QUEUED:
             return ticket_message(message, record, {}, None)
         queues: dict[str, Queue] = {}
         for name in message.queues:

@@ -10,7 +10,6 @@ from oofgg.v1 import session_pb2
 from pkg.internal.v1 import ticket_pb2 as kept_pb
 from services.matchmaking.engine.queues import Queue
 from services.matchmaking.engine.tickets import Opening, OpenTeam, Player, Proposal, Ticket
-from services.matchmaking.stores.states import TicketState
 from services.matchmaking.stores.tickets import TicketRecord
 
 
@@ -131,7 +130,7 @@ def ticket_message(
     message.reason = record.reason  # type: ignore[assignment]
     message.version = record.version
     message.create_time.FromMilliseconds(record.enter_ms)
-    if record.state == TicketState.QUEUED:
+    if record.state == pb.TICKET_STATE_QUEUED:
         waits = [queues[name].max_wait for name in message.queues if name in queues]
         if waits:
             message.expire_time.FromMilliseconds(record.enter_ms + int(max(waits) * 1000))
@@ -143,12 +142,12 @@ def ticket_message(
                 message.exclusions.add(rule=rule, tickets=count)
     match = record.match
     if match is not None:
-        if record.state in (TicketState.PROPOSED, TicketState.ACCEPTED):
+        if record.state in (pb.TICKET_STATE_PROPOSED, pb.TICKET_STATE_ACCEPTED):
             message.accepted_players = record.accepted
             message.proposed_players = match.players
             if match.deadline_ms:
                 message.answer_deadline_time.FromMilliseconds(match.deadline_ms)
-        elif record.state == TicketState.MATCHED:
+        elif record.state == pb.TICKET_STATE_MATCHED:
             message.match.CopyFrom(kept_pb.StoredMatch.FromString(match.data).match)
     return message
 

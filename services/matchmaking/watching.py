@@ -15,13 +15,13 @@ from typing import Final, NamedTuple
 import redis.asyncio as redis
 from redis.exceptions import RedisError
 
+from oofgg.v1 import matchmaking_pb2 as pb
 from pkg.cache.answers import answers
 from pkg.errors import OofggError, Reason, ResourceExhausted
 from pkg.internal.v1 import ticket_pb2 as kept_pb
 from pkg.telemetry.logs import get_logger
 from services.matchmaking.engine.tickets import Why
 from services.matchmaking.stores.leading import QueueKey, channel_of
-from services.matchmaking.stores.states import TicketState
 from services.matchmaking.stores.tickets import TicketRecord, TicketStore
 
 _log = get_logger(__name__)
@@ -221,7 +221,7 @@ class Watching:
     async def _enter_again(self, key: TicketKey, watched: Watched) -> None:
         """Redis has lost a ticket that waited here."""
         record = watched.record
-        if record.state not in (TicketState.QUEUED, TicketState.PROPOSED, TicketState.ACCEPTED):
+        if record.state not in (pb.TICKET_STATE_QUEUED, pb.TICKET_STATE_PROPOSED, pb.TICKET_STATE_ACCEPTED):
             return
         ticket = kept_pb.StoredTicket.FromString(record.data).ticket
         try:

@@ -8,6 +8,7 @@ from typing import Final, cast
 import redis.asyncio as redis
 
 from pkg.cache.answers import answers
+from pkg.cache.scripts import Call, run_all
 from pkg.clock import Clock
 from pkg.errors import Reason, ResourceExhausted
 from pkg.ids import time_of
@@ -43,11 +44,8 @@ class Memberships:
 
         It is counted before it is judged: of several that are taken at once, none passes beyond the bound.
         """
-        pipeline = self._redis.pipeline(transaction=False)
-        for user_id, session_id in entries:
-            pipeline.eval(_ENTER, 1, _key(user_id), session_id, _KEPT_SECONDS)
-        async with answers():
-            counts = await pipeline.execute()
+        calls: list[Call] = [([_key(user_id)], [session_id, _KEPT_SECONDS]) for user_id, session_id in entries]
+        counts = await run_all(self._redis, _ENTER, calls)
         refused: dict[tuple[str, str], ResourceExhausted] = {}
         for (user_id, session_id), count in zip(entries, counts, strict=True):
             if count > self._most and await self._is_full(user_id, session_id):

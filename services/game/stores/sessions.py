@@ -192,9 +192,7 @@ class SessionStore:
             number += stop - start
             entries += [number, b"".join(pieces[start:stop])]
             start = stop
-        flat: list[str | bytes | int] = ["owner", self._me.incarnation, "epochs", append.lineage.text()]
-        for name, value in fields.items():
-            flat += [name, value]
+        flat = ["owner", self._me.incarnation, "epochs", append.lineage.text(), *_flat(fields)]
         keys = [_key(append.session_id), _log_key(append.session_id), *batch.replies]
         arguments = [
             append.epoch, self._me.node, batch.last, self._expiry(batch.state), _REPLY_MILLISECONDS,
@@ -260,13 +258,10 @@ class SessionStore:
 
     def _appending(self, append: Append) -> Call:
         batch = append.batch
-        fields: list[Argument] = []
-        for name, value in batch.fields.items():
-            fields += [name, value]
         return [_key(append.session_id), _log_key(append.session_id), *batch.replies], [
             append.epoch, batch.before, batch.last, b"".join(batch.pieces), append.first,
             self._expiry(batch.state), _REPLY_MILLISECONDS,
-            len(batch.fields), *fields, len(batch.removed), *batch.removed, *batch.replies.values(),
+            len(batch.fields), *_flat(batch.fields), len(batch.removed), *batch.removed, *batch.replies.values(),
         ]  # fmt: skip
 
     def _expiry(self, state: State) -> int:
@@ -297,13 +292,14 @@ def wrong_node(session_id: str, node: str) -> FailedPrecondition:
 
 def _creating(creation: Creation) -> Call:
     session_id, pieces, reply = creation.session.facts.session_id, creation.pieces, creation.reply
-    fields: list[Argument] = []
-    for name, value in all_fields(creation.session, {}).items():
-        fields += [name, value]
     return [_key(session_id), _log_key(session_id), *([reply[0]] if reply else [])], [
         creation.owner.incarnation, creation.owner.node, _REPLY_MILLISECONDS, reply[1] if reply else b"",
-        len(pieces), b"".join(pieces), *fields,
+        len(pieces), b"".join(pieces), *_flat(all_fields(creation.session, {})),
     ]  # fmt: skip
+
+
+def _flat(fields: Mapping[str, bytes]) -> list[Argument]:
+    return [part for field in fields.items() for part in field]
 
 
 def _fields(answer: Sequence[bytes]) -> dict[bytes, bytes] | None:

@@ -11,6 +11,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
+from oofgg.v1 import matchmaking_pb2 as pb
 from pkg.clock import Clock
 from pkg.errors import OofggError
 from pkg.ids import NewId
@@ -23,7 +24,6 @@ from services.matchmaking.engine.tickets import Opening, Proposal, Ticket, Why
 from services.matchmaking.leading.figures import Figures
 from services.matchmaking.leading.making import Making
 from services.matchmaking.stores.leading import Claim, Fenced, LeaderStore, News, QueueKey
-from services.matchmaking.stores.states import TicketReason, TicketState
 from services.matchmaking.ticket_messages import opening_of, stored_match, ticket_of
 
 _log = get_logger(__name__)
@@ -176,8 +176,8 @@ class Leader:
         paused = self._making.paused
         found = await self._in_thread(lambda: self._step(pool, news, queue, now, why=why, paused=paused))
         self._queue, self._next_change = queue, found.next_change
-        await self._dismiss(found.overdue, TicketState.EXPIRED, TicketReason.WAITED_TOO_LONG)
-        await self._dismiss(found.misfits, TicketState.FAILED, TicketReason.DOES_NOT_FIT)
+        await self._dismiss(found.overdue, pb.TICKET_STATE_EXPIRED, pb.TICKET_REASON_WAITED_TOO_LONG)
+        await self._dismiss(found.misfits, pb.TICKET_STATE_FAILED, pb.TICKET_REASON_DOES_NOT_FIT)
         for start in range(0, len(found.proposals), _CLAIMS_AT_ONCE):
             await self._claim(queue, found.proposals[start : start + _CLAIMS_AT_ONCE], now)
         if found.reasons:
@@ -270,7 +270,9 @@ class Leader:
             else:
                 pool.open(subject)
 
-    async def _dismiss(self, tickets: Sequence[Ticket], state: TicketState, reason: TicketReason) -> None:
+    async def _dismiss(
+        self, tickets: Sequence[Ticket], state: pb.TicketState.ValueType, reason: pb.TicketReason.ValueType
+    ) -> None:
         if tickets:
             await self._store.dismiss(self.key, self.epoch, [ticket.ticket_id for ticket in tickets], state, reason)
 
@@ -279,7 +281,11 @@ class Leader:
         self._pool, self._queue = None, None
         waiting = await self._store.waiting(self.key)
         await self._store.dismiss(
-            self.key, self.epoch, [each.subject for each in waiting], TicketState.FAILED, TicketReason.QUEUE_DELETED
+            self.key,
+            self.epoch,
+            [each.subject for each in waiting],
+            pb.TICKET_STATE_FAILED,
+            pb.TICKET_REASON_QUEUE_DELETED,
         )
         for session_id in await self._store.openings(self.key):
             await self._store.open(self.key, session_id, b"")

@@ -11,11 +11,11 @@ from typing import Any, Final, NamedTuple
 
 import redis.asyncio as redis
 
+from oofgg.v1 import matchmaking_pb2 as pb
 from pkg.cache.answers import answers
 from pkg.cache.scripts import Argument, Call, run, run_all
 from services.matchmaking.engine.tickets import Why
 from services.matchmaking.stores import scripts
-from services.matchmaking.stores.states import TicketReason, TicketState
 from services.matchmaking.stores.tickets import MANY_SECONDS, MatchRecord, base_of, pack_why
 
 _ACTIVE: Final = "mm:active"
@@ -245,8 +245,8 @@ class LeaderStore:
         key: QueueKey,
         epoch: str,
         ticket_ids: Sequence[str],
-        state: TicketState,
-        reason: TicketReason,
+        state: pb.TicketState.ValueType,
+        reason: pb.TicketReason.ValueType,
         *,
         last: bool = True,
     ) -> None:
@@ -256,7 +256,7 @@ class LeaderStore:
         """
         for start in range(0, len(ticket_ids), _LOAD_AT_ONCE):
             chunk = ticket_ids[start : start + _LOAD_AT_ONCE]
-            await self._all(scripts.DISMISS, key, [[key.name, epoch, state.value, reason.value, int(last), 0, *chunk]])
+            await self._all(scripts.DISMISS, key, [[key.name, epoch, state, reason, int(last), 0, *chunk]])
 
     async def expire_unwatched(self, key: QueueKey, epoch: str, now_ms: int) -> None:
         """Tickets of the game that nobody renews are over. Raises Fenced."""
@@ -266,7 +266,7 @@ class LeaderStore:
             )
         if found:
             tickets = [ticket.decode() for ticket in found]
-            state, reason = TicketState.EXPIRED.value, TicketReason.ABANDONED.value
+            state, reason = pb.TICKET_STATE_EXPIRED, pb.TICKET_REASON_ABANDONED
             await self._all(scripts.DISMISS, key, [[key.name, epoch, state, reason, 0, 1, *tickets]])
 
     async def tell_why(self, key: QueueKey, reasons: Mapping[str, Why]) -> None:

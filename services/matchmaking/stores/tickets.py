@@ -9,13 +9,13 @@ from typing import Any, Final, cast
 
 import redis.asyncio as redis
 
+from oofgg.v1 import matchmaking_pb2 as pb
 from pkg.cache.answers import answers
 from pkg.cache.scripts import Argument, Call, run, run_all
 from pkg.db.lookups import Lookup
 from pkg.errors import FailedPrecondition, NotFound, Reason, ResourceExhausted
 from services.matchmaking.engine.tickets import Why
 from services.matchmaking.stores import scripts
-from services.matchmaking.stores.states import TicketReason
 
 # Who is not watched or read for so long expires.
 UNWATCHED_MILLISECONDS: Final = 30_000
@@ -195,12 +195,12 @@ class TicketStore:
         if not await run(self._redis, scripts.WATCH, [base_of(game_id)], [ticket_id, self._node]):
             raise ticket_not_found(ticket_id)
 
-    async def cancel(self, game_id: str, ticket_id: str, reason: TicketReason, user_id: str) -> None:
+    async def cancel(self, game_id: str, ticket_id: str, reason: pb.TicketReason.ValueType, user_id: str) -> None:
         """Takes a ticket out, or declines its proposed match; nothing happens for one that is over.
 
         Raises FailedPrecondition(TICKET_STATE) when its match is made, NotFound(TICKET_NOT_FOUND).
         """
-        (kind, *_) = await run(self._redis, scripts.CANCEL, [base_of(game_id)], [ticket_id, reason.value, user_id])
+        (kind, *_) = await run(self._redis, scripts.CANCEL, [base_of(game_id)], [ticket_id, reason, user_id])
         if kind == b"NONE":
             raise ticket_not_found(ticket_id)
         if kind == b"MADE":

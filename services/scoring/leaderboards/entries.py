@@ -64,7 +64,7 @@ class EntryStore:
         outcomes: dict[int, Outcome] = {}
         spots: dict[Spot, list[int]] = {}
         for index, one in enumerate(submissions):
-            spots.setdefault((one.board.leaderboard_id, one.window.start), []).append(index)
+            spots.setdefault(spot_of(one), []).append(index)
         # In one order, so that two transactions cannot wait for each other.
         for spot in sorted(spots):
             waiting = spots[spot]
@@ -221,6 +221,11 @@ def keys_of(leaderboard_ids: Sequence[object], starts: Sequence[datetime], user_
     return [(str(leaderboard_id), start, str(user_id)) for leaderboard_id, start, user_id in listed]
 
 
+def spot_of(submission: Submission) -> Spot:
+    """The window that a submission is for."""
+    return submission.board.leaderboard_id, submission.window.start
+
+
 def key_of(submission: Submission) -> Key:
     """The entry that a submission is for."""
-    return submission.board.leaderboard_id, submission.window.start, submission.user_id
+    return *spot_of(submission), submission.user_id

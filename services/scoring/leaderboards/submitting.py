@@ -23,7 +23,7 @@ from pkg.grouping import gather_seconds
 from pkg.telemetry.logs import get_logger
 from pkg.time_limit import time_limit
 from services.scoring.leaderboards.changes import Changes
-from services.scoring.leaderboards.entries import EntryStore, Spot, columns_of
+from services.scoring.leaderboards.entries import EntryStore, Spot, columns_of, spot_of
 from services.scoring.leaderboards.places import member_of
 from services.scoring.leaderboards.ranks import Moves, Ranks
 from services.scoring.leaderboards.rules import Outcome, Submission
@@ -258,7 +258,7 @@ class Submitting:
         kept: Mapping[tuple[str, str, str], tuple[bytes, bytes]],
     ) -> Written | OofggError:
         if job in outcomes:
-            told = ranks.get(_spot_of(job.submissions[0]), {}) if job.tell_ranks else {}
+            told = ranks.get(spot_of(job.submissions[0]), {}) if job.tell_ranks else {}
             return Written(outcomes[job], told)
         if job.repeat is None:
             raise AssertionError("what has no request id is always fresh")
@@ -300,7 +300,7 @@ class Submitting:
 
     def _new_windows(self, submissions: Sequence[Submission]) -> set[tuple[str, Window]]:
         """Windows of which it is not known that they are noted."""
-        windows = {_spot_of(one): one.window for one in submissions}
+        windows = {spot_of(one): one.window for one in submissions}
         return {(spot[0], window) for spot, window in windows.items() if spot not in self._known}
 
     async def _tell_redis(
@@ -318,7 +318,7 @@ class Submitting:
                 continue
             for one, outcome in zip(job.submissions, told, strict=True):
                 if outcome.entry is not None:
-                    moves.setdefault(_spot_of(one), Moves()).asking.append(one.user_id)
+                    moves.setdefault(spot_of(one), Moves()).asking.append(one.user_id)
         if not moves or self._ranks.away:
             return {}
         applied = await self._ranks.apply(moves)
@@ -329,17 +329,13 @@ class Submitting:
         return {spot: told.ranks for spot, told in applied.items()}
 
 
-def _spot_of(submission: Submission) -> Spot:
-    return submission.board.leaderboard_id, submission.window.start
-
-
 def _moved(outcomes: Mapping[Job, Sequence[Outcome]]) -> dict[Spot, dict[str, bytes]]:
     """The places that entries have moved to, by window and player."""
     moved: dict[Spot, dict[str, bytes]] = {}
     for job, told in outcomes.items():
         for one, outcome in zip(job.submissions, told, strict=True):
             if outcome.changed and outcome.entry is not None:
-                moved.setdefault(_spot_of(one), {})[one.user_id] = outcome.entry.place
+                moved.setdefault(spot_of(one), {})[one.user_id] = outcome.entry.place
     return moved
 
 
