@@ -87,19 +87,19 @@ format: setup-dev ## Format the code and mend what can be mended
 	$(BIN)/ruff format $(SOURCES)
 
 proto: $(CODEGEN)/.done setup-dev ## Generate code and tables from the protos
-	$(BIN)/python proto/generate.py
+	$(BIN)/python -m proto.generate
 	$(BIN)/python -m envoy table > docs/reference/rpcs.md
 	PYTHONPATH=. $(BIN)/python docs/reference/generate.py
 
 proto-check: $(CODEGEN)/.done setup-dev # Generated code is what the protos say, and the protos are well formed
-	$(BIN)/python proto/generate.py --check
+	$(BIN)/python -m proto.generate --check
 	$(BIN)/buf lint build/proto/full.binpb --config proto/buf.yaml
 
 breaking: proto-check # No change of the protos breaks whoever uses the last release
 	$(BIN)/buf breaking build/proto/full.binpb --against proto/baseline.binpb --config proto/buf.yaml
 
 proto-baseline: proto-check ## Make today's protos the released ones: only when releasing
-	$(BIN)/python proto/generate.py --baseline
+	$(BIN)/python -m proto.generate --baseline
 
 lock: ## Renew the hash-pinned lock files from pyproject.toml (needs uv)
 	@for lock in "pyproject.toml -o requirements/services.lock" \

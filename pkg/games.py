@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from cachetools import TTLCache
-
 from pkg.auth.caller import Caller, CallerRole
 from pkg.clock import Clock
 from pkg.errors import NotFound, PermissionDenied, Reason
 from pkg.ids import is_id
 from pkg.internal.v1 import catalog_pb2
+from pkg.remembering import Remembered
 from pkg.rpc.call import Call
 from pkg.rpc.channel import ServiceChannel
 
@@ -51,11 +50,11 @@ class GameDirectory:
 
     def __init__(self, channel: ServiceChannel, clock: Clock) -> None:
         self._channel = channel
-        self._known: TTLCache[str, GameRecord] = TTLCache(_REMEMBERED_GAMES, _REMEMBER_SECONDS, timer=clock.monotonic)
+        self._known: Remembered[str, GameRecord] = Remembered(_REMEMBERED_GAMES, _REMEMBER_SECONDS, clock.monotonic)
 
     async def lookup(self, game_id: str, call: Call | None = None) -> GameRecord:
         """The game. Raises NotFound(GAME_NOT_FOUND), or Unavailable when `catalog` does not answer."""
-        known = self._known.get(game_id)
+        known = self._known.get(game_id, None)
         if known is not None:
             return known
         if not is_id(game_id):
@@ -75,8 +74,7 @@ class GameDirectory:
             answer.single_login,
             Quotas(answer.quota_players, answer.quota_sessions, answer.quota_calls_per_second),
         )
-        self._known[game_id] = record
-        return record
+        return self._known.put(game_id, record)
 
     async def require_access(self, caller: Caller, game_id: str, call: Call | None = None) -> None:
         """Lets in the game's own players, its API keys and its developer.

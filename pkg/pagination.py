@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import base64
 import json
-from datetime import datetime
+from datetime import UTC, datetime
+from typing import Final
 
 from pkg.errors import InvalidArgument, Reason
 from pkg.ids import is_id
 
-DEFAULT_PAGE_SIZE = 20
+DEFAULT_PAGE_SIZE: Final = 20
+# What PostgreSQL's bigint holds.
+_LEAST: Final = -(2**63)
+_MOST: Final = 2**63 - 1
 
 
 def page_size(requested: int) -> int:
@@ -33,9 +37,16 @@ def decode_token(token: str, *types: type[str | int]) -> list[str | int] | None:
         key = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
     except ValueError:
         key = None
-    if not isinstance(key, list) or [type(part) for part in key] != list(types):
+    if not isinstance(key, list) or [type(part) for part in key] != list(types) or not all(map(_is_storable, key)):
         raise foreign_token()
     return key
+
+
+def _is_storable(part: str | int) -> bool:
+    """Whether a statement can compare with it: JSON knows numbers and texts that PostgreSQL does not."""
+    if isinstance(part, int):
+        return _LEAST <= part <= _MOST
+    return not any(character == "\0" or "\ud800" <= character <= "\udfff" for character in part)
 
 
 def encode_time_token(time: datetime, entry_id: str) -> str:
@@ -53,11 +64,12 @@ def decode_time_token(token: str) -> tuple[datetime, str] | None:
         return None
     try:
         time = datetime.fromisoformat(str(key[0]))
-    except ValueError:
+        if time.tzinfo is None or not is_id(str(key[1])):
+            raise foreign_token()
+        # In UTC: an offset may lead out of the years that there are.
+        return time.astimezone(UTC), str(key[1])
+    except (ValueError, OverflowError):
         raise foreign_token() from None
-    if time.tzinfo is None or not is_id(str(key[1])):
-        raise foreign_token()
-    return time, str(key[1])
 
 
 def foreign_token() -> InvalidArgument:

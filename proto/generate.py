@@ -22,6 +22,8 @@ from pathlib import Path
 
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
+from proto.defaults import add_default_rules
+
 ROOT = Path(__file__).resolve().parent.parent
 PROTO = ROOT / "proto"
 CODEGEN = ROOT / ".venv-codegen" / "bin"
@@ -68,6 +70,8 @@ def generate(out: Path, build: Path) -> None:
     """Writes all generated files below `out`, and the working files below `build`."""
     sources = sorted(str(path.relative_to(PROTO)) for path in PROTO.rglob("*.proto"))
     full = describe(sources, build)
+    add_default_rules(full)
+    (build / "full.binpb").write_bytes(full.SerializeToString(deterministic=True))
     for committed, folder in ((API, "oofgg/v1/"), (EVENTS, "oofgg/events/v1/")):
         described = out / committed
         described.parent.mkdir(parents=True, exist_ok=True)

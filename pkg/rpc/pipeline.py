@@ -39,7 +39,7 @@ T = TypeVar("T")
 REQUEST_ID_HEADER = "x-request-id"
 # The same ids that Envoy keeps.
 _SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_BEARER = "Bearer "
+_BEARER = "bearer"
 # A unary call without a deadline of its own gets this one; work that cannot end in time is not begun.
 _DEFAULT_DEADLINE_SECONDS = 30.0
 _LEAST_SECONDS = 0.002
@@ -150,12 +150,12 @@ class Pipeline:
     async def _authenticate(self, rule: AccessRule, metadata: Mapping[str, str]) -> Caller:
         if rule.public:
             return NOBODY
-        header = metadata.get("authorization", "")
-        if not header.startswith(_BEARER):
+        # RFC 9110: the name of the scheme is the same in capitals and small letters.
+        scheme, _, token = metadata.get("authorization", "").partition(" ")
+        if scheme.lower() != _BEARER:
             raise errors.Unauthenticated(
                 Reason.TOKEN_MISSING, "Send the access token of a login as metadata `authorization: Bearer …`."
             )
-        token = header[len(_BEARER) :]
         if rule.internal:
             return self.service_tokens.verify(token)
         caller = (await self.verifier.verify(token)).caller
@@ -234,7 +234,7 @@ async def _abort(context: grpc.aio.ServicerContext[Any, Any], error: OofggError)
     request_id = current_request_id.get()
     await context.abort(
         status.code_of(error),
-        error.message,
+        status.short_message(error),
         trailing_metadata=((status.DETAILS_KEY, status.to_details(error, request_id)), (REQUEST_ID_HEADER, request_id)),
     )
     raise AssertionError("abort returns never")

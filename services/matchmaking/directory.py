@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Final
 
-from cachetools import LRUCache, TTLCache
+from cachetools import LRUCache
 
 from oofgg.v1 import matchmaking_pb2 as pb
 from pkg.clock import Clock
@@ -14,6 +14,7 @@ from pkg.db.lookups import Lookup
 from pkg.errors import NotFound, Reason, Unavailable
 from pkg.ids import is_id
 from pkg.internal.v1 import rating_pb2
+from pkg.remembering import Remembered
 from pkg.rpc.channel import ServiceChannel
 from services.matchmaking.engine.queues import Queue
 from services.matchmaking.messages import queue_of
@@ -28,18 +29,26 @@ _RATING_SECONDS: Final = 3.0
 _QUEUES_AT_ONCE: Final = 100
 
 
+class _Unknown:
+    """Stands for a queue that is not remembered; None is remembered for one that does not exist."""
+
+
+_UNKNOWN: Final = _Unknown()
+
+
 class QueueDirectory:
     """What calls and leaders ask about queues."""
 
     def __init__(self, store: QueueStore, clock: Clock) -> None:
-        self._known: TTLCache[QueueKey, Queue | None] = TTLCache(_REMEMBERED, _REMEMBER_SECONDS, timer=clock.monotonic)
+        self._known: Remembered[QueueKey, Queue | None] = Remembered(_REMEMBERED, _REMEMBER_SECONDS, clock.monotonic)
         self._last: LRUCache[QueueKey, Queue | None] = LRUCache(_REMEMBERED)
         self._rows = Lookup(store.some)
 
     async def find(self, key: QueueKey) -> Queue | None:
         """A queue; None when there is none. Raises Unavailable."""
-        if key in self._known:
-            return self._known[key]
+        known = self._known.get(key, _UNKNOWN)
+        if not isinstance(known, _Unknown):
+            return known
         try:
             row = await self._rows.get(key) if is_id(key.game_id) else None
         except Unavailable:
@@ -49,8 +58,7 @@ class QueueDirectory:
         else:
             queue = queue_of(pb.Queue.FromString(row.definition)) if row else None
             self._last[key] = queue
-        self._known[key] = queue
-        return queue
+        return self._known.put(key, queue)
 
     async def get(self, key: QueueKey) -> Queue:
         """A queue. Raises NotFound(QUEUE_NOT_FOUND), Unavailable."""
@@ -61,7 +69,7 @@ class QueueDirectory:
 
     def forget(self, key: QueueKey) -> None:
         """What this process has changed, it knows at once."""
-        self._known.pop(key, None)
+        self._known.forget(key)
 
 
 class Ratings:

@@ -6,13 +6,12 @@ import asyncio
 from collections.abc import Sequence
 from typing import Final
 
-from cachetools import TTLCache
-
 from oofgg.v1 import matchmaking_pb2 as pb
 from pkg.clock import Clock
 from pkg.errors import OofggError
 from pkg.ids import NewId
 from pkg.internal.v1 import ticket_pb2 as kept_pb
+from pkg.remembering import Remembered
 from pkg.telemetry.logs import get_logger
 from services.matchmaking.leading.leads import Leads
 from services.matchmaking.seating import Seated, Seating
@@ -46,7 +45,7 @@ class Entrance:
         self._new_id = new_id
         self._clock = clock
         self._draining = draining
-        self._marked: TTLCache[QueueKey, bool] = TTLCache(_MARKED, _MARK_SECONDS, timer=clock.monotonic)
+        self._marked: Remembered[QueueKey, bool] = Remembered(_MARKED, _MARK_SECONDS, clock.monotonic)
 
     @property
     def closing(self) -> bool:
@@ -79,9 +78,10 @@ class Entrance:
         )
         if not entered.new:
             return entered.ticket_id, await self._tickets.one(game_id, entered.ticket_id)
-        if unmarked := [key for key in keys if key not in self._marked]:
+        if unmarked := [key for key in keys if not self._marked.get(key, False)]:
             await self._leading.mark_active(unmarked, self._clock.now().timestamp())
-            self._marked.update(dict.fromkeys(unmarked, True))
+            for key in unmarked:
+                self._marked.put(key, True)
         if quick_join:
             await self._seek_seats(keys, ticket_id, players)
             return ticket_id, await self._tickets.one(game_id, ticket_id)

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from cachetools import TTLCache
-
 from pkg.clock import Clock
+from pkg.remembering import Remembered
 from services.matchmaking.leading.figures import Figures
 from services.matchmaking.stores.leading import LeaderStore, QueueKey
 
 _REMEMBER_SECONDS: Final = 2.0
 _REMEMBERED: Final = 10_000
+# No median: a wait is never negative.
+_UNKNOWN: Final = -1.0
 
 
 class QueueFigures:
@@ -21,20 +22,18 @@ class QueueFigures:
     def __init__(self, store: LeaderStore, clock: Clock) -> None:
         self._store = store
         self._clock = clock
-        self._known: TTLCache[QueueKey, tuple[Figures, int]] = TTLCache(
-            _REMEMBERED, _REMEMBER_SECONDS, timer=clock.monotonic
+        self._known: Remembered[QueueKey, tuple[Figures, int]] = Remembered(
+            _REMEMBERED, _REMEMBER_SECONDS, clock.monotonic
         )
-        self._medians: TTLCache[QueueKey, float | None] = TTLCache(
-            _REMEMBERED, _REMEMBER_SECONDS, timer=clock.monotonic
-        )
+        self._medians: Remembered[QueueKey, float | None] = Remembered(_REMEMBERED, _REMEMBER_SECONDS, clock.monotonic)
 
     async def of(self, key: QueueKey) -> tuple[Figures, int]:
         """The figures, and tickets that wait. Raises Unavailable."""
-        known = self._known.get(key)
-        if known is None:
-            ((data, waiting),) = await self._store.read_stats([key])
-            known = self._known[key] = Figures(data), waiting
-        return known
+        known = self._known.get(key, None)
+        if known is not None:
+            return known
+        ((data, waiting),) = await self._store.read_stats([key])
+        return self._known.put(key, (Figures(data), waiting))
 
     async def estimate(self, game_id: str, queues: Iterable[str]) -> float | None:
         """How long a ticket in these queues waits, in seconds: the shortest median. None when nothing is known."""
@@ -42,10 +41,9 @@ class QueueFigures:
         return min((median for median in medians if median is not None), default=None)
 
     async def _median(self, key: QueueKey) -> float | None:
-        try:
-            return self._medians[key]
-        except KeyError:
-            figures, _ = await self.of(key)
-            estimate = figures.estimate(self._clock.now().timestamp())
-            median = self._medians[key] = estimate.median if estimate else None
+        median = self._medians.get(key, _UNKNOWN)
+        if median != _UNKNOWN:
             return median
+        figures, _ = await self.of(key)
+        estimate = figures.estimate(self._clock.now().timestamp())
+        return self._medians.put(key, estimate.median if estimate else None)

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dpkg/internal/v1/catalog.proto\x12\x0fpkg.internal.v1\"7\n\x11LookupGameRequest\x12\"\n\x07game_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x06gameId\"\xc2\x02\n\x12LookupGameResponse\x12\x17\n\x07game_id\x18\x01 \x01(\tR\x06gameId\x12\"\n\rowner_user_id\x18\x02 \x01(\tR\x0bownerUserId\x12\x1b\n\tmax_seats\x18\x03 \x01(\rR\x08maxSeats\x12.\n\x13match_history_topic\x18\x04 \x01(\tR\x11matchHistoryTopic\x12!\n\x0csingle_login\x18\x05 \x01(\x08R\x0bsingleLogin\x12#\n\rquota_players\x18\x06 \x01(\x04R\x0cquotaPlayers\x12%\n\x0equota_sessions\x18\x07 \x01(\x04R\rquotaSessions\x12\x33\n\x16quota_calls_per_second\x18\x08 \x01(\rR\x13quotaCallsPerSecond\"B\n\x11\x43ountGamesRequest\x12-\n\rowner_user_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x0bownerUserId\"*\n\x12\x43ountGamesResponse\x12\x14\n\x05games\x18\x01 \x01(\x04R\x05games2\xc4\x01\n\x14GameDirectoryService\x12U\n\nLookupGame\x12\".pkg.internal.v1.LookupGameRequest\x1a#.pkg.internal.v1.LookupGameResponse\x12U\n\nCountGames\x12\".pkg.internal.v1.CountGamesRequest\x1a#.pkg.internal.v1.CountGamesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dpkg/internal/v1/catalog.proto\x12\x0fpkg.internal.v1\"b\n\x11LookupGameRequest\x12M\n\x07game_id\x18\x01 \x01(\tB4\xbaH1r/\x10\x01\x18@2)^[^\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\\x9f]*$R\x06gameId\"\xc2\x02\n\x12LookupGameResponse\x12\x17\n\x07game_id\x18\x01 \x01(\tR\x06gameId\x12\"\n\rowner_user_id\x18\x02 \x01(\tR\x0bownerUserId\x12\x1b\n\tmax_seats\x18\x03 \x01(\rR\x08maxSeats\x12.\n\x13match_history_topic\x18\x04 \x01(\tR\x11matchHistoryTopic\x12!\n\x0csingle_login\x18\x05 \x01(\x08R\x0bsingleLogin\x12#\n\rquota_players\x18\x06 \x01(\x04R\x0cquotaPlayers\x12%\n\x0equota_sessions\x18\x07 \x01(\x04R\rquotaSessions\x12\x33\n\x16quota_calls_per_second\x18\x08 \x01(\rR\x13quotaCallsPerSecond\"m\n\x11\x43ountGamesRequest\x12X\n\rowner_user_id\x18\x01 \x01(\tB4\xbaH1r/\x10\x01\x18@2)^[^\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\\x9f]*$R\x0bownerUserId\"*\n\x12\x43ountGamesResponse\x12\x14\n\x05games\x18\x01 \x01(\x04R\x05games2\xc4\x01\n\x14GameDirectoryService\x12U\n\nLookupGame\x12\".pkg.internal.v1.LookupGameRequest\x1a#.pkg.internal.v1.LookupGameResponse\x12U\n\nCountGames\x12\".pkg.internal.v1.CountGamesRequest\x1a#.pkg.internal.v1.CountGamesResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,17 +32,17 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'pkg.internal.v1.catalog_pb2
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_LOOKUPGAMEREQUEST'].fields_by_name['game_id']._loaded_options = None
-  _globals['_LOOKUPGAMEREQUEST'].fields_by_name['game_id']._serialized_options = b'\272H\006r\004\020\001\030@'
+  _globals['_LOOKUPGAMEREQUEST'].fields_by_name['game_id']._serialized_options = b'\272H1r/\020\001\030@2)^[^\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\\x9f]*$'
   _globals['_COUNTGAMESREQUEST'].fields_by_name['owner_user_id']._loaded_options = None
-  _globals['_COUNTGAMESREQUEST'].fields_by_name['owner_user_id']._serialized_options = b'\272H\006r\004\020\001\030@'
+  _globals['_COUNTGAMESREQUEST'].fields_by_name['owner_user_id']._serialized_options = b'\272H1r/\020\001\030@2)^[^\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\\x9f]*$'
   _globals['_LOOKUPGAMEREQUEST']._serialized_start=50
-  _globals['_LOOKUPGAMEREQUEST']._serialized_end=105
-  _globals['_LOOKUPGAMERESPONSE']._serialized_start=108
-  _globals['_LOOKUPGAMERESPONSE']._serialized_end=430
-  _globals['_COUNTGAMESREQUEST']._serialized_start=432
-  _globals['_COUNTGAMESREQUEST']._serialized_end=498
-  _globals['_COUNTGAMESRESPONSE']._serialized_start=500
-  _globals['_COUNTGAMESRESPONSE']._serialized_end=542
-  _globals['_GAMEDIRECTORYSERVICE']._serialized_start=545
-  _globals['_GAMEDIRECTORYSERVICE']._serialized_end=741
+  _globals['_LOOKUPGAMEREQUEST']._serialized_end=148
+  _globals['_LOOKUPGAMERESPONSE']._serialized_start=151
+  _globals['_LOOKUPGAMERESPONSE']._serialized_end=473
+  _globals['_COUNTGAMESREQUEST']._serialized_start=475
+  _globals['_COUNTGAMESREQUEST']._serialized_end=584
+  _globals['_COUNTGAMESRESPONSE']._serialized_start=586
+  _globals['_COUNTGAMESRESPONSE']._serialized_end=628
+  _globals['_GAMEDIRECTORYSERVICE']._serialized_start=631
+  _globals['_GAMEDIRECTORYSERVICE']._serialized_end=827
 # @@protoc_insertion_point(module_scope)

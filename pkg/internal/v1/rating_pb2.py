@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cpkg/internal/v1/rating.proto\x12\x0fpkg.internal.v1\"{\n\x0eRatingsOfQueue\x12\"\n\x07game_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x06gameId\x12\x1d\n\x05queue\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18@R\x05queue\x12&\n\x08user_ids\x18\x03 \x03(\tB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xe8\x07R\x07userIds\"Y\n\x14LookupRatingsRequest\x12\x41\n\x06queues\x18\x01 \x03(\x0b\x32\x1f.pkg.internal.v1.RatingsOfQueueB\x08\xbaH\x05\x92\x01\x02\x10\x64R\x06queues\"\x1e\n\x0c\x46oundRatings\x12\x0e\n\x02mu\x18\x01 \x03(\x01R\x02mu\"N\n\x15LookupRatingsResponse\x12\x35\n\x06queues\x18\x01 \x03(\x0b\x32\x1d.pkg.internal.v1.FoundRatingsR\x06queues2x\n\x16RatingDirectoryService\x12^\n\rLookupRatings\x12%.pkg.internal.v1.LookupRatingsRequest\x1a&.pkg.internal.v1.LookupRatingsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cpkg/internal/v1/rating.proto\x12\x0fpkg.internal.v1\"\x83\x02\n\x0eRatingsOfQueue\x12M\n\x07game_id\x18\x01 \x01(\tB4\xbaH1r/\x10\x01\x18@2)^[^\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\\x9f]*$R\x06gameId\x12H\n\x05queue\x18\x02 \x01(\tB2\xbaH/r-\x18@2)^[^\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\\x9f]*$R\x05queue\x12X\n\x08user_ids\x18\x03 \x03(\tB=\xbaH:\x92\x01\x37\x08\x01\x10\xe8\x07\"0r.\x18\x80\x08\x32)^[^\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\\x9f]*$R\x07userIds\"Y\n\x14LookupRatingsRequest\x12\x41\n\x06queues\x18\x01 \x03(\x0b\x32\x1f.pkg.internal.v1.RatingsOfQueueB\x08\xbaH\x05\x92\x01\x02\x10\x64R\x06queues\"\x1e\n\x0c\x46oundRatings\x12\x0e\n\x02mu\x18\x01 \x03(\x01R\x02mu\"N\n\x15LookupRatingsResponse\x12\x35\n\x06queues\x18\x01 \x03(\x0b\x32\x1d.pkg.internal.v1.FoundRatingsR\x06queues2x\n\x16RatingDirectoryService\x12^\n\rLookupRatings\x12%.pkg.internal.v1.LookupRatingsRequest\x1a&.pkg.internal.v1.LookupRatingsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,21 +32,21 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'pkg.internal.v1.rating_pb2'
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_RATINGSOFQUEUE'].fields_by_name['game_id']._loaded_options = None
-  _globals['_RATINGSOFQUEUE'].fields_by_name['game_id']._serialized_options = b'\272H\006r\004\020\001\030@'
+  _globals['_RATINGSOFQUEUE'].fields_by_name['game_id']._serialized_options = b'\272H1r/\020\001\030@2)^[^\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\\x9f]*$'
   _globals['_RATINGSOFQUEUE'].fields_by_name['queue']._loaded_options = None
-  _globals['_RATINGSOFQUEUE'].fields_by_name['queue']._serialized_options = b'\272H\004r\002\030@'
+  _globals['_RATINGSOFQUEUE'].fields_by_name['queue']._serialized_options = b'\272H/r-\030@2)^[^\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\\x9f]*$'
   _globals['_RATINGSOFQUEUE'].fields_by_name['user_ids']._loaded_options = None
-  _globals['_RATINGSOFQUEUE'].fields_by_name['user_ids']._serialized_options = b'\272H\010\222\001\005\010\001\020\350\007'
+  _globals['_RATINGSOFQUEUE'].fields_by_name['user_ids']._serialized_options = b'\272H:\222\0017\010\001\020\350\007\"0r.\030\200\0102)^[^\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\\x9f]*$'
   _globals['_LOOKUPRATINGSREQUEST'].fields_by_name['queues']._loaded_options = None
   _globals['_LOOKUPRATINGSREQUEST'].fields_by_name['queues']._serialized_options = b'\272H\005\222\001\002\020d'
-  _globals['_RATINGSOFQUEUE']._serialized_start=49
-  _globals['_RATINGSOFQUEUE']._serialized_end=172
-  _globals['_LOOKUPRATINGSREQUEST']._serialized_start=174
-  _globals['_LOOKUPRATINGSREQUEST']._serialized_end=263
-  _globals['_FOUNDRATINGS']._serialized_start=265
-  _globals['_FOUNDRATINGS']._serialized_end=295
-  _globals['_LOOKUPRATINGSRESPONSE']._serialized_start=297
-  _globals['_LOOKUPRATINGSRESPONSE']._serialized_end=375
-  _globals['_RATINGDIRECTORYSERVICE']._serialized_start=377
-  _globals['_RATINGDIRECTORYSERVICE']._serialized_end=497
+  _globals['_RATINGSOFQUEUE']._serialized_start=50
+  _globals['_RATINGSOFQUEUE']._serialized_end=309
+  _globals['_LOOKUPRATINGSREQUEST']._serialized_start=311
+  _globals['_LOOKUPRATINGSREQUEST']._serialized_end=400
+  _globals['_FOUNDRATINGS']._serialized_start=402
+  _globals['_FOUNDRATINGS']._serialized_end=432
+  _globals['_LOOKUPRATINGSRESPONSE']._serialized_start=434
+  _globals['_LOOKUPRATINGSRESPONSE']._serialized_end=512
+  _globals['_RATINGDIRECTORYSERVICE']._serialized_start=514
+  _globals['_RATINGDIRECTORYSERVICE']._serialized_end=634
 # @@protoc_insertion_point(module_scope)

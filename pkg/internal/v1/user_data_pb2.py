@@ -24,17 +24,23 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fpkg/internal/v1/user_data.proto\x12\x0fpkg.internal.v1\"e\n\x11\x45xportUserRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1d\n\npage_token\x18\x02 \x01(\tR\tpageToken\x12\x18\n\x07service\x18\x03 \x01(\tR\x07service\"Z\n\x12\x45xportUserResponse\x12\x1c\n\tdocuments\x18\x01 \x03(\tR\tdocuments\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2h\n\x0fUserDataService\x12U\n\nExportUser\x12\".pkg.internal.v1.ExportUserRequest\x1a#.pkg.internal.v1.ExportUserResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fpkg/internal/v1/user_data.proto\x12\x0fpkg.internal.v1\"\x84\x02\n\x11\x45xportUserRequest\x12L\n\x07user_id\x18\x01 \x01(\tB3\xbaH0r.\x18\x80\x08\x32)^[^\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\\x9f]*$R\x06userId\x12R\n\npage_token\x18\x02 \x01(\tB3\xbaH0r.\x18\x80\x08\x32)^[^\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\\x9f]*$R\tpageToken\x12M\n\x07service\x18\x03 \x01(\tB3\xbaH0r.\x18\x80\x08\x32)^[^\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\\x9f]*$R\x07service\"Z\n\x12\x45xportUserResponse\x12\x1c\n\tdocuments\x18\x01 \x03(\tR\tdocuments\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2h\n\x0fUserDataService\x12U\n\nExportUser\x12\".pkg.internal.v1.ExportUserRequest\x1a#.pkg.internal.v1.ExportUserResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'pkg.internal.v1.user_data_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_EXPORTUSERREQUEST']._serialized_start=52
-  _globals['_EXPORTUSERREQUEST']._serialized_end=153
-  _globals['_EXPORTUSERRESPONSE']._serialized_start=155
-  _globals['_EXPORTUSERRESPONSE']._serialized_end=245
-  _globals['_USERDATASERVICE']._serialized_start=247
-  _globals['_USERDATASERVICE']._serialized_end=351
+  _globals['_EXPORTUSERREQUEST'].fields_by_name['user_id']._loaded_options = None
+  _globals['_EXPORTUSERREQUEST'].fields_by_name['user_id']._serialized_options = b'\272H0r.\030\200\0102)^[^\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\\x9f]*$'
+  _globals['_EXPORTUSERREQUEST'].fields_by_name['page_token']._loaded_options = None
+  _globals['_EXPORTUSERREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H0r.\030\200\0102)^[^\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\\x9f]*$'
+  _globals['_EXPORTUSERREQUEST'].fields_by_name['service']._loaded_options = None
+  _globals['_EXPORTUSERREQUEST'].fields_by_name['service']._serialized_options = b'\272H0r.\030\200\0102)^[^\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\\x9f]*$'
+  _globals['_EXPORTUSERREQUEST']._serialized_start=53
+  _globals['_EXPORTUSERREQUEST']._serialized_end=313
+  _globals['_EXPORTUSERRESPONSE']._serialized_start=315
+  _globals['_EXPORTUSERRESPONSE']._serialized_end=405
+  _globals['_USERDATASERVICE']._serialized_start=407
+  _globals['_USERDATASERVICE']._serialized_end=511
 # @@protoc_insertion_point(module_scope)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final
 
-from cachetools import LRUCache, TTLCache
+from cachetools import LRUCache
 
 from pkg.clock import Clock
 from pkg.errors import NotFound, Reason, invalid_field
+from pkg.remembering import Remembered
 from services.scoring.leaderboards.rules import Leaderboard
 from services.scoring.leaderboards.store import LeaderboardStore
 from services.scoring.leaderboards.windows import EPOCH, Window
@@ -24,24 +25,24 @@ class BoardDirectory:
     def __init__(self, boards: LeaderboardStore, clock: Clock) -> None:
         self._boards = boards
         self._clock = clock
-        self._known: TTLCache[tuple[str, str], Leaderboard] = TTLCache(
-            _REMEMBERED, _REMEMBER_SECONDS, timer=clock.monotonic
+        self._known: Remembered[tuple[str, str], Leaderboard] = Remembered(
+            _REMEMBERED, _REMEMBER_SECONDS, clock.monotonic
         )
         self._windows: LRUCache[str, Window] = LRUCache(_REMEMBERED)
 
     async def get(self, game_id: str, name: str) -> Leaderboard:
         """Raises NotFound(LEADERBOARD_NOT_FOUND)."""
-        board = self._known.get((game_id, name))
+        board = self._known.get((game_id, name), None)
         if board is not None:
             return board
         board = await self._boards.by_name(game_id, name)
         if board is None:
             raise leaderboard_not_found(name)
-        return self._known.setdefault((game_id, name), board)
+        return self._known.put((game_id, name), board)
 
     def forget(self, game_id: str, name: str) -> None:
         """What this process has changed, it knows at once."""
-        self._known.pop((game_id, name), None)
+        self._known.forget((game_id, name))
 
     def window(self, board: Leaderboard, moment: datetime | None = None) -> Window:
         """The window in which a moment lies, the current one for None. Raises InvalidArgument for one to come."""

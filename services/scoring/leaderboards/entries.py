@@ -12,7 +12,7 @@ from typing import Final
 
 from pkg.db.database import Connection, Database
 from pkg.errors import Reason
-from services.scoring.leaderboards.rules import Entry, Operator, Outcome, Submission
+from services.scoring.leaderboards.rules import Entry, Operator, Outcome, Submission, Submitters
 from services.scoring.leaderboards.upsert import COLUMNS, upsert
 
 Spot = tuple[str, datetime]
@@ -88,7 +88,12 @@ class EntryStore:
         if not in_order:
             rows.sort(key=lambda one: one.user_id)
         found = await connection.fetch(
-            upsert(board.operator, ascending=board.ascending, in_order=in_order),
+            upsert(
+                board.operator,
+                ascending=board.ascending,
+                in_order=in_order,
+                saturating=board.submitters is Submitters.RESULTS,
+            ),
             *spot,
             max(one.submit_time for one in rows),
             board.ascending,

@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import asyncpg
-from cachetools import TTLCache
 
 from pkg.clock import Clock
 from pkg.db.database import Connection, Database
 from pkg.deadline import within
 from pkg.errors import InvalidArgument, OofggError, Reason, ResourceExhausted, Unavailable, backend_unavailable
 from pkg.grouping import gather_seconds
+from pkg.remembering import Remembered
 from pkg.telemetry.logs import get_logger
 from pkg.time_limit import time_limit
 from services.scoring.leaderboards.changes import Changes
@@ -125,7 +125,7 @@ class Submitting:
         self._clock = clock
         self._waiting: deque[Job] = deque()
         self._wake = asyncio.Event()
-        self._known: TTLCache[Spot, bool] = TTLCache(_KNOWN_WINDOWS, _KNOWN_SECONDS, timer=clock.monotonic)
+        self._known: Remembered[Spot, bool] = Remembered(_KNOWN_WINDOWS, _KNOWN_SECONDS, clock.monotonic)
 
     async def submit(self, job: Job) -> Written:
         """Raises InvalidArgument(REQUEST_ID_REUSED), Unavailable. A call that gives up may have been written."""
@@ -246,7 +246,7 @@ class Submitting:
                 moved = _moved(outcomes)
                 change_id = await self._keep(connection, outcomes, moved)
         for leaderboard_id, window in new:
-            self._known[leaderboard_id, window.start] = True
+            self._known.put((leaderboard_id, window.start), True)
         ranks = await self._tell_redis(outcomes, moved, change_id)
         return [self._result(job, outcomes, ranks, kept) for job in group]
 
@@ -301,7 +301,7 @@ class Submitting:
     def _new_windows(self, submissions: Sequence[Submission]) -> set[tuple[str, Window]]:
         """Windows of which it is not known that they are noted."""
         windows = {spot_of(one): one.window for one in submissions}
-        return {(spot[0], window) for spot, window in windows.items() if spot not in self._known}
+        return {(spot[0], window) for spot, window in windows.items() if not self._known.get(spot, False)}
 
     async def _tell_redis(
         self,

@@ -48,13 +48,15 @@ _STATEMENT: Final = """
 
 
 @cache
-def upsert(operator: Operator, *, ascending: bool, in_order: bool) -> str:
+def upsert(operator: Operator, *, ascending: bool, in_order: bool, saturating: bool = False) -> str:
     """The statement for a window of a leaderboard with this operator and order.
 
     Parameters are leaderboard, window, time, whether less is better, and the attempts a player has (0: any number);
     then users, scores and subscores, each joined by commas (to encode an array costs more than to split a text), and
     arrays of names and metadata, empty where there are none. No two rows may be of one player. With `in_order` the
-    first row wins ties; without, rows must be sorted by player. Rows that do not come back were refused.
+    first row wins ties; without, rows must be sorted by player. Rows that do not come back were refused. With
+    `saturating` a sum that does not fit into 64 bits stays at its limit instead of being refused: a result that was
+    accepted counts.
     """
     match operator:
         case Operator.BEST:
@@ -70,8 +72,9 @@ def upsert(operator: Operator, *, ascending: bool, in_order: bool) -> str:
             first, fits = "i.score", "true"
         case Operator.SUM:
             changes = "(excluded.score, excluded.subscore) <> (0, 0)"
-            values = f"{_added('score')}, {_added('subscore')}, metadata = excluded.metadata"
-            first, fits = "i.score", f"{_fits('score')} and {_fits('subscore')}"
+            add = _saturated if saturating else _added
+            values = f"{add('score')}, {add('subscore')}, metadata = excluded.metadata"
+            first, fits = "i.score", "true" if saturating else f"{_fits('score')} and {_fits('subscore')}"
         case Operator.INCREMENT:
             changes = "true"
             values = f"score = e.score + 1, {_added('subscore')}, metadata = excluded.metadata"
@@ -83,6 +86,10 @@ def upsert(operator: Operator, *, ascending: bool, in_order: bool) -> str:
 
 def _added(name: str) -> str:
     return f"{name} = e.{name} + excluded.{name}"
+
+
+def _saturated(name: str) -> str:
+    return f"{name} = least(greatest(e.{name}::numeric + excluded.{name}, {LEAST}), {MOST})::bigint"
 
 
 def _fits(name: str) -> str:

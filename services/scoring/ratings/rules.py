@@ -7,12 +7,14 @@ are normal distributions; a result moves their means and narrows them. Why this 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from openskill.models import BradleyTerryPart
 
+from pkg.errors import invalid_field
 from services.scoring.matches import Participant, RatingShift, RatingView
 
 _MU: Final = 25.0
@@ -20,6 +22,12 @@ _SIGMA_SHARE: Final = 1 / 3
 _BETA_SHARE: Final = 1 / 6
 _TAU_SHARE: Final = 1 / 300
 _PROVISIONAL_MATCHES: Final = 10
+# What a queue may choose: with less, the squares that the model divides by vanish in floating point.
+LEAST_MU: Final = 1.0
+LEAST_SPREAD: Final = 0.001
+# Between sides whose skills are further apart than this many `beta`, the winner is certain. The exponentials of the
+# model overflow at about three times as much.
+_MOST_BETAS_APART: Final = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +44,14 @@ class RatingRules:
     def filled(
         cls, *, mu: float = 0, sigma: float = 0, beta: float = 0, tau: float = 0, provisional_matches: int = 0
     ) -> RatingRules:
-        """With defaults in the place of zeros."""
+        """With defaults in the place of zeros.
+
+        Raises InvalidArgument for values so small that nothing can be computed with them.
+        """
+        told = {"mu": (mu, LEAST_MU), "sigma": (sigma, LEAST_SPREAD), "beta": (beta, LEAST_SPREAD)}
+        for name, (value, least) in {**told, "tau": (tau, LEAST_SPREAD)}.items():
+            if value and value < least:
+                raise invalid_field(f"rules.{name}", f"must be 0 for the default, or at least {least}")
         mu = mu or _MU
         return cls(
             mu,
@@ -104,8 +119,9 @@ def rate(
 ) -> dict[str, RatingChange]:
     """What a decided match does to the ratings of its participants, by user id.
 
-    Who shares a team wins and loses with it, at the best place any of them has; who has none is alone. A match with one
-    side alone says nothing.
+    Players of a team win and lose with it, at the best place that any of them has; a player without a team is alone. A
+    match with one side alone changes nothing. Never raises for ratings that are finite: whatever the rules were in the
+    past, a result that was accepted is rated.
     """
     sides: dict[tuple[int, int], list[Participant]] = {}
     for participant in participants:
@@ -113,15 +129,31 @@ def rate(
         sides.setdefault(side, []).append(participant)
     if len(sides) < 2:
         return {}
-    model = BradleyTerryPart(mu=rules.mu, sigma=rules.sigma, beta=rules.beta, tau=rules.tau)
+    beta, tau = max(rules.beta, LEAST_SPREAD), max(rules.tau, LEAST_SPREAD)
+    model = BradleyTerryPart(mu=rules.mu, sigma=rules.sigma, beta=beta, tau=tau)
+    shifts = _shifts([[ratings[member.user_id].mu for member in members] for members in sides.values()], beta)
     teams = [
-        [model.rating(ratings[member.user_id].mu, ratings[member.user_id].sigma) for member in members]
-        for members in sides.values()
+        [model.rating(ratings[member.user_id].mu + shift, ratings[member.user_id].sigma) for member in members]
+        for members, shift in zip(sides.values(), shifts, strict=True)
     ]
     ranks = [float(min(member.placement for member in members)) for members in sides.values()]
     changes: dict[str, RatingChange] = {}
-    for members, rated in zip(sides.values(), model.rate(teams, ranks=ranks), strict=True):
+    for members, shift, rated in zip(sides.values(), shifts, model.rate(teams, ranks=ranks), strict=True):
         for member, found in zip(members, rated, strict=True):
             before = ratings[member.user_id]
-            changes[member.user_id] = RatingChange(before, Rating(found.mu, found.sigma, before.matches + 1))
+            after = Rating(found.mu - shift, found.sigma, before.matches + 1)
+            changes[member.user_id] = RatingChange(before, after)
     return changes
+
+
+def _shifts(sides: Sequence[Sequence[float]], beta: float) -> list[float]:
+    """What to add to the mean of each player of a side so that the sides are near enough for the model.
+
+    0 for all of them but in matches between sides that are hopelessly unequal.
+    """
+    sums = [math.fsum(means) for means in sides]
+    middle, reach = (min(sums) + max(sums)) / 2, _MOST_BETAS_APART * beta / 2
+    nearer = [min(max(total, middle - reach), middle + reach) for total in sums]
+    return [
+        (new - old) / len(means) if new != old else 0.0 for means, old, new in zip(sides, sums, nearer, strict=True)
+    ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from services.scoring.matches import Match, Outcome
 from services.scoring.ratings.rules import Rating, RatingChange, RatingRules, beginning, rate
@@ -36,6 +36,10 @@ class Skill(NamedTuple):
 Seat = tuple[str, int]
 """A match and a seat."""
 
+# As `StandingStore.count` does.
+_LEAST_SUM: Final = -(2**63)
+_MOST_SUM: Final = 2**63 - 1
+
 
 class StandingFold:
     """Sums per player of one game."""
@@ -58,7 +62,7 @@ class StandingFold:
                 had.wins + (one.outcome is Outcome.WIN),
                 had.losses + (one.outcome is Outcome.LOSS),
                 had.draws + (one.outcome is Outcome.DRAW),
-                had.score + one.score,
+                max(_LEAST_SUM, min(_MOST_SUM, had.score + one.score)),
                 match.finish_time if latest else had.update_time,
             )
             moved.add(one.user_id)

@@ -47,7 +47,7 @@ class StandingStore:
         self._database = database
 
     async def count(self, connection: Connection, match: Match) -> None:
-        """Adds a match to the sums of its participants."""
+        """Adds a match to the sums of its participants. A sum of scores beyond 64 bits stays at their limit."""
         # In the order of their ids, so that two matches with the same players cannot wait for each other.
         for p in sorted(match.participants, key=lambda p: p.user_id):
             await connection.execute(
@@ -58,7 +58,9 @@ class StandingStore:
                     username = case when excluded.update_time >= s.update_time then excluded.username
                                else s.username end,
                     wins = s.wins + excluded.wins, losses = s.losses + excluded.losses,
-                    draws = s.draws + excluded.draws, score = s.score + excluded.score,
+                    draws = s.draws + excluded.draws,
+                    score = least(greatest(s.score::numeric + excluded.score, -9223372036854775808),
+                                  9223372036854775807)::bigint,
                     update_time = greatest(s.update_time, excluded.update_time)
                 """,
                 match.game_id, p.user_id, p.username, int(p.outcome is Outcome.WIN), int(p.outcome is Outcome.LOSS),

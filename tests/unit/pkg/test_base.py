@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import time
 import uuid
 from pathlib import Path
@@ -17,7 +18,7 @@ from pkg.config import Environment, Settings
 from pkg.errors import InvalidArgument, Reason
 from pkg.events.cluster import Cluster
 from pkg.ids import is_id, new_id
-from pkg.pagination import decode_token, encode_token
+from pkg.pagination import decode_time_token, decode_token, encode_token
 
 KEY = base64.b64encode(bytes(range(32))).decode()
 
@@ -46,9 +47,32 @@ def test_an_id_is_one() -> None:
     assert is_id(new_id())
 
 
-@given(st.text(), st.integers())
+@given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])), st.integers(-(2**63), 2**63 - 1))
 def test_page_tokens_come_back(text: str, number: int) -> None:
     assert decode_token(encode_token([text, number]), str, int) == [text, number]
+
+
+@pytest.mark.parametrize(
+    "key",
+    [["a", 2**63], ["a", -(2**63) - 1], ["a\0", 1], ["\ud800", 1], ["a", 1.0], ["a", True], ["a"], {"a": 1}],
+    ids=str,
+)
+def test_a_token_that_no_statement_can_compare_with_is_refused(key: object) -> None:
+    token = base64.urlsafe_b64encode(json.dumps(key).encode()).decode().rstrip("=")
+    with pytest.raises(InvalidArgument) as caught:
+        decode_token(token, str, int)
+    assert caught.value.reason is Reason.INVALID_PAGE_TOKEN
+
+
+@pytest.mark.parametrize(
+    "time",
+    ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "2026-01-01T00:00:00", "10000-01-01T00:00:00Z", "x"],
+)
+def test_a_token_with_a_time_outside_the_calendar_is_refused(time: str) -> None:
+    token = base64.urlsafe_b64encode(json.dumps([time, new_id()]).encode()).decode().rstrip("=")
+    with pytest.raises(InvalidArgument) as caught:
+        decode_time_token(token)
+    assert caught.value.reason is Reason.INVALID_PAGE_TOKEN
 
 
 def test_no_token_is_the_first_page() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 import grpc
 import pytest
 from grpc.aio import AioRpcError, Metadata
@@ -13,6 +15,7 @@ from pkg import errors
 from pkg.errors import FieldViolation, OofggError, Reason
 from pkg.rpc import status
 
+MANY = [FieldViolation(f"players[{index}].attributes.texts[{'k' * 300}]", "must be shorter") for index in range(512)]
 CLASSES = [
     errors.InvalidArgument,
     errors.Unauthenticated,
@@ -43,9 +46,9 @@ def test_reasons_are_those_of_the_protos() -> None:
 @given(
     kind=st.sampled_from(CLASSES),
     reason=st.sampled_from(list(Reason)),
-    message=st.text(),
-    metadata=st.dictionaries(st.text(min_size=1), st.text()),
-    violations=st.lists(st.builds(FieldViolation, st.text(), st.text())),
+    message=st.text(max_size=100),
+    metadata=st.dictionaries(st.text(min_size=1, max_size=20), st.text(max_size=40), max_size=4),
+    violations=st.lists(st.builds(FieldViolation, st.text(max_size=20), st.text(max_size=20)), max_size=8),
     retry_after=st.none() | st.integers(0, 10_000).map(lambda ms: ms / 1000),
 )
 def test_errors_survive_the_wire(
@@ -64,6 +67,30 @@ def test_errors_survive_the_wire(
     assert list(received.violations) == violations
     # Unavailable always says when to come back.
     assert received.retry_after == (retry_after if retry_after is not None else kind(reason, "").retry_after)
+
+
+@given(
+    message=st.text(max_size=5_000),
+    metadata=st.dictionaries(st.text(min_size=1, max_size=20), st.text(max_size=5_000), max_size=4),
+    violations=st.lists(st.builds(FieldViolation, st.text(), st.text()), max_size=100) | st.just(MANY),
+)
+def test_an_error_of_any_size_fits_into_the_trailers(
+    message: str, metadata: dict[str, str], violations: list[FieldViolation]
+) -> None:
+    error = errors.InvalidArgument(Reason.INVALID_FIELD, message, violations=violations)
+    error.metadata = metadata
+    assert len(status.to_details(error, "x" * 64)) <= 4_000
+    assert len(quote(status.short_message(error))) <= 1_500
+
+
+@pytest.mark.parametrize("count", [1, 20, 21, 512])
+def test_an_error_names_twenty_violations_and_counts_the_rest(count: int) -> None:
+    violations = [FieldViolation(f"result.seats[{index}].seat", "nobody has this seat") for index in range(count)]
+    received = over_the_wire(errors.InvalidArgument(Reason.INVALID_FIELD, "wrong", violations=violations), "")
+    named = [violation for violation in received.violations if violation.field]
+    assert named == violations[:20]
+    counted = [violation.description for violation in received.violations if not violation.field]
+    assert counted == ([f"and {count - 20} more"] if count > 20 else [])
 
 
 def test_the_request_id_is_in_every_error() -> None:

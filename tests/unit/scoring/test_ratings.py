@@ -5,12 +5,21 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from openskill.models import BradleyTerryPart
 
+from pkg.errors import InvalidArgument
 from services.scoring.matches import Participant
-from services.scoring.ratings.rules import DEFAULT_RULES, Rating, RatingRules, beginning, rate
+from services.scoring.ratings.rules import (
+    DEFAULT_RULES,
+    LEAST_MU,
+    LEAST_SPREAD,
+    Rating,
+    RatingRules,
+    beginning,
+    rate,
+)
 
 
 def played(seat: int, team: int, placement: int) -> Participant:
@@ -72,3 +81,48 @@ def test_it_is_what_the_library_says_of_the_same_sides(match: list[tuple[int, in
             assert (change.after.mu, change.after.sigma) == (found.mu, found.sigma)
             assert math.isfinite(change.after.mu)
             assert change.after.matches == change.before.matches + 1
+
+
+def chosen(least: float) -> st.SearchStrategy[float]:
+    return st.just(0.0) | st.floats(least, 10_000)
+
+
+@settings(max_examples=300)
+@given(
+    rules=st.builds(
+        RatingRules.filled,
+        mu=chosen(LEAST_MU),
+        sigma=chosen(LEAST_SPREAD),
+        beta=chosen(LEAST_SPREAD),
+        tau=chosen(LEAST_SPREAD),
+    ),
+    match=st.lists(
+        st.tuples(
+            st.integers(0, 4),
+            st.integers(1, 4),
+            st.builds(Rating, st.floats(-1e6, 1e6), st.floats(1e-9, 1e4), st.just(0)),
+        ),
+        min_size=2,
+        max_size=12,
+    ),
+)
+def test_every_accepted_rule_can_rate_every_match(rules: RatingRules, match: list[tuple[int, int, Rating]]) -> None:
+    participants = [played(seat, team, place) for seat, (team, place, _) in enumerate(match, 1)]
+    ratings = {f"u{seat}": rating for seat, (_, _, rating) in enumerate(match, 1)}
+    for change in rate(participants, ratings, rules).values():
+        assert math.isfinite(change.after.mu)
+        assert 0 < change.after.sigma < math.inf
+
+
+@pytest.mark.parametrize("name", ["mu", "sigma", "beta", "tau"])
+def test_rules_too_small_to_compute_with_are_refused_by_name(name: str) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        RatingRules.filled(**{name: 1e-200})  # type: ignore[arg-type]
+    assert [violation.field for violation in caught.value.violations] == [f"rules.{name}"]
+
+
+def test_rules_that_were_stored_before_they_had_a_minimum_can_still_rate() -> None:
+    stored = RatingRules(mu=25, sigma=1e-200, beta=1e-200, tau=1e-200, provisional_matches=10)
+    ratings = {user: beginning(stored) for user in ("u1", "u2")}
+    changes = rate([played(1, 0, 1), played(2, 0, 2)], ratings, stored)
+    assert changes["u1"].after.mu > changes["u2"].after.mu

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from oofgg.v1 import access_pb2 as oofgg_dot_v1_dot_access__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16oofgg/v1/classic.proto\x12\x08oofgg.v1\x1a\x15oofgg/v1/access.proto\"e\n\x13\x43lassicLoginRequest\x12&\n\x08username\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xfe\x01R\x08username\x12&\n\x08password\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x02R\x08password\"\xaf\x01\n\x14\x43lassicLoginResponse\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1a\n\x08nickname\x18\x02 \x01(\tR\x08nickname\x12#\n\rsession_token\x18\x03 \x01(\tR\x0csessionToken\x12\x18\n\x07success\x18\x04 \x01(\x08R\x07success\x12#\n\rerror_message\x18\x05 \x01(\tR\x0c\x65rrorMessage\"I\n\x16ValidateSessionRequest\x12/\n\rsession_token\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80 R\x0csessionToken\"r\n\x17ValidateSessionResponse\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x19\n\x08is_valid\x18\x02 \x01(\x08R\x07isValid\x12#\n\rerror_message\x18\x03 \x01(\tR\x0c\x65rrorMessage2\x83\x02\n\x0e\x43lassicService\x12m\n\x0c\x43lassicLogin\x12\x1d.oofgg.v1.ClassicLoginRequest\x1a\x1e.oofgg.v1.ClassicLoginResponse\"\x1e\x8a\xe7\x18\x01\x01\x90\xe7\x18\x01\x82\xd3\xe4\x93\x02\x0f\"\n/api/login:\x01*\x12\x81\x01\n\x0fValidateSession\x12 .oofgg.v1.ValidateSessionRequest\x1a!.oofgg.v1.ValidateSessionResponse\")\x8a\xe7\x18\x01\x01\x90\xe7\x18\x02\x82\xd3\xe4\x93\x02\x1a\"\x15/api/validate_session:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16oofgg/v1/classic.proto\x12\x08oofgg.v1\x1a\x15oofgg/v1/access.proto\"\x99\x01\n\x13\x43lassicLoginRequest\x12@\n\x08username\x18\x01 \x01(\tB$\xbaH!r\x1f\x10\x01\x18\xfe\x01\x32\x18^[^\\x00-\\x1f\\x7f-\\x9f]*$R\x08username\x12@\n\x08password\x18\x02 \x01(\tB$\xbaH!r\x1f\x10\x01\x18\x80\x02\x32\x18^[^\\x00-\\x1f\\x7f-\\x9f]*$R\x08password\"\xaf\x01\n\x14\x43lassicLoginResponse\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1a\n\x08nickname\x18\x02 \x01(\tR\x08nickname\x12#\n\rsession_token\x18\x03 \x01(\tR\x0csessionToken\x12\x18\n\x07success\x18\x04 \x01(\x08R\x07success\x12#\n\rerror_message\x18\x05 \x01(\tR\x0c\x65rrorMessage\"c\n\x16ValidateSessionRequest\x12I\n\rsession_token\x18\x01 \x01(\tB$\xbaH!r\x1f\x10\x01\x18\x80 2\x18^[^\\x00-\\x1f\\x7f-\\x9f]*$R\x0csessionToken\"r\n\x17ValidateSessionResponse\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x19\n\x08is_valid\x18\x02 \x01(\x08R\x07isValid\x12#\n\rerror_message\x18\x03 \x01(\tR\x0c\x65rrorMessage2\x83\x02\n\x0e\x43lassicService\x12m\n\x0c\x43lassicLogin\x12\x1d.oofgg.v1.ClassicLoginRequest\x1a\x1e.oofgg.v1.ClassicLoginResponse\"\x1e\x8a\xe7\x18\x01\x01\x90\xe7\x18\x01\x82\xd3\xe4\x93\x02\x0f\"\n/api/login:\x01*\x12\x81\x01\n\x0fValidateSession\x12 .oofgg.v1.ValidateSessionRequest\x1a!.oofgg.v1.ValidateSessionResponse\")\x8a\xe7\x18\x01\x01\x90\xe7\x18\x02\x82\xd3\xe4\x93\x02\x1a\"\x15/api/validate_session:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,23 +33,23 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'oofgg.v1.classic_pb2', _glo
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_CLASSICLOGINREQUEST'].fields_by_name['username']._loaded_options = None
-  _globals['_CLASSICLOGINREQUEST'].fields_by_name['username']._serialized_options = b'\272H\007r\005\020\001\030\376\001'
+  _globals['_CLASSICLOGINREQUEST'].fields_by_name['username']._serialized_options = b'\272H!r\037\020\001\030\376\0012\030^[^\\x00-\\x1f\\x7f-\\x9f]*$'
   _globals['_CLASSICLOGINREQUEST'].fields_by_name['password']._loaded_options = None
-  _globals['_CLASSICLOGINREQUEST'].fields_by_name['password']._serialized_options = b'\272H\007r\005\020\001\030\200\002'
+  _globals['_CLASSICLOGINREQUEST'].fields_by_name['password']._serialized_options = b'\272H!r\037\020\001\030\200\0022\030^[^\\x00-\\x1f\\x7f-\\x9f]*$'
   _globals['_VALIDATESESSIONREQUEST'].fields_by_name['session_token']._loaded_options = None
-  _globals['_VALIDATESESSIONREQUEST'].fields_by_name['session_token']._serialized_options = b'\272H\007r\005\020\001\030\200 '
+  _globals['_VALIDATESESSIONREQUEST'].fields_by_name['session_token']._serialized_options = b'\272H!r\037\020\001\030\200 2\030^[^\\x00-\\x1f\\x7f-\\x9f]*$'
   _globals['_CLASSICSERVICE'].methods_by_name['ClassicLogin']._loaded_options = None
   _globals['_CLASSICSERVICE'].methods_by_name['ClassicLogin']._serialized_options = b'\212\347\030\001\001\220\347\030\001\202\323\344\223\002\017\"\n/api/login:\001*'
   _globals['_CLASSICSERVICE'].methods_by_name['ValidateSession']._loaded_options = None
   _globals['_CLASSICSERVICE'].methods_by_name['ValidateSession']._serialized_options = b'\212\347\030\001\001\220\347\030\002\202\323\344\223\002\032\"\025/api/validate_session:\001*'
-  _globals['_CLASSICLOGINREQUEST']._serialized_start=59
-  _globals['_CLASSICLOGINREQUEST']._serialized_end=160
-  _globals['_CLASSICLOGINRESPONSE']._serialized_start=163
-  _globals['_CLASSICLOGINRESPONSE']._serialized_end=338
-  _globals['_VALIDATESESSIONREQUEST']._serialized_start=340
-  _globals['_VALIDATESESSIONREQUEST']._serialized_end=413
-  _globals['_VALIDATESESSIONRESPONSE']._serialized_start=415
-  _globals['_VALIDATESESSIONRESPONSE']._serialized_end=529
-  _globals['_CLASSICSERVICE']._serialized_start=532
-  _globals['_CLASSICSERVICE']._serialized_end=791
+  _globals['_CLASSICLOGINREQUEST']._serialized_start=60
+  _globals['_CLASSICLOGINREQUEST']._serialized_end=213
+  _globals['_CLASSICLOGINRESPONSE']._serialized_start=216
+  _globals['_CLASSICLOGINRESPONSE']._serialized_end=391
+  _globals['_VALIDATESESSIONREQUEST']._serialized_start=393
+  _globals['_VALIDATESESSIONREQUEST']._serialized_end=492
+  _globals['_VALIDATESESSIONRESPONSE']._serialized_start=494
+  _globals['_VALIDATESESSIONRESPONSE']._serialized_end=608
+  _globals['_CLASSICSERVICE']._serialized_start=611
+  _globals['_CLASSICSERVICE']._serialized_end=870
 # @@protoc_insertion_point(module_scope)

@@ -28,7 +28,7 @@ from oofgg.v1 import rating_pb2 as oofgg_dot_v1_dot_rating__pb2
 from oofgg.v1 import session_pb2 as oofgg_dot_v1_dot_session__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16oofgg/v1/history.proto\x12\x08oofgg.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15oofgg/v1/access.proto\x1a\x15oofgg/v1/rating.proto\x1a\x16oofgg/v1/session.proto\"\x89\x03\n\x10MatchParticipant\x12\x12\n\x04seat\x18\x01 \x01(\rR\x04seat\x12\x17\n\x07user_id\x18\x02 \x01(\tR\x06userId\x12\x1a\n\x08username\x18\x03 \x01(\tR\x08username\x12\x12\n\x04team\x18\x04 \x01(\rR\x04team\x12\x1c\n\tplacement\x18\x05 \x01(\rR\tplacement\x12\x14\n\x05score\x18\x06 \x01(\x03R\x05score\x12\x30\n\x07outcome\x18\x07 \x01(\x0e\x32\x16.oofgg.v1.MatchOutcomeR\x07outcome\x12;\n\rrating_change\x18\x08 \x01(\x0b\x32\x16.oofgg.v1.RatingChangeR\x0cratingChange\x12;\n\x05stats\x18\t \x03(\x0b\x32%.oofgg.v1.MatchParticipant.StatsEntryR\x05stats\x1a\x38\n\nStatsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\x01R\x05value:\x02\x38\x01\"`\n\x0cRatingChange\x12(\n\x06\x62\x65\x66ore\x18\x01 \x01(\x0b\x32\x10.oofgg.v1.RatingR\x06\x62\x65\x66ore\x12&\n\x05\x61\x66ter\x18\x02 \x01(\x0b\x32\x10.oofgg.v1.RatingR\x05\x61\x66ter\"\xd9\x03\n\x05Match\x12\x19\n\x08match_id\x18\x01 \x01(\tR\x07matchId\x12\x17\n\x07game_id\x18\x02 \x01(\tR\x06gameId\x12\x38\n\x0cresult_state\x18\x03 \x01(\x0e\x32\x15.oofgg.v1.ResultStateR\x0bresultState\x12>\n\x0cparticipants\x18\x04 \x03(\x0b\x32\x1a.oofgg.v1.MatchParticipantR\x0cparticipants\x12\x14\n\x05label\x18\x05 \x01(\tR\x05label\x12?\n\nattributes\x18\x06 \x03(\x0b\x32\x1f.oofgg.v1.Match.AttributesEntryR\nattributes\x12\x39\n\nstart_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tstartTime\x12;\n\x0b\x66inish_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nfinishTime\x12\x14\n\x05queue\x18\t \x01(\tR\x05queue\x1a=\n\x0f\x41ttributesEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01\"\xa3\x03\n\x0bMatchFilter\x12 \n\x07user_id\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18@R\x06userId\x12\x31\n\x10opponent_user_id\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18@R\x0eopponentUserId\x12:\n\x07outcome\x18\x03 \x01(\x0e\x32\x16.oofgg.v1.MatchOutcomeB\x08\xbaH\x05\x82\x01\x02\x10\x01R\x07outcome\x12\x42\n\x0cresult_state\x18\x04 \x01(\x0e\x32\x15.oofgg.v1.ResultStateB\x08\xbaH\x05\x82\x01\x02\x10\x01R\x0bresultState\x12\"\n\x05queue\x18\x05 \x01(\tB\x07\xbaH\x04r\x02\x18@H\x00R\x05queue\x88\x01\x01\x12\x1d\n\x05label\x18\x06 \x01(\tB\x07\xbaH\x04r\x02\x18@R\x05label\x12\x37\n\tfrom_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x08\x66romTime\x12\x39\n\nuntil_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tuntilTimeB\x08\n\x06_queue\"~\n\x13WatchMatchesRequest\x12\"\n\x07game_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x06gameId\x12$\n\x08position\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04R\x08position\x12\x1d\n\nfrom_start\x18\x03 \x01(\x08R\tfromStart\"Y\n\x14WatchMatchesResponse\x12%\n\x05match\x18\x01 \x01(\x0b\x32\x0f.oofgg.v1.MatchR\x05match\x12\x1a\n\x08position\x18\x02 \x01(\tR\x08position\"i\n\x14\x45xportMatchesRequest\x12\"\n\x07game_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x06gameId\x12-\n\x06\x66ilter\x18\x02 \x01(\x0b\x32\x15.oofgg.v1.MatchFilterR\x06\x66ilter\"/\n\x15\x45xportMatchesResponse\x12\x16\n\x06ndjson\x18\x01 \x01(\tR\x06ndjson\"\xd8\x01\n\x12ListMatchesRequest\x12\"\n\x07game_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x06gameId\x12 \n\x07user_id\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18@R\x06userId\x12$\n\tpage_size\x18\x03 \x01(\rB\x07\xbaH\x04*\x02\x18\x64R\x08pageSize\x12\'\n\npage_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04R\tpageToken\x12-\n\x06\x66ilter\x18\x05 \x01(\x0b\x32\x15.oofgg.v1.MatchFilterR\x06\x66ilter\"h\n\x13ListMatchesResponse\x12)\n\x07matches\x18\x01 \x03(\x0b\x32\x0f.oofgg.v1.MatchR\x07matches\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"7\n\x0fGetMatchRequest\x12$\n\x08match_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x07matchId\"9\n\x10GetMatchResponse\x12%\n\x05match\x18\x01 \x01(\x0b\x32\x0f.oofgg.v1.MatchR\x05match*t\n\x0cMatchOutcome\x12\x1d\n\x19MATCH_OUTCOME_UNSPECIFIED\x10\x00\x12\x15\n\x11MATCH_OUTCOME_WIN\x10\x01\x12\x16\n\x12MATCH_OUTCOME_LOSS\x10\x02\x12\x16\n\x12MATCH_OUTCOME_DRAW\x10\x03\x32\xf3\x02\n\x0eHistoryService\x12V\n\x0bListMatches\x12\x1c.oofgg.v1.ListMatchesRequest\x1a\x1d.oofgg.v1.ListMatchesResponse\"\n\x8a\xe7\x18\x02\x02\x03\x90\xe7\x18\x02\x12[\n\x0cWatchMatches\x12\x1d.oofgg.v1.WatchMatchesRequest\x1a\x1e.oofgg.v1.WatchMatchesResponse\"\n\x8a\xe7\x18\x02\x03\x04\x90\xe7\x18\x04\x30\x01\x12]\n\rExportMatches\x12\x1e.oofgg.v1.ExportMatchesRequest\x1a\x1f.oofgg.v1.ExportMatchesResponse\"\t\x8a\xe7\x18\x01\x03\x90\xe7\x18\x04\x30\x01\x12M\n\x08GetMatch\x12\x19.oofgg.v1.GetMatchRequest\x1a\x1a.oofgg.v1.GetMatchResponse\"\n\x8a\xe7\x18\x02\x02\x03\x90\xe7\x18\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16oofgg/v1/history.proto\x12\x08oofgg.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15oofgg/v1/access.proto\x1a\x15oofgg/v1/rating.proto\x1a\x16oofgg/v1/session.proto\"\x89\x03\n\x10MatchParticipant\x12\x12\n\x04seat\x18\x01 \x01(\rR\x04seat\x12\x17\n\x07user_id\x18\x02 \x01(\tR\x06userId\x12\x1a\n\x08username\x18\x03 \x01(\tR\x08username\x12\x12\n\x04team\x18\x04 \x01(\rR\x04team\x12\x1c\n\tplacement\x18\x05 \x01(\rR\tplacement\x12\x14\n\x05score\x18\x06 \x01(\x03R\x05score\x12\x30\n\x07outcome\x18\x07 \x01(\x0e\x32\x16.oofgg.v1.MatchOutcomeR\x07outcome\x12;\n\rrating_change\x18\x08 \x01(\x0b\x32\x16.oofgg.v1.RatingChangeR\x0cratingChange\x12;\n\x05stats\x18\t \x03(\x0b\x32%.oofgg.v1.MatchParticipant.StatsEntryR\x05stats\x1a\x38\n\nStatsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\x01R\x05value:\x02\x38\x01\"`\n\x0cRatingChange\x12(\n\x06\x62\x65\x66ore\x18\x01 \x01(\x0b\x32\x10.oofgg.v1.RatingR\x06\x62\x65\x66ore\x12&\n\x05\x61\x66ter\x18\x02 \x01(\x0b\x32\x10.oofgg.v1.RatingR\x05\x61\x66ter\"\xd9\x03\n\x05Match\x12\x19\n\x08match_id\x18\x01 \x01(\tR\x07matchId\x12\x17\n\x07game_id\x18\x02 \x01(\tR\x06gameId\x12\x38\n\x0cresult_state\x18\x03 \x01(\x0e\x32\x15.oofgg.v1.ResultStateR\x0bresultState\x12>\n\x0cparticipants\x18\x04 \x03(\x0b\x32\x1a.oofgg.v1.MatchParticipantR\x0cparticipants\x12\x14\n\x05label\x18\x05 \x01(\tR\x05label\x12?\n\nattributes\x18\x06 \x03(\x0b\x32\x1f.oofgg.v1.Match.AttributesEntryR\nattributes\x12\x39\n\nstart_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tstartTime\x12;\n\x0b\x66inish_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nfinishTime\x12\x14\n\x05queue\x18\t \x01(\tR\x05queue\x1a=\n\x0f\x41ttributesEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01\"\xd3\x04\n\x0bMatchFilter\x12:\n\x07user_id\x18\x01 \x01(\tB!\xbaH\x1er\x1c\x18@2\x18^[^\\x00-\\x1f\\x7f-\\x9f]*$R\x06userId\x12K\n\x10opponent_user_id\x18\x02 \x01(\tB!\xbaH\x1er\x1c\x18@2\x18^[^\\x00-\\x1f\\x7f-\\x9f]*$R\x0eopponentUserId\x12:\n\x07outcome\x18\x03 \x01(\x0e\x32\x16.oofgg.v1.MatchOutcomeB\x08\xbaH\x05\x82\x01\x02\x10\x01R\x07outcome\x12\x42\n\x0cresult_state\x18\x04 \x01(\x0e\x32\x15.oofgg.v1.ResultStateB\x08\xbaH\x05\x82\x01\x02\x10\x01R\x0bresultState\x12<\n\x05queue\x18\x05 \x01(\tB!\xbaH\x1er\x1c\x18@2\x18^[^\\x00-\\x1f\\x7f-\\x9f]*$H\x00R\x05queue\x88\x01\x01\x12\x37\n\x05label\x18\x06 \x01(\tB!\xbaH\x1er\x1c\x18@2\x18^[^\\x00-\\x1f\\x7f-\\x9f]*$R\x05label\x12[\n\tfrom_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\"\xbaH\x1f\xb2\x01\x1c\"\r\x08\xff\x82\xd1\xff\xaf\x07\x10\xff\x93\xeb\xdc\x03\x32\x0b\x08\x80\x92\xb8\xc3\x98\xfe\xff\xff\xff\x01R\x08\x66romTime\x12]\n\nuntil_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\"\xbaH\x1f\xb2\x01\x1c\"\r\x08\xff\x82\xd1\xff\xaf\x07\x10\xff\x93\xeb\xdc\x03\x32\x0b\x08\x80\x92\xb8\xc3\x98\xfe\xff\xff\xff\x01R\tuntilTimeB\x08\n\x06_queue\"\xb4\x01\n\x13WatchMatchesRequest\x12<\n\x07game_id\x18\x01 \x01(\tB#\xbaH r\x1e\x10\x01\x18@2\x18^[^\\x00-\\x1f\\x7f-\\x9f]*$R\x06gameId\x12>\n\x08position\x18\x02 \x01(\tB\"\xbaH\x1fr\x1d\x18\x80\x04\x32\x18^[^\\x00-\\x1f\\x7f-\\x9f]*$R\x08position\x12\x1f\n\nfrom_start\x18\x03 \x01(\x08\x42\x00R\tfromStart\"Y\n\x14WatchMatchesResponse\x12%\n\x05match\x18\x01 \x01(\x0b\x32\x0f.oofgg.v1.MatchR\x05match\x12\x1a\n\x08position\x18\x02 \x01(\tR\x08position\"\x85\x01\n\x14\x45xportMatchesRequest\x12<\n\x07game_id\x18\x01 \x01(\tB#\xbaH r\x1e\x10\x01\x18@2\x18^[^\\x00-\\x1f\\x7f-\\x9f]*$R\x06gameId\x12/\n\x06\x66ilter\x18\x02 \x01(\x0b\x32\x15.oofgg.v1.MatchFilterB\x00R\x06\x66ilter\"/\n\x15\x45xportMatchesResponse\x12\x16\n\x06ndjson\x18\x01 \x01(\tR\x06ndjson\"\xa8\x02\n\x12ListMatchesRequest\x12<\n\x07game_id\x18\x01 \x01(\tB#\xbaH r\x1e\x10\x01\x18@2\x18^[^\\x00-\\x1f\\x7f-\\x9f]*$R\x06gameId\x12:\n\x07user_id\x18\x02 \x01(\tB!\xbaH\x1er\x1c\x18@2\x18^[^\\x00-\\x1f\\x7f-\\x9f]*$R\x06userId\x12$\n\tpage_size\x18\x03 \x01(\rB\x07\xbaH\x04*\x02\x18\x64R\x08pageSize\x12\x41\n\npage_token\x18\x04 \x01(\tB\"\xbaH\x1fr\x1d\x18\x80\x04\x32\x18^[^\\x00-\\x1f\\x7f-\\x9f]*$R\tpageToken\x12/\n\x06\x66ilter\x18\x05 \x01(\x0b\x32\x15.oofgg.v1.MatchFilterB\x00R\x06\x66ilter\"h\n\x13ListMatchesResponse\x12)\n\x07matches\x18\x01 \x03(\x0b\x32\x0f.oofgg.v1.MatchR\x07matches\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"Q\n\x0fGetMatchRequest\x12>\n\x08match_id\x18\x01 \x01(\tB#\xbaH r\x1e\x10\x01\x18@2\x18^[^\\x00-\\x1f\\x7f-\\x9f]*$R\x07matchId\"9\n\x10GetMatchResponse\x12%\n\x05match\x18\x01 \x01(\x0b\x32\x0f.oofgg.v1.MatchR\x05match*t\n\x0cMatchOutcome\x12\x1d\n\x19MATCH_OUTCOME_UNSPECIFIED\x10\x00\x12\x15\n\x11MATCH_OUTCOME_WIN\x10\x01\x12\x16\n\x12MATCH_OUTCOME_LOSS\x10\x02\x12\x16\n\x12MATCH_OUTCOME_DRAW\x10\x03\x32\xf3\x02\n\x0eHistoryService\x12V\n\x0bListMatches\x12\x1c.oofgg.v1.ListMatchesRequest\x1a\x1d.oofgg.v1.ListMatchesResponse\"\n\x8a\xe7\x18\x02\x02\x03\x90\xe7\x18\x02\x12[\n\x0cWatchMatches\x12\x1d.oofgg.v1.WatchMatchesRequest\x1a\x1e.oofgg.v1.WatchMatchesResponse\"\n\x8a\xe7\x18\x02\x03\x04\x90\xe7\x18\x04\x30\x01\x12]\n\rExportMatches\x12\x1e.oofgg.v1.ExportMatchesRequest\x1a\x1f.oofgg.v1.ExportMatchesResponse\"\t\x8a\xe7\x18\x01\x03\x90\xe7\x18\x04\x30\x01\x12M\n\x08GetMatch\x12\x19.oofgg.v1.GetMatchRequest\x1a\x1a.oofgg.v1.GetMatchResponse\"\n\x8a\xe7\x18\x02\x02\x03\x90\xe7\x18\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,33 +40,37 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MATCH_ATTRIBUTESENTRY']._loaded_options = None
   _globals['_MATCH_ATTRIBUTESENTRY']._serialized_options = b'8\001'
   _globals['_MATCHFILTER'].fields_by_name['user_id']._loaded_options = None
-  _globals['_MATCHFILTER'].fields_by_name['user_id']._serialized_options = b'\272H\004r\002\030@'
+  _globals['_MATCHFILTER'].fields_by_name['user_id']._serialized_options = b'\272H\036r\034\030@2\030^[^\\x00-\\x1f\\x7f-\\x9f]*$'
   _globals['_MATCHFILTER'].fields_by_name['opponent_user_id']._loaded_options = None
-  _globals['_MATCHFILTER'].fields_by_name['opponent_user_id']._serialized_options = b'\272H\004r\002\030@'
+  _globals['_MATCHFILTER'].fields_by_name['opponent_user_id']._serialized_options = b'\272H\036r\034\030@2\030^[^\\x00-\\x1f\\x7f-\\x9f]*$'
   _globals['_MATCHFILTER'].fields_by_name['outcome']._loaded_options = None
   _globals['_MATCHFILTER'].fields_by_name['outcome']._serialized_options = b'\272H\005\202\001\002\020\001'
   _globals['_MATCHFILTER'].fields_by_name['result_state']._loaded_options = None
   _globals['_MATCHFILTER'].fields_by_name['result_state']._serialized_options = b'\272H\005\202\001\002\020\001'
   _globals['_MATCHFILTER'].fields_by_name['queue']._loaded_options = None
-  _globals['_MATCHFILTER'].fields_by_name['queue']._serialized_options = b'\272H\004r\002\030@'
+  _globals['_MATCHFILTER'].fields_by_name['queue']._serialized_options = b'\272H\036r\034\030@2\030^[^\\x00-\\x1f\\x7f-\\x9f]*$'
   _globals['_MATCHFILTER'].fields_by_name['label']._loaded_options = None
-  _globals['_MATCHFILTER'].fields_by_name['label']._serialized_options = b'\272H\004r\002\030@'
+  _globals['_MATCHFILTER'].fields_by_name['label']._serialized_options = b'\272H\036r\034\030@2\030^[^\\x00-\\x1f\\x7f-\\x9f]*$'
+  _globals['_MATCHFILTER'].fields_by_name['from_time']._loaded_options = None
+  _globals['_MATCHFILTER'].fields_by_name['from_time']._serialized_options = b'\272H\037\262\001\034\"\r\010\377\202\321\377\257\007\020\377\223\353\334\0032\013\010\200\222\270\303\230\376\377\377\377\001'
+  _globals['_MATCHFILTER'].fields_by_name['until_time']._loaded_options = None
+  _globals['_MATCHFILTER'].fields_by_name['until_time']._serialized_options = b'\272H\037\262\001\034\"\r\010\377\202\321\377\257\007\020\377\223\353\334\0032\013\010\200\222\270\303\230\376\377\377\377\001'
   _globals['_WATCHMATCHESREQUEST'].fields_by_name['game_id']._loaded_options = None
-  _globals['_WATCHMATCHESREQUEST'].fields_by_name['game_id']._serialized_options = b'\272H\006r\004\020\001\030@'
+  _globals['_WATCHMATCHESREQUEST'].fields_by_name['game_id']._serialized_options = b'\272H r\036\020\001\030@2\030^[^\\x00-\\x1f\\x7f-\\x9f]*$'
   _globals['_WATCHMATCHESREQUEST'].fields_by_name['position']._loaded_options = None
-  _globals['_WATCHMATCHESREQUEST'].fields_by_name['position']._serialized_options = b'\272H\005r\003\030\200\004'
+  _globals['_WATCHMATCHESREQUEST'].fields_by_name['position']._serialized_options = b'\272H\037r\035\030\200\0042\030^[^\\x00-\\x1f\\x7f-\\x9f]*$'
   _globals['_EXPORTMATCHESREQUEST'].fields_by_name['game_id']._loaded_options = None
-  _globals['_EXPORTMATCHESREQUEST'].fields_by_name['game_id']._serialized_options = b'\272H\006r\004\020\001\030@'
+  _globals['_EXPORTMATCHESREQUEST'].fields_by_name['game_id']._serialized_options = b'\272H r\036\020\001\030@2\030^[^\\x00-\\x1f\\x7f-\\x9f]*$'
   _globals['_LISTMATCHESREQUEST'].fields_by_name['game_id']._loaded_options = None
-  _globals['_LISTMATCHESREQUEST'].fields_by_name['game_id']._serialized_options = b'\272H\006r\004\020\001\030@'
+  _globals['_LISTMATCHESREQUEST'].fields_by_name['game_id']._serialized_options = b'\272H r\036\020\001\030@2\030^[^\\x00-\\x1f\\x7f-\\x9f]*$'
   _globals['_LISTMATCHESREQUEST'].fields_by_name['user_id']._loaded_options = None
-  _globals['_LISTMATCHESREQUEST'].fields_by_name['user_id']._serialized_options = b'\272H\004r\002\030@'
+  _globals['_LISTMATCHESREQUEST'].fields_by_name['user_id']._serialized_options = b'\272H\036r\034\030@2\030^[^\\x00-\\x1f\\x7f-\\x9f]*$'
   _globals['_LISTMATCHESREQUEST'].fields_by_name['page_size']._loaded_options = None
   _globals['_LISTMATCHESREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\004*\002\030d'
   _globals['_LISTMATCHESREQUEST'].fields_by_name['page_token']._loaded_options = None
-  _globals['_LISTMATCHESREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\200\004'
+  _globals['_LISTMATCHESREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\037r\035\030\200\0042\030^[^\\x00-\\x1f\\x7f-\\x9f]*$'
   _globals['_GETMATCHREQUEST'].fields_by_name['match_id']._loaded_options = None
-  _globals['_GETMATCHREQUEST'].fields_by_name['match_id']._serialized_options = b'\272H\006r\004\020\001\030@'
+  _globals['_GETMATCHREQUEST'].fields_by_name['match_id']._serialized_options = b'\272H r\036\020\001\030@2\030^[^\\x00-\\x1f\\x7f-\\x9f]*$'
   _globals['_HISTORYSERVICE'].methods_by_name['ListMatches']._loaded_options = None
   _globals['_HISTORYSERVICE'].methods_by_name['ListMatches']._serialized_options = b'\212\347\030\002\002\003\220\347\030\002'
   _globals['_HISTORYSERVICE'].methods_by_name['WatchMatches']._loaded_options = None
@@ -75,8 +79,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_HISTORYSERVICE'].methods_by_name['ExportMatches']._serialized_options = b'\212\347\030\001\003\220\347\030\004'
   _globals['_HISTORYSERVICE'].methods_by_name['GetMatch']._loaded_options = None
   _globals['_HISTORYSERVICE'].methods_by_name['GetMatch']._serialized_options = b'\212\347\030\002\002\003\220\347\030\002'
-  _globals['_MATCHOUTCOME']._serialized_start=2347
-  _globals['_MATCHOUTCOME']._serialized_end=2463
+  _globals['_MATCHOUTCOME']._serialized_start=2713
+  _globals['_MATCHOUTCOME']._serialized_end=2829
   _globals['_MATCHPARTICIPANT']._serialized_start=140
   _globals['_MATCHPARTICIPANT']._serialized_end=533
   _globals['_MATCHPARTICIPANT_STATSENTRY']._serialized_start=477
@@ -88,23 +92,23 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MATCH_ATTRIBUTESENTRY']._serialized_start=1046
   _globals['_MATCH_ATTRIBUTESENTRY']._serialized_end=1107
   _globals['_MATCHFILTER']._serialized_start=1110
-  _globals['_MATCHFILTER']._serialized_end=1529
-  _globals['_WATCHMATCHESREQUEST']._serialized_start=1531
-  _globals['_WATCHMATCHESREQUEST']._serialized_end=1657
-  _globals['_WATCHMATCHESRESPONSE']._serialized_start=1659
-  _globals['_WATCHMATCHESRESPONSE']._serialized_end=1748
-  _globals['_EXPORTMATCHESREQUEST']._serialized_start=1750
-  _globals['_EXPORTMATCHESREQUEST']._serialized_end=1855
-  _globals['_EXPORTMATCHESRESPONSE']._serialized_start=1857
-  _globals['_EXPORTMATCHESRESPONSE']._serialized_end=1904
-  _globals['_LISTMATCHESREQUEST']._serialized_start=1907
-  _globals['_LISTMATCHESREQUEST']._serialized_end=2123
-  _globals['_LISTMATCHESRESPONSE']._serialized_start=2125
-  _globals['_LISTMATCHESRESPONSE']._serialized_end=2229
-  _globals['_GETMATCHREQUEST']._serialized_start=2231
-  _globals['_GETMATCHREQUEST']._serialized_end=2286
-  _globals['_GETMATCHRESPONSE']._serialized_start=2288
-  _globals['_GETMATCHRESPONSE']._serialized_end=2345
-  _globals['_HISTORYSERVICE']._serialized_start=2466
-  _globals['_HISTORYSERVICE']._serialized_end=2837
+  _globals['_MATCHFILTER']._serialized_end=1705
+  _globals['_WATCHMATCHESREQUEST']._serialized_start=1708
+  _globals['_WATCHMATCHESREQUEST']._serialized_end=1888
+  _globals['_WATCHMATCHESRESPONSE']._serialized_start=1890
+  _globals['_WATCHMATCHESRESPONSE']._serialized_end=1979
+  _globals['_EXPORTMATCHESREQUEST']._serialized_start=1982
+  _globals['_EXPORTMATCHESREQUEST']._serialized_end=2115
+  _globals['_EXPORTMATCHESRESPONSE']._serialized_start=2117
+  _globals['_EXPORTMATCHESRESPONSE']._serialized_end=2164
+  _globals['_LISTMATCHESREQUEST']._serialized_start=2167
+  _globals['_LISTMATCHESREQUEST']._serialized_end=2463
+  _globals['_LISTMATCHESRESPONSE']._serialized_start=2465
+  _globals['_LISTMATCHESRESPONSE']._serialized_end=2569
+  _globals['_GETMATCHREQUEST']._serialized_start=2571
+  _globals['_GETMATCHREQUEST']._serialized_end=2652
+  _globals['_GETMATCHRESPONSE']._serialized_start=2654
+  _globals['_GETMATCHRESPONSE']._serialized_end=2711
+  _globals['_HISTORYSERVICE']._serialized_start=2832
+  _globals['_HISTORYSERVICE']._serialized_end=3203
 # @@protoc_insertion_point(module_scope)

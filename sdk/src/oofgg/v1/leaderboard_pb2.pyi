@@ -266,7 +266,7 @@ class ScoreSubmission(google.protobuf.message.Message):
     user_id: builtins.str
     """Whose it is. Empty for the caller, and only a game's server may name another."""
     score: builtins.int
-    """The score."""
+    """The score. Must be given, also when it is 0."""
     subscore: builtins.int
     """What decides between equal scores, in the same order."""
     metadata: builtins.str
@@ -278,12 +278,14 @@ class ScoreSubmission(google.protobuf.message.Message):
         *,
         leaderboard: builtins.str = ...,
         user_id: builtins.str = ...,
-        score: builtins.int = ...,
+        score: builtins.int | None = ...,
         subscore: builtins.int = ...,
         metadata: builtins.str = ...,
         username: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["leaderboard", b"leaderboard", "metadata", b"metadata", "score", b"score", "subscore", b"subscore", "user_id", b"user_id", "username", b"username"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_score", b"_score", "score", b"score"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_score", b"_score", "leaderboard", b"leaderboard", "metadata", b"metadata", "score", b"score", "subscore", b"subscore", "user_id", b"user_id", "username", b"username"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_score", b"_score"]) -> typing.Literal["score"] | None: ...
 
 Global___ScoreSubmission: typing_extensions.TypeAlias = ScoreSubmission
 

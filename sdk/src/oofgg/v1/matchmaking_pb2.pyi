@@ -242,14 +242,16 @@ class DistanceRule(google.protobuf.message.Message):
     attribute: builtins.str
     """The attribute."""
     limit: builtins.float
-    """Most that they may differ by."""
+    """Most that they may differ by. Must be given."""
     def __init__(
         self,
         *,
         attribute: builtins.str = ...,
-        limit: builtins.float = ...,
+        limit: builtins.float | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["attribute", b"attribute", "limit", b"limit"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_limit", b"_limit", "limit", b"limit"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_limit", b"_limit", "attribute", b"attribute", "limit", b"limit"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_limit", b"_limit"]) -> typing.Literal["limit"] | None: ...
 
 Global___DistanceRule: typing_extensions.TypeAlias = DistanceRule
 
@@ -263,13 +265,15 @@ class SkillRule(google.protobuf.message.Message):
 
     LIMIT_FIELD_NUMBER: builtins.int
     limit: builtins.float
-    """Most that they may differ by."""
+    """Most that they may differ by. Must be given."""
     def __init__(
         self,
         *,
-        limit: builtins.float = ...,
+        limit: builtins.float | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["limit", b"limit"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_limit", b"_limit", "limit", b"limit"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_limit", b"_limit", "limit", b"limit"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_limit", b"_limit"]) -> typing.Literal["limit"] | None: ...
 
 Global___SkillRule: typing_extensions.TypeAlias = SkillRule
 
@@ -1373,15 +1377,17 @@ class AnswerProposalRequest(google.protobuf.message.Message):
     ticket_id: builtins.str
     """The ticket. Empty: the one that the caller has."""
     accept: builtins.bool
-    """Whether the caller plays."""
+    """Whether the caller plays. Must be given."""
     def __init__(
         self,
         *,
         game_id: builtins.str = ...,
         ticket_id: builtins.str = ...,
-        accept: builtins.bool = ...,
+        accept: builtins.bool | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["accept", b"accept", "game_id", b"game_id", "ticket_id", b"ticket_id"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_accept", b"_accept", "accept", b"accept"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_accept", b"_accept", "accept", b"accept", "game_id", b"game_id", "ticket_id", b"ticket_id"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_accept", b"_accept"]) -> typing.Literal["accept"] | None: ...
 
 Global___AnswerProposalRequest: typing_extensions.TypeAlias = AnswerProposalRequest
 

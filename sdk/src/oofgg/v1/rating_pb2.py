@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from oofgg.v1 import access_pb2 as oofgg_dot_v1_dot_access__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15oofgg/v1/rating.proto\x12\x08oofgg.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15oofgg/v1/access.proto\"\xda\x01\n\x06Rating\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x0e\n\x02mu\x18\x02 \x01(\x01R\x02mu\x12\x14\n\x05sigma\x18\x03 \x01(\x01R\x05sigma\x12\x18\n\x07ordinal\x18\x04 \x01(\x01R\x07ordinal\x12\x18\n\x07matches\x18\x05 \x01(\x03R\x07matches\x12 \n\x0bprovisional\x18\x06 \x01(\x08R\x0bprovisional\x12;\n\x0bupdate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nupdateTime\"\xf8\x01\n\x0bRatingRules\x12\'\n\x02mu\x18\x01 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x88\xc3@)\x00\x00\x00\x00\x00\x00\x00\x00R\x02mu\x12-\n\x05sigma\x18\x02 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x88\xc3@)\x00\x00\x00\x00\x00\x00\x00\x00R\x05sigma\x12+\n\x04\x62\x65ta\x18\x03 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x88\xc3@)\x00\x00\x00\x00\x00\x00\x00\x00R\x04\x62\x65ta\x12)\n\x03tau\x18\x04 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x88\xc3@)\x00\x00\x00\x00\x00\x00\x00\x00R\x03tau\x12\x39\n\x13provisional_matches\x18\x05 \x01(\rB\x08\xbaH\x05*\x03\x18\x90NR\x12provisionalMatches\"\x85\x01\n\x11GetRatingsRequest\x12\"\n\x07game_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x06gameId\x12\x1d\n\x05queue\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18@R\x05queue\x12-\n\x08user_ids\x18\x03 \x03(\tB\x12\xbaH\x0f\x92\x01\x0c\x08\x01\x10\x64\"\x06r\x04\x10\x01\x18@R\x07userIds\"@\n\x12GetRatingsResponse\x12*\n\x07ratings\x18\x01 \x03(\x0b\x32\x10.oofgg.v1.RatingR\x07ratings\"Z\n\x15GetRatingRulesRequest\x12\"\n\x07game_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x06gameId\x12\x1d\n\x05queue\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18@R\x05queue\"E\n\x16GetRatingRulesResponse\x12+\n\x05rules\x18\x01 \x01(\x0b\x32\x15.oofgg.v1.RatingRulesR\x05rules\"\x8f\x01\n\x15SetRatingRulesRequest\x12\"\n\x07game_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x06gameId\x12\x1d\n\x05queue\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18@R\x05queue\x12\x33\n\x05rules\x18\x03 \x01(\x0b\x32\x15.oofgg.v1.RatingRulesB\x06\xbaH\x03\xc8\x01\x01R\x05rules\"E\n\x16SetRatingRulesResponse\x12+\n\x05rules\x18\x01 \x01(\x0b\x32\x15.oofgg.v1.RatingRulesR\x05rules2\xa5\x02\n\rRatingService\x12T\n\nGetRatings\x12\x1b.oofgg.v1.GetRatingsRequest\x1a\x1c.oofgg.v1.GetRatingsResponse\"\x0b\x8a\xe7\x18\x03\x02\x03\x04\x90\xe7\x18\x02\x12^\n\x0eGetRatingRules\x12\x1f.oofgg.v1.GetRatingRulesRequest\x1a .oofgg.v1.GetRatingRulesResponse\"\t\x8a\xe7\x18\x01\x03\x90\xe7\x18\x02\x12^\n\x0eSetRatingRules\x12\x1f.oofgg.v1.SetRatingRulesRequest\x1a .oofgg.v1.SetRatingRulesResponse\"\t\x8a\xe7\x18\x01\x03\x90\xe7\x18\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15oofgg/v1/rating.proto\x12\x08oofgg.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15oofgg/v1/access.proto\"\xda\x01\n\x06Rating\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x0e\n\x02mu\x18\x02 \x01(\x01R\x02mu\x12\x14\n\x05sigma\x18\x03 \x01(\x01R\x05sigma\x12\x18\n\x07ordinal\x18\x04 \x01(\x01R\x07ordinal\x12\x18\n\x07matches\x18\x05 \x01(\x03R\x07matches\x12 \n\x0bprovisional\x18\x06 \x01(\x08R\x0bprovisional\x12;\n\x0bupdate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nupdateTime\"\x80\x02\n\x0bRatingRules\x12)\n\x02mu\x18\x01 \x01(\x01\x42\x19\xbaH\x16\x12\x14\x19\x00\x00\x00\x00\x00\x88\xc3@)\x00\x00\x00\x00\x00\x00\x00\x00@\x01R\x02mu\x12/\n\x05sigma\x18\x02 \x01(\x01\x42\x19\xbaH\x16\x12\x14\x19\x00\x00\x00\x00\x00\x88\xc3@)\x00\x00\x00\x00\x00\x00\x00\x00@\x01R\x05sigma\x12-\n\x04\x62\x65ta\x18\x03 \x01(\x01\x42\x19\xbaH\x16\x12\x14\x19\x00\x00\x00\x00\x00\x88\xc3@)\x00\x00\x00\x00\x00\x00\x00\x00@\x01R\x04\x62\x65ta\x12+\n\x03tau\x18\x04 \x01(\x01\x42\x19\xbaH\x16\x12\x14\x19\x00\x00\x00\x00\x00\x88\xc3@)\x00\x00\x00\x00\x00\x00\x00\x00@\x01R\x03tau\x12\x39\n\x13provisional_matches\x18\x05 \x01(\rB\x08\xbaH\x05*\x03\x18\x90NR\x12provisionalMatches\"\xd3\x01\n\x11GetRatingsRequest\x12<\n\x07game_id\x18\x01 \x01(\tB#\xbaH r\x1e\x10\x01\x18@2\x18^[^\\x00-\\x1f\\x7f-\\x9f]*$R\x06gameId\x12\x37\n\x05queue\x18\x02 \x01(\tB!\xbaH\x1er\x1c\x18@2\x18^[^\\x00-\\x1f\\x7f-\\x9f]*$R\x05queue\x12G\n\x08user_ids\x18\x03 \x03(\tB,\xbaH)\x92\x01&\x08\x01\x10\x64\" r\x1e\x10\x01\x18@2\x18^[^\\x00-\\x1f\\x7f-\\x9f]*$R\x07userIds\"@\n\x12GetRatingsResponse\x12*\n\x07ratings\x18\x01 \x03(\x0b\x32\x10.oofgg.v1.RatingR\x07ratings\"\x8e\x01\n\x15GetRatingRulesRequest\x12<\n\x07game_id\x18\x01 \x01(\tB#\xbaH r\x1e\x10\x01\x18@2\x18^[^\\x00-\\x1f\\x7f-\\x9f]*$R\x06gameId\x12\x37\n\x05queue\x18\x02 \x01(\tB!\xbaH\x1er\x1c\x18@2\x18^[^\\x00-\\x1f\\x7f-\\x9f]*$R\x05queue\"E\n\x16GetRatingRulesResponse\x12+\n\x05rules\x18\x01 \x01(\x0b\x32\x15.oofgg.v1.RatingRulesR\x05rules\"\xc3\x01\n\x15SetRatingRulesRequest\x12<\n\x07game_id\x18\x01 \x01(\tB#\xbaH r\x1e\x10\x01\x18@2\x18^[^\\x00-\\x1f\\x7f-\\x9f]*$R\x06gameId\x12\x37\n\x05queue\x18\x02 \x01(\tB!\xbaH\x1er\x1c\x18@2\x18^[^\\x00-\\x1f\\x7f-\\x9f]*$R\x05queue\x12\x33\n\x05rules\x18\x03 \x01(\x0b\x32\x15.oofgg.v1.RatingRulesB\x06\xbaH\x03\xc8\x01\x01R\x05rules\"E\n\x16SetRatingRulesResponse\x12+\n\x05rules\x18\x01 \x01(\x0b\x32\x15.oofgg.v1.RatingRulesR\x05rules2\xa5\x02\n\rRatingService\x12T\n\nGetRatings\x12\x1b.oofgg.v1.GetRatingsRequest\x1a\x1c.oofgg.v1.GetRatingsResponse\"\x0b\x8a\xe7\x18\x03\x02\x03\x04\x90\xe7\x18\x02\x12^\n\x0eGetRatingRules\x12\x1f.oofgg.v1.GetRatingRulesRequest\x1a .oofgg.v1.GetRatingRulesResponse\"\t\x8a\xe7\x18\x01\x03\x90\xe7\x18\x02\x12^\n\x0eSetRatingRules\x12\x1f.oofgg.v1.SetRatingRulesRequest\x1a .oofgg.v1.SetRatingRulesResponse\"\t\x8a\xe7\x18\x01\x03\x90\xe7\x18\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,29 +34,29 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'oofgg.v1.rating_pb2', _glob
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_RATINGRULES'].fields_by_name['mu']._loaded_options = None
-  _globals['_RATINGRULES'].fields_by_name['mu']._serialized_options = b'\272H\024\022\022\031\000\000\000\000\000\210\303@)\000\000\000\000\000\000\000\000'
+  _globals['_RATINGRULES'].fields_by_name['mu']._serialized_options = b'\272H\026\022\024\031\000\000\000\000\000\210\303@)\000\000\000\000\000\000\000\000@\001'
   _globals['_RATINGRULES'].fields_by_name['sigma']._loaded_options = None
-  _globals['_RATINGRULES'].fields_by_name['sigma']._serialized_options = b'\272H\024\022\022\031\000\000\000\000\000\210\303@)\000\000\000\000\000\000\000\000'
+  _globals['_RATINGRULES'].fields_by_name['sigma']._serialized_options = b'\272H\026\022\024\031\000\000\000\000\000\210\303@)\000\000\000\000\000\000\000\000@\001'
   _globals['_RATINGRULES'].fields_by_name['beta']._loaded_options = None
-  _globals['_RATINGRULES'].fields_by_name['beta']._serialized_options = b'\272H\024\022\022\031\000\000\000\000\000\210\303@)\000\000\000\000\000\000\000\000'
+  _globals['_RATINGRULES'].fields_by_name['beta']._serialized_options = b'\272H\026\022\024\031\000\000\000\000\000\210\303@)\000\000\000\000\000\000\000\000@\001'
   _globals['_RATINGRULES'].fields_by_name['tau']._loaded_options = None
-  _globals['_RATINGRULES'].fields_by_name['tau']._serialized_options = b'\272H\024\022\022\031\000\000\000\000\000\210\303@)\000\000\000\000\000\000\000\000'
+  _globals['_RATINGRULES'].fields_by_name['tau']._serialized_options = b'\272H\026\022\024\031\000\000\000\000\000\210\303@)\000\000\000\000\000\000\000\000@\001'
   _globals['_RATINGRULES'].fields_by_name['provisional_matches']._loaded_options = None
   _globals['_RATINGRULES'].fields_by_name['provisional_matches']._serialized_options = b'\272H\005*\003\030\220N'
   _globals['_GETRATINGSREQUEST'].fields_by_name['game_id']._loaded_options = None
-  _globals['_GETRATINGSREQUEST'].fields_by_name['game_id']._serialized_options = b'\272H\006r\004\020\001\030@'
+  _globals['_GETRATINGSREQUEST'].fields_by_name['game_id']._serialized_options = b'\272H r\036\020\001\030@2\030^[^\\x00-\\x1f\\x7f-\\x9f]*$'
   _globals['_GETRATINGSREQUEST'].fields_by_name['queue']._loaded_options = None
-  _globals['_GETRATINGSREQUEST'].fields_by_name['queue']._serialized_options = b'\272H\004r\002\030@'
+  _globals['_GETRATINGSREQUEST'].fields_by_name['queue']._serialized_options = b'\272H\036r\034\030@2\030^[^\\x00-\\x1f\\x7f-\\x9f]*$'
   _globals['_GETRATINGSREQUEST'].fields_by_name['user_ids']._loaded_options = None
-  _globals['_GETRATINGSREQUEST'].fields_by_name['user_ids']._serialized_options = b'\272H\017\222\001\014\010\001\020d\"\006r\004\020\001\030@'
+  _globals['_GETRATINGSREQUEST'].fields_by_name['user_ids']._serialized_options = b'\272H)\222\001&\010\001\020d\" r\036\020\001\030@2\030^[^\\x00-\\x1f\\x7f-\\x9f]*$'
   _globals['_GETRATINGRULESREQUEST'].fields_by_name['game_id']._loaded_options = None
-  _globals['_GETRATINGRULESREQUEST'].fields_by_name['game_id']._serialized_options = b'\272H\006r\004\020\001\030@'
+  _globals['_GETRATINGRULESREQUEST'].fields_by_name['game_id']._serialized_options = b'\272H r\036\020\001\030@2\030^[^\\x00-\\x1f\\x7f-\\x9f]*$'
   _globals['_GETRATINGRULESREQUEST'].fields_by_name['queue']._loaded_options = None
-  _globals['_GETRATINGRULESREQUEST'].fields_by_name['queue']._serialized_options = b'\272H\004r\002\030@'
+  _globals['_GETRATINGRULESREQUEST'].fields_by_name['queue']._serialized_options = b'\272H\036r\034\030@2\030^[^\\x00-\\x1f\\x7f-\\x9f]*$'
   _globals['_SETRATINGRULESREQUEST'].fields_by_name['game_id']._loaded_options = None
-  _globals['_SETRATINGRULESREQUEST'].fields_by_name['game_id']._serialized_options = b'\272H\006r\004\020\001\030@'
+  _globals['_SETRATINGRULESREQUEST'].fields_by_name['game_id']._serialized_options = b'\272H r\036\020\001\030@2\030^[^\\x00-\\x1f\\x7f-\\x9f]*$'
   _globals['_SETRATINGRULESREQUEST'].fields_by_name['queue']._loaded_options = None
-  _globals['_SETRATINGRULESREQUEST'].fields_by_name['queue']._serialized_options = b'\272H\004r\002\030@'
+  _globals['_SETRATINGRULESREQUEST'].fields_by_name['queue']._serialized_options = b'\272H\036r\034\030@2\030^[^\\x00-\\x1f\\x7f-\\x9f]*$'
   _globals['_SETRATINGRULESREQUEST'].fields_by_name['rules']._loaded_options = None
   _globals['_SETRATINGRULESREQUEST'].fields_by_name['rules']._serialized_options = b'\272H\003\310\001\001'
   _globals['_RATINGSERVICE'].methods_by_name['GetRatings']._loaded_options = None
@@ -68,19 +68,19 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RATING']._serialized_start=92
   _globals['_RATING']._serialized_end=310
   _globals['_RATINGRULES']._serialized_start=313
-  _globals['_RATINGRULES']._serialized_end=561
-  _globals['_GETRATINGSREQUEST']._serialized_start=564
-  _globals['_GETRATINGSREQUEST']._serialized_end=697
-  _globals['_GETRATINGSRESPONSE']._serialized_start=699
-  _globals['_GETRATINGSRESPONSE']._serialized_end=763
-  _globals['_GETRATINGRULESREQUEST']._serialized_start=765
-  _globals['_GETRATINGRULESREQUEST']._serialized_end=855
-  _globals['_GETRATINGRULESRESPONSE']._serialized_start=857
-  _globals['_GETRATINGRULESRESPONSE']._serialized_end=926
-  _globals['_SETRATINGRULESREQUEST']._serialized_start=929
-  _globals['_SETRATINGRULESREQUEST']._serialized_end=1072
-  _globals['_SETRATINGRULESRESPONSE']._serialized_start=1074
-  _globals['_SETRATINGRULESRESPONSE']._serialized_end=1143
-  _globals['_RATINGSERVICE']._serialized_start=1146
-  _globals['_RATINGSERVICE']._serialized_end=1439
+  _globals['_RATINGRULES']._serialized_end=569
+  _globals['_GETRATINGSREQUEST']._serialized_start=572
+  _globals['_GETRATINGSREQUEST']._serialized_end=783
+  _globals['_GETRATINGSRESPONSE']._serialized_start=785
+  _globals['_GETRATINGSRESPONSE']._serialized_end=849
+  _globals['_GETRATINGRULESREQUEST']._serialized_start=852
+  _globals['_GETRATINGRULESREQUEST']._serialized_end=994
+  _globals['_GETRATINGRULESRESPONSE']._serialized_start=996
+  _globals['_GETRATINGRULESRESPONSE']._serialized_end=1065
+  _globals['_SETRATINGRULESREQUEST']._serialized_start=1068
+  _globals['_SETRATINGRULESREQUEST']._serialized_end=1263
+  _globals['_SETRATINGRULESRESPONSE']._serialized_start=1265
+  _globals['_SETRATINGRULESRESPONSE']._serialized_end=1334
+  _globals['_RATINGSERVICE']._serialized_start=1337
+  _globals['_RATINGSERVICE']._serialized_end=1630
 # @@protoc_insertion_point(module_scope)

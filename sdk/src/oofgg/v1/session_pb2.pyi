@@ -415,7 +415,7 @@ class SeatResult(google.protobuf.message.Message):
     placement: builtins.int
     """Place, from 1. Equal places are a draw."""
     score: builtins.int
-    """Points made."""
+    """Points made: at most 10^15, and at least -10^15."""
     @property
     def stats(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.float]:
         """The game's own figures, such as kills or laps, for the history: at most 16, names of 1 to 32 characters. Players agree
