@@ -15,6 +15,7 @@ from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSe
 
 from envoy.certificates import Certificate
 from envoy.classic import ENDPOINTS, SERVICE
+from envoy.json_bodies import UNKNOWN_FIELDS_HEADER, script
 from envoy.replies import local_replies
 from envoy.routes import CLUSTERS, RateClass, Route, public_routes, read_descriptors
 
@@ -27,6 +28,7 @@ STRIPPED_HEADERS = (
     "x-oofgg-game",
     "x-oofgg-caller",
     "x-oofgg-client-address",
+    UNKNOWN_FIELDS_HEADER,
     "x-oofgg-sane-request-id",
     "x-user-id",
     "x-user-role",
@@ -209,6 +211,7 @@ def render(inputs: Inputs) -> str:
         sane_request_id=SANE_REQUEST_ID,
         local_replies=list(local_replies()),
         json_methods=_json_methods(routes),
+        json_script=script(descriptors, routes),
         classic_scripts={f"/{SERVICE}/{endpoint.method}": endpoint.lua for endpoint in ENDPOINTS},
         json_services=sorted({route.service for route in routes if route.json is not None}),
         json_descriptors=base64.b64encode(json_descriptors(descriptors)).decode(),

@@ -115,6 +115,13 @@ REFUSALS = (
         "The request is too large.",
     ),
     Refusal(
+        "response.code_details == 'lua_response' && response.code == 415",
+        Code.INVALID_ARGUMENT,
+        415,
+        ErrorReason.ERROR_REASON_INVALID_FIELD,
+        "The body has to be JSON, and to say so: send the header `content-type: application/json`.",
+    ),
+    Refusal(
         "response.code == 415",
         Code.UNIMPLEMENTED,
         415,
@@ -122,12 +129,33 @@ REFUSALS = (
         "This path speaks gRPC and grpc-web. JSON has paths of its own, such as POST /v1/auth/login.",
     ),
     Refusal(
+        "response.code_details.contains('grpc_json_transcode_failure') && response.code == 400 && "
+        "request.method == 'GET'",
+        Code.INVALID_ARGUMENT,
+        400,
+        ErrorReason.ERROR_REASON_INVALID_FIELD,
+        "The address has a parameter that this call does not have, or one whose value is of the wrong type.",
+    ),
+    Refusal(
         "response.code_details.contains('grpc_json_transcode_failure') && response.code == 400",
         Code.INVALID_ARGUMENT,
         400,
         ErrorReason.ERROR_REASON_INVALID_FIELD,
-        "The body is not the JSON of this request: it is malformed, a field has the wrong type, or the address has "
-        "parameters.",
+        "The body is not the JSON of this request: it is malformed, or a field has the wrong type.",
+    ),
+    Refusal(
+        "response.code_details.contains('rbac_access_denied_matched_policy[no_message]')",
+        Code.INVALID_ARGUMENT,
+        400,
+        ErrorReason.ERROR_REASON_PROTOCOL_VIOLATION,
+        "The call ended without a message. An empty request is a message, too: a frame of five zero bytes.",
+    ),
+    Refusal(
+        f"{_GRPC} && response.code_details == 'direct_response' && response.code == 400",
+        Code.INVALID_ARGUMENT,
+        400,
+        ErrorReason.ERROR_REASON_PROTOCOL_VIOLATION,
+        "The call lacks the header `te: trailers`, which gRPC asks for: the status of a call is in the trailers.",
     ),
     Refusal(
         "response.code_details == 'direct_response' && response.code == 400",

@@ -27,7 +27,7 @@ from pkg.rpc import status
 from pkg.rpc.access import AccessRule
 from pkg.rpc.call import Call, StreamCall
 from pkg.rpc.quotas import GameQuotas
-from pkg.rpc.validation import MessageValidator
+from pkg.rpc.validation import UNKNOWN_FIELDS_HEADER, MessageValidator, unknown_fields
 from pkg.telemetry.logs import current_request_id, get_logger
 from pkg.telemetry.metrics import MethodMetrics, Metrics
 from pkg.telemetry.tracing import TRACE_PARENT_HEADER, Tracing
@@ -75,6 +75,8 @@ class Pipeline:
                 metadata, request_id = self._begin(context)
                 caller = await self._authenticate(rule, metadata)
                 call = Call(context, name, metadata, request_id, caller)
+                if UNKNOWN_FIELDS_HEADER in metadata:
+                    raise unknown_fields(request, metadata[UNKNOWN_FIELDS_HEADER])
                 self.validator.check(request)
                 budget = _budget(context)
                 call_deadline.set(time.monotonic() + budget)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cache
 from typing import Any, Final
 
@@ -24,6 +25,10 @@ _PATTERNS: Final[Mapping[str, str]] = {
     r"^[^\x00-\x1f\x7f-\x9f]*$": "must not contain control characters",
     r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*$": "must not contain control characters other than tabs and line breaks",
 }
+
+
+# From Envoy: fields of a JSON body that its message does not have (envoy/json_bodies.py). Clients cannot send it.
+UNKNOWN_FIELDS_HEADER: Final = "x-oofgg-unknown-fields"
 
 
 class Malformed:
@@ -76,6 +81,32 @@ class MessageValidator:
         if violations:
             first = violations[0]
             raise InvalidArgument(Reason.INVALID_FIELD, f"{first.field}: {first.description}", violations=violations)
+
+
+def unknown_fields(message: Any, told: str) -> InvalidArgument:
+    """The error for fields of a JSON body that no field of the message stands for; `told` has their paths."""
+    violations = [
+        FieldViolation(path, f"is not a field of this request.{_hint(message.DESCRIPTOR, path)}")
+        for path in told.split(",")
+    ]
+    first = violations[0]
+    return InvalidArgument(Reason.INVALID_FIELD, f"{first.field}: {first.description}", violations=violations)
+
+
+def _hint(kind: Descriptor, path: str) -> str:
+    """Which field was probably meant."""
+    *above, name = path.split(".")
+    inner: Descriptor | None = kind
+    for step in above:
+        field = inner.fields_by_camelcase_name.get(step) or inner.fields_by_name.get(step) if inner else None
+        inner = field.message_type if field is not None else None
+    if inner is None:
+        return ""
+    plain = {field.name.replace("_", ""): field.name for field in inner.fields}
+    close = get_close_matches(name.replace("_", "").lower(), plain, n=1)
+    return (
+        f" Did you mean `{plain[close[0]]}`?" if close else f" It has {', '.join(f'`{f.name}`' for f in inner.fields)}."
+    )
 
 
 @dataclass(frozen=True, slots=True)

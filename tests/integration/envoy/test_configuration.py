@@ -122,6 +122,9 @@ async def test_nothing_else_is_forwarded(production: Understood) -> None:
         if name.startswith("not gRPC for "):
             assert production.routes[name]["direct_response"]["status"] == 415
             continue
+        if name.startswith("no trailers for "):
+            assert production.routes[name]["direct_response"]["status"] == 400
+            continue
         if name.startswith("parameters in the address of "):
             assert production.routes[name]["direct_response"]["status"] == 400
             continue
@@ -148,8 +151,9 @@ async def test_reflection_is_for_development(production: Understood, tmp_path: P
 async def test_filters_come_in_the_order_that_works(production: Understood) -> None:
     """The transcoder before limits and tokens: a JSON path is then held by the policy of its RPC."""
     assert [name.removeprefix("envoy.filters.http.") for name in production.filters] == [
-        "lua", "cors", "grpc_web", "grpc_json_transcoder", "oofgg.rate_limit.address", "jwt_authn",
-        "oofgg.rate_limit.user", "buffer", "header_to_metadata", "grpc_stats", "router",
+        "lua", "cors", "grpc_web", "oofgg.json_body", "oofgg.json_names", "grpc_json_transcoder",
+        "oofgg.rate_limit.address", "jwt_authn", "oofgg.rate_limit.user", "buffer", "oofgg.message",
+        "header_to_metadata", "grpc_stats", "router",
     ]  # fmt: skip
 
 

@@ -28,14 +28,14 @@ REQUESTS = {
 VALIDATOR = MessageValidator()
 KIND = FieldDescriptor
 TEXTS = ["\0", "a\0b", "\x07", "\x85", "\x7f", "x" * 70_000]
-WHOLE = {
+WHOLE: dict[int, list[Any]] = {
     KIND.TYPE_UINT32: [2**31, 2**32 - 1],
     KIND.TYPE_UINT64: [2**63, 2**64 - 1],
     KIND.TYPE_DOUBLE: [math.nan, math.inf, -math.inf],
     KIND.TYPE_ENUM: [99, -1],
     KIND.TYPE_STRING: TEXTS,
 }
-TIMES = [(-62_135_596_801, 0), (253_402_300_800, 0), (2**63 - 1, 0), (-(2**63), 0), (0, -1), (0, 10**9)]
+TIMES: list[Any] = [(-62_135_596_801, 0), (253_402_300_800, 0), (2**63 - 1, 0), (-(2**63), 0), (0, -1), (0, 10**9)]
 
 
 def is_map(field: FieldDescriptor) -> bool:
