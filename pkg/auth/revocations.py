@@ -8,17 +8,21 @@ A Redis that lost its data has an empty stream, which must not pass for "nobody 
 beside the stream that names the run of Redis in which the stream is complete, and after a restart of Redis writes
 everything again before it renews the mark. A process is not ready before it has seen the mark; one that has read the
 stream keeps what it knows whatever happens to Redis.
+
+The stream also carries the new names of accounts that were renamed: their tokens have the old one until they expire.
 """
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from dataclasses import replace
 from typing import Final
 
 import redis.asyncio as redis
 from redis.exceptions import RedisError
 
+from pkg.auth.caller import Caller
 from pkg.clock import Clock
 from pkg.errors import Reason, Unauthenticated
 from pkg.telemetry.logs import get_logger
@@ -41,6 +45,12 @@ async def publish(client: redis.Redis, login_id: str, reason: str, *, keep_secon
     await client.xadd(STREAM, {"sid": login_id, "reason": reason}, minid=str(oldest), approximate=True)
 
 
+async def publish_name(client: redis.Redis, user_id: str, username: str, *, keep_seconds: int, clock: Clock) -> None:
+    """Tells every process the new name of an account; the entry is kept at least `keep_seconds`."""
+    oldest = int((clock.now().timestamp() - keep_seconds) * 1000)
+    await client.xadd(STREAM, {"user": user_id, "name": username}, minid=str(oldest), approximate=True)
+
+
 async def mark_complete(client: redis.Redis, run_id: str) -> None:
     """Says that everything that was ended is in the stream of this run of Redis."""
     await client.set(MARK, run_id)
@@ -59,6 +69,8 @@ class Revocations:
         self._client = client
         # Login id → milliseconds of the entry, and the reason; grows in that order.
         self._ended: dict[str, tuple[int, Reason]] = {}
+        # User id → milliseconds of the entry, and the account's new name; grows in that order.
+        self._names: dict[str, tuple[int, str]] = {}
         self._complete = asyncio.Event()
         self._position = "0"
         self._watchers: dict[str, set[asyncio.Event]] = {}
@@ -71,6 +83,13 @@ class Revocations:
         """The error for a call with a token of this login; None while it has not ended."""
         ended = self._ended.get(login_id)
         return Unauthenticated(ended[1], _MESSAGES[ended[1]]) if ended is not None else None
+
+    def named_now(self, caller: Caller) -> Caller:
+        """The caller of a token under the name that the account has now."""
+        renamed = self._names.get(caller.user_id)
+        if renamed is None or caller.is_api_key:
+            return caller
+        return replace(caller, username=renamed[1])
 
     async def check(self) -> None:
         """Raises until the stream was seen complete once (a check of health)."""
@@ -126,17 +145,25 @@ class Revocations:
             return False
         for position, fields in _entries(reply):
             self._position = position
+            milliseconds = int(position.partition("-")[0])
+            if b"user" in fields:
+                user_id = fields[b"user"].decode()
+                self._names.pop(user_id, None)
+                self._names[user_id] = (milliseconds, fields[b"name"].decode())
+                continue
             login_id = fields[b"sid"].decode()
-            self._ended[login_id] = (int(position.partition("-")[0]), _reason(fields.get(b"reason", b"")))
+            self._ended[login_id] = (milliseconds, _reason(fields.get(b"reason", b"")))
             for event in self._watchers.get(login_id, ()):
                 event.set()
         self._forget(before=int(self._position.partition("-")[0]) - LONGEST_TOKEN_LIFE_SECONDS * 1000)
         return True
 
     def _forget(self, *, before: int) -> None:
-        """Drops logins whose last access token has expired by itself."""
+        """Drops logins and names whose last access token has expired by itself."""
         while self._ended and self._ended[oldest := next(iter(self._ended))][0] < before:
             del self._ended[oldest]
+        while self._names and self._names[oldest := next(iter(self._names))][0] < before:
+            del self._names[oldest]
 
 
 _MESSAGES: Final = {

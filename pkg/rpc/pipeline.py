@@ -160,7 +160,7 @@ class Pipeline:
             )
         if rule.internal:
             return self.service_tokens.verify(token)
-        caller = (await self.verifier.verify(token)).caller
+        caller = self.revocations.named_now((await self.verifier.verify(token)).caller)
         if refusal := self.revocations.refusal(caller.login_id):
             raise refusal
         rule.check(caller)

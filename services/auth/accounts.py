@@ -10,13 +10,12 @@ from typing import Final
 
 from pkg.auth.caller import Caller, CallerRole
 from pkg.errors import FailedPrecondition, Reason, invalid_field
-from services.auth.usernames import clean_username
+from services.auth.usernames import clean_email, clean_username
 
 MOST_DEVICES: Final = 10
 _PATHS: Final = ("username", "email", "display_name", "avatar_url", "language")
 _URL: Final = re.compile(r"https://[^\s/]+(/\S*)?")
 _LANGUAGE: Final = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")
-_EMAIL: Final = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +133,7 @@ def apply_update(account: Account, new: Account, paths: Sequence[str]) -> Accoun
             case "email":
                 if not account.has_password:
                     raise invalid_field("account.email", "belongs to a password; link one first")
-                changed = replace(changed, email=_matching(new.email, _EMAIL, "account.email", "an email address"))
+                changed = replace(changed, email=clean_email(new.email, "account.email"))
             case "display_name":
                 changed = replace(changed, display_name=_one_line(new.display_name, "account.display_name"))
             case "avatar_url":

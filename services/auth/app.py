@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, closing
 from datetime import timedelta
@@ -15,6 +16,7 @@ from pkg.events.relay import Relay
 from pkg.games import GameDirectory
 from pkg.rpc.binder import Binding
 from pkg.runtime.host import App, Host
+from services.auth import usernames
 from services.auth.account_servicer import AccountServicer
 from services.auth.audit import Audit
 from services.auth.classic_servicer import ClassicServicer
@@ -31,6 +33,7 @@ from services.auth.stores.accounts import AccountStore, DeviceStore
 from services.auth.stores.api_keys import ApiKeyStore
 from services.auth.stores.logins import LoginStore
 from services.auth.stores.players import PlayerStore
+from services.auth.stores.renames import RenameStore
 from services.auth.stores.signing_keys import SigningKeyStore
 
 
@@ -38,6 +41,7 @@ from services.auth.stores.signing_keys import SigningKeyStore
 async def app(host: Host) -> AsyncIterator[App]:
     """Needs PostgreSQL for everything, Redis to end logins and count failures, `catalog` for logins to a game."""
     settings, clock = host.settings, host.clock
+    await asyncio.to_thread(usernames.load)
     database = await host.postgres("auth")
     signing_keys = SigningKeyStore(database, host.sealer)
     ring = KeyRing(await signing_keys.load_or_create(host.new_id(), clock.now()), clock)
@@ -48,9 +52,10 @@ async def app(host: Host) -> AsyncIterator[App]:
         LoginStore(database),
         ApiKeyStore(database),
         PlayerStore(),
+        RenameStore(database),
     )
     longest_token = max(settings.access_token_seconds, settings.session_token_seconds)
-    ended = EndedLogins(stores.logins, database, host.redis, clock, longest_token)
+    ended = EndedLogins(stores.logins, stores.renames, database, host.redis, clock, longest_token)
     audit = Audit(database, clock, host.new_id)
     schedule = Schedule(
         period=timedelta(days=settings.signing_key_days),

@@ -27,6 +27,7 @@ from services.auth.stores.accounts import AccountStore, DeviceStore
 from services.auth.stores.api_keys import ApiKeyStore
 from services.auth.stores.logins import LoginStore, Refusal
 from services.auth.stores.players import PlayerStore
+from services.auth.stores.renames import RenameStore
 from services.auth.usernames import new_guest_name
 
 _GUEST_ATTEMPTS = 3
@@ -51,6 +52,7 @@ class Stores:
     logins: LoginStore
     api_keys: ApiKeyStore
     players: PlayerStore
+    renames: RenameStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +205,9 @@ class Identity:
             verified = await self.verifier.verify(token)
         except Unauthenticated:
             return None
-        return None if self.revocations.is_revoked(verified.caller.login_id) else verified
+        if self.revocations.is_revoked(verified.caller.login_id):
+            return None
+        return replace(verified, caller=self.revocations.named_now(verified.caller))
 
     async def become_developer(self, caller: Caller, origin: Origin) -> tuple[Account, AccessToken]:
         """Makes the caller's account a developer's. Raises PermissionDenied, NotFound."""

@@ -10,6 +10,7 @@ import asyncio
 import os
 import sys
 import threading
+import unicodedata
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -41,6 +42,14 @@ def _step_back() -> None:
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
 
 
+def composed(password: str) -> str:
+    """The password in the one form that is hashed: NFC, as RFC 8265 (OpaqueString) asks for.
+
+    Keyboards differ in how they send `ü`: as one character, or as `u` and two dots.
+    """
+    return unicodedata.normalize("NFC", password)
+
+
 class Passwords:
     """Hashes and verifies. Close it when done."""
 
@@ -63,14 +72,23 @@ class Passwords:
 
     async def hash(self, password: str) -> str:
         """The hash to store. Raises ResourceExhausted(OVERLOADED) when too many are waiting."""
-        return await self._run(lambda: self._hasher.hash(password))
+        return await self._run(lambda: self._hasher.hash(composed(password)))
 
     async def verify(self, password: str, stored: str | None) -> Verdict:
         """Whether the password is the stored one; no, after as long, when there is none stored.
 
         Raises ResourceExhausted(OVERLOADED) when too many are waiting.
         """
-        matches, renewed = await self._run(lambda: self._hasher.verify_and_update(password, stored or self._decoy))
+        known = stored or self._decoy
+
+        def check() -> tuple[bool, str | None]:
+            matches, renewed = self._hasher.verify_and_update(composed(password), known)
+            if not matches and composed(password) != password and self._hasher.verify(password, known):
+                # Stored before passwords were composed.
+                return True, self._hasher.hash(composed(password))
+            return matches, renewed
+
+        matches, renewed = await self._run(check)
         return Verdict(matches, renewed) if matches and stored is not None else Verdict(False)
 
     async def _run(self, work: Callable[[], T]) -> T:

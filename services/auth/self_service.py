@@ -22,7 +22,7 @@ from services.auth.audit import Kind
 from services.auth.commonest import require_uncommon
 from services.auth.identity import Identity, account_not_found
 from services.auth.secrets import digest_of
-from services.auth.usernames import clean_username, fold
+from services.auth.usernames import clean_email, clean_username, fold
 
 _EXPORT: Final = user_data_pb2.DESCRIPTOR.services_by_name["UserDataService"].methods_by_name["ExportUser"]
 _COUNT_GAMES: Final = catalog_pb2.DESCRIPTOR.services_by_name["GameDirectoryService"].methods_by_name["CountGames"]
@@ -55,6 +55,7 @@ class SelfService:
         account = (await self._lock(connection, caller)).account
         changed = apply_update(account, new, paths)
         await self.identity.stores.accounts.update(connection, changed)
+        await self._note_name(connection, account, changed)
         await self._note(connection, Kind.ACCOUNT_CHANGED, account, origin, ", ".join(paths))
         return changed
 
@@ -85,7 +86,7 @@ class SelfService:
         account = (await self._credentials(caller)).account
         if account.has_password:
             raise FailedPrecondition(Reason.PASSWORD_SET, "This account has a password already. Change it instead.")
-        name = clean_username(username) if username else account.username
+        name, email = clean_username(username) if username else account.username, clean_email(email)
         require_uncommon(password, name, "password")
         password_hash = await self.identity.passwords.hash(password)
         stores = self.identity.stores
@@ -95,8 +96,10 @@ class SelfService:
                 raise FailedPrecondition(Reason.PASSWORD_SET, "This account has a password already. Change it instead.")
             changed = replace(account, username=name, email=email, has_password=True)
             await stores.accounts.update(connection, changed)
+            await self._note_name(connection, account, changed)
             await stores.accounts.set_password(connection, account.user_id, password_hash)
             await self._note(connection, Kind.CREDENTIAL_LINKED, account, origin, "password")
+        self.identity.ended.hint()
         return changed
 
     async def unlink_password(self, caller: Caller, password: str, origin: Origin) -> Account:
@@ -280,6 +283,12 @@ class SelfService:
     def _require_password(credentials: Credentials) -> None:
         if credentials.password_hash is None:
             raise FailedPrecondition(Reason.PASSWORD_MISSING, "This account has no password. Link one instead.")
+
+    async def _note_name(self, connection: Connection, before: Account, after: Account) -> None:
+        """Has every process call the account by its new name, though its tokens have the old one."""
+        if before.username != after.username:
+            now = self.identity.clock.now()
+            await self.identity.stores.renames.note(connection, after.user_id, after.username, now)
 
     async def _note(
         self, connection: Connection, kind: Kind, account: Account, origin: Origin, detail: str = ""

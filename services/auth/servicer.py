@@ -16,7 +16,7 @@ from services.auth.commonest import require_uncommon
 from services.auth.identity import Identity, Tokens
 from services.auth.messages import ROLES, account_message, api_key_message, login_message, origin_of
 from services.auth.self_service import SelfService
-from services.auth.usernames import clean_username, fold
+from services.auth.usernames import clean_email, clean_username, fold
 
 M = TypeVar("M")
 
@@ -30,10 +30,10 @@ class AuthServicer:
         self._sealer = sealer
 
     async def register(self, request: pb.RegisterRequest, call: Call) -> pb.RegisterResponse:
-        username, origin = clean_username(request.username), origin_of(call)
+        username, email, origin = clean_username(request.username), clean_email(request.email), origin_of(call)
         require_uncommon(request.password, username, "password")
         game = await self._identity.game(request.game_id, call)
-        account, password_hash = await self._identity.new_account(username, request.email, request.password)
+        account, password_hash = await self._identity.new_account(username, email, request.password)
 
         async def effect(connection: Connection) -> pb.RegisterResponse:
             tokens = await self._identity.register(connection, account, password_hash, game, origin)

@@ -7,13 +7,14 @@ its first coming. These instants never decrease, so windows neither overlap nor 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import cache
+from importlib import resources
 from typing import Final
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
 
@@ -22,7 +23,8 @@ from pkg.errors import invalid_field
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 LEAST_SEASON: Final = timedelta(hours=1)
 
-_ZONE_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*")
+# In the list and no zone: what a machine is set to before anybody has chosen one.
+_NO_ZONES: Final = frozenset({"Factory"})
 # Clocks were set back by up to a day.
 _SET_BACK: Final = timedelta(hours=25)
 # How many seasons of an expression are looked at, and up to which year, to see that none is too short.
@@ -93,17 +95,22 @@ class Schedule:
 def checked_schedule(kind: WindowKind, time_zone: str, cron: str, field: str) -> Schedule:
     """The schedule, with what was left out filled in. Raises InvalidArgument naming a part of `field`."""
     time_zone = time_zone or "UTC"
-    if not _ZONE_NAME.fullmatch(time_zone):
+    if time_zone not in _time_zones():
         raise invalid_field(f"{field}.time_zone", "is not the name of a time zone, such as Europe/Berlin")
-    try:
-        ZoneInfo(time_zone)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise invalid_field(f"{field}.time_zone", f"there is no time zone {time_zone}") from None
     if kind is not WindowKind.CRON:
         if cron:
             raise invalid_field(f"{field}.cron", "is for windows of kind CRON")
         return Schedule(kind, time_zone)
     return Schedule(kind, time_zone, _checked_cron(" ".join(cron.split()), f"{field}.cron"))
+
+
+@cache
+def _time_zones() -> frozenset[str]:
+    """The names in the IANA database, as `tzdata` lists them.
+
+    A system's folder of zones has more, such as `localtime` and `right/…`, which differ from machine to machine.
+    """
+    return frozenset(resources.files("tzdata").joinpath("zones").read_text().split()) - _NO_ZONES
 
 
 def begins(shown: datetime, zone: ZoneInfo) -> datetime:

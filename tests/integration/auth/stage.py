@@ -32,6 +32,7 @@ from services.auth.stores.accounts import AccountStore, DeviceStore
 from services.auth.stores.api_keys import ApiKeyStore
 from services.auth.stores.logins import LoginStore
 from services.auth.stores.players import PlayerStore
+from services.auth.stores.renames import RenameStore
 from services.auth.stores.signing_keys import SigningKeyStore
 
 SOMEWHERE = Origin("192.0.2.7", "test/1")
@@ -112,10 +113,10 @@ async def identity_stage(postgres_url: str, redis_url: str) -> AsyncIterator[Ide
         ring = KeyRing(await keys.load_or_create(new_id(), clock.now()), clock)
         stores = Stores(
             database, AccountStore(database), DeviceStore(database), LoginStore(database), ApiKeyStore(database),
-            PlayerStore(),
+            PlayerStore(), RenameStore(database),
         )  # fmt: skip
         revocations = Revocations(client)
-        ended = EndedLogins(stores.logins, database, client, clock, 86_400)
+        ended = EndedLogins(stores.logins, stores.renames, database, client, clock, 86_400)
         catalog = ServiceChannel(NOWHERE, ServiceTokens("s" * 32, "auth", clock))
         with closing(Passwords(settings)) as passwords:
             identity = Identity(

@@ -7,6 +7,7 @@ from typing import Any
 
 import asyncpg
 import pytest
+from passlib.context import CryptContext
 
 from oofgg.v1 import account_pb2 as pb
 from oofgg.v1 import account_pb2_grpc, auth_pb2, auth_pb2_grpc
@@ -107,3 +108,28 @@ async def test_a_role_that_was_taken_meanwhile_is_not_in_the_token(
 async def stage(postgres_url: str, redis_url: str) -> Any:
     async with identity_stage(postgres_url, redis_url) as opened:
         yield opened
+
+
+COMPOSED, DECOMPOSED = "gr\u00fc\u00dfe aus k\u00f6ln", "gru\u0308\u00dfe aus ko\u0308ln"
+
+
+@pytest.mark.parametrize(("first", "later"), [(COMPOSED, DECOMPOSED), (DECOMPOSED, COMPOSED)], ids=["as one", "as two"])
+async def test_a_password_is_the_same_however_its_accents_are_typed(
+    stage: IdentityStage, first: str, later: str
+) -> None:
+    owner = await stage.register("ada", first)
+    verified = await stage.identity.verify_login("ada", later, SOMEWHERE)
+    assert verified.account.user_id == owner.caller.user_id
+    with pytest.raises(Unauthenticated):
+        await stage.identity.verify_login("ada", "gruße aus koln", SOMEWHERE)
+
+
+async def test_a_hash_from_before_passwords_were_composed_still_works_and_is_renewed(stage: IdentityStage) -> None:
+    owner = await stage.register("ada", PASSWORD)
+    old = CryptContext(schemes=["argon2"], argon2__memory_cost=64, argon2__rounds=1).hash(DECOMPOSED)
+    async with stage.database.acquire() as connection:
+        await connection.execute("update account set password_hash = $1 where user_id = $2", old, owner.caller.user_id)
+    with pytest.raises(Unauthenticated):
+        await stage.identity.verify_login("ada", COMPOSED, SOMEWHERE)
+    await stage.identity.login(await stage.identity.verify_login("ada", DECOMPOSED, SOMEWHERE), None, SOMEWHERE)
+    await stage.identity.verify_login("ada", COMPOSED, SOMEWHERE)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pkg.errors import InvalidArgument
-from services.auth.usernames import GUEST_PREFIX, RESERVED, clean_username, fold, new_guest_name
+from services.auth.usernames import GUEST_PREFIX, RESERVED, clean_email, clean_username, fold, new_guest_name
 
 
 @pytest.mark.parametrize(
@@ -57,6 +57,17 @@ def test_names_that_can_be(typed: str, kept: str) -> None:
         pytest.param("ſupport", id="reserved with a long s"),
         pytest.param("guest-abc", id="a guest's"),
         pytest.param("GUEST-abc", id="a guest's in capitals"),
+        pytest.param("admın", id="reserved with a dotless i"),
+        pytest.param("ɑdmin", id="reserved with a script a"),
+        pytest.param("adrnin", id="reserved with rn for m"),
+        pytest.param("admin\u034f", id="reserved with a grapheme joiner"),
+        pytest.param("guɛst-abc".replace("ɛ", "e").replace("g", "ɡ"), id="a guest's with a script g"),
+        pytest.param("ada\u3164", id="a Hangul filler"),
+        pytest.param("ada\u115f\u1160", id="Hangul fillers for parts of letters"),
+        pytest.param("ada\uffa0", id="a half-width filler"),
+        pytest.param("ada\ufe0f", id="a variation selector"),
+        pytest.param("a\u0301\u0302\u0303da", id="three marks over one letter"),
+        pytest.param("नमस्ते" + "\u0902" * 3, id="three marks in a row"),
     ],
 )
 def test_names_that_cannot(typed: str) -> None:
@@ -87,6 +98,51 @@ def test_what_is_kept_stays_as_it_is(typed: str) -> None:
 @given(st.text(max_size=40))
 def test_folding_twice_changes_nothing(text: str) -> None:
     assert fold(fold(text)) == fold(text)
+
+
+@pytest.mark.parametrize("hidden", ["\u034f", "\u200b", "\u00ad", "\ufe0f", "\U000e0041", "\u3164"])
+def test_characters_that_cannot_be_seen_make_no_other_name(hidden: str) -> None:
+    assert fold(f"a{hidden}da") == fold("ada")
+
+
+@pytest.mark.parametrize("name", sorted(RESERVED))
+def test_no_reserved_name_can_be_written_with_letters_that_look_like_its_own(name: str) -> None:
+    likeness = {"a": "ɑ", "g": "ɡ", "i": "ı", "m": "rn", "y": "ʏ", "o": "ᴏ", "v": "ᴠ", "w": "ᴡ", "s": "ꜱ", "u": "ᴜ"}
+    for letter, other in likeness.items():
+        if letter in name[1:]:
+            with pytest.raises(InvalidArgument):
+                clean_username(name[0] + name[1:].replace(letter, other))
+
+
+@pytest.mark.parametrize("name", ["modern", "summer", "grandmother", "Grüße", "Самара", "ilia", "born2run", "coder"])
+def test_ordinary_names_are_not_taken_for_reserved_ones(name: str) -> None:
+    assert clean_username(name) == name
+
+
+def test_a_name_with_a_space_is_told_of_the_display_name() -> None:
+    with pytest.raises(InvalidArgument, match="display name"):
+        clean_username("Ada Lovelace")
+
+
+@pytest.mark.parametrize(
+    ("typed", "kept"),
+    [("ada@example.org", "ada@example.org"), ("Ada@EXAMPLE.org", "Ada@example.org"), ("a.b+c@x.co", "a.b+c@x.co")],
+)
+def test_addresses_that_can_be(typed: str, kept: str) -> None:
+    assert clean_email(typed) == kept
+
+
+@pytest.mark.parametrize(
+    "typed",
+    ["", "ada", "@", "ada@", "@x.org", "a..b@x.org", ".a@x.org", "a@x..org", "a\u200bda@x.org", "ada@x\u200d.org",
+     "a\x00b@x.org", "a\nb@x.org", "a b@x.org", "ada@x.org\r\nBcc: b@x.org", "ada@@x.org", "\u202eada@x.org",
+     "x" * 65 + "@x.org"],
+    ids=ascii,
+)  # fmt: skip
+def test_addresses_that_cannot(typed: str) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        clean_email(typed)
+    assert [violation.field for violation in caught.value.violations] == ["email"]
 
 
 def test_nobody_can_choose_a_guests_name() -> None:

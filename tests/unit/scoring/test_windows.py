@@ -173,3 +173,18 @@ def test_any_text_is_a_schedule_or_refused(cron: str, zone: str) -> None:
 def test_an_expression_is_kept_without_its_extra_spaces() -> None:
     schedule = checked_schedule(WindowKind.CRON, "", "  0   18 * *  5 ", "w")
     assert schedule == Schedule(WindowKind.CRON, "UTC", "0 18 * * 5")
+
+
+@pytest.mark.parametrize(
+    "zone",
+    ["localtime", "posixrules", "right/UTC", "posix/UTC", "Factory", "../UTC", "utc/..", "Europe/Nowhere", " UTC"],
+)
+def test_names_that_a_system_knows_and_the_database_of_time_zones_does_not_are_refused(zone: str) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        checked_schedule(WindowKind.DAILY, zone, "", "leaderboard.window")
+    assert [violation.field for violation in caught.value.violations] == ["leaderboard.window.time_zone"]
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "America/Argentina/Buenos_Aires", "Etc/GMT+5", "GMT"])
+def test_names_of_the_database_of_time_zones_are_taken(zone: str) -> None:
+    assert checked_schedule(WindowKind.DAILY, zone, "", "window").time_zone == zone
