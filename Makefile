@@ -64,7 +64,7 @@ test-explorers: setup-dev explorers ## Explore the platform with grpcurl, evans 
 test-kafka: setup-dev kafka ## Kill relay, projections and broker while results flow; events on Apache Kafka (needs Java 17, Maven)
 	$(BIN)/pytest --numprocesses 3 --dist worksteal --kafka apache tests/kafka tests/integration/events $(ARGS)
 
-test-chaos: setup-dev ## Kill, pause, cut and drain parts of a running platform under load: four minutes
+test-chaos: setup-dev ## Kill, pause, cut and drain parts of a running platform under load: seven minutes
 	$(BIN)/pytest tests/chaos $(ARGS)
 
 soak: setup-dev ## The same for MINUTES (30), in a random order, with an eye on memory (SEED=n repeats it)

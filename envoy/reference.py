@@ -13,9 +13,11 @@ HEAD = """\
 Written by `make proto` from the options in the protos, which Envoy's routes and the check in every service come from as
 well. An RPC that is not listed here cannot be reached from outside.
 
-**Access** says whose token is accepted: a *player*'s (any logged-in account), a game's *developer*'s (a console login
-or an API key's token), a *host*'s, an *admin*'s. *public* needs none. **Limit** is the rate-limit class, see below. A
-call over JSON takes the request as its body and answers with the fields of the response, named as in the proto.
+**Access** says whose token is accepted. *player*: of an account that is no developer's, or any account's login to a
+game. *developer*: a developer's console login, or an API key's token. *host*: a game server's. *admin*: an operator's
+console login. *public* needs none. Where a kind of caller is not named, it is refused. **Limit** is the rate-limit
+class, see below. A call over JSON takes the request as its body and answers with the fields of the response, named as
+in the proto.
 """
 
 LIMITS = """\

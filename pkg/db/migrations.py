@@ -45,6 +45,27 @@ def read_migrations(folder: Path) -> list[Migration]:
     return [Migration(path.stem, path.read_text(encoding="utf-8")) for path in sorted(folder.glob("[0-9]*.sql"))]
 
 
+async def require_migrated(url: str, schema: str, migrations: list[Migration]) -> None:
+    """Raises MigrationError when the schema lacks one of these migrations, and says how to apply them.
+
+    Others may be there: services of the version before go on while a newer one has migrated already.
+    """
+    connection: asyncpg.Connection[Any] = await asyncpg.connect(
+        url, timeout=_CONNECT_SECONDS, command_timeout=_CONNECT_SECONDS
+    )
+    try:
+        there = await connection.fetchval("select to_regclass($1)", f'"{schema}".migration')
+        rows = await connection.fetch(f'select name from "{schema}".migration') if there else []  # noqa: S608
+    finally:
+        await connection.close(timeout=_CONNECT_SECONDS)
+    applied = {row["name"] for row in rows}
+    if missing := [migration.name for migration in migrations if migration.name not in applied]:
+        raise MigrationError(
+            f"the schema {schema} lacks the migrations {', '.join(missing)}: "
+            f"run `python -m services migrate {schema}` first, or serve with --migrate"
+        )
+
+
 async def migrate(url: str, schema: str, migrations: list[Migration]) -> list[str]:
     """Brings a schema up to date and returns the names of what was applied.
 

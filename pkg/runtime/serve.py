@@ -23,7 +23,7 @@ from pkg.cache import client as cache
 from pkg.clock import SystemClock
 from pkg.config import Environment, Settings
 from pkg.db import database
-from pkg.db.migrations import migrate, read_migrations
+from pkg.db.migrations import migrate, read_migrations, require_migrated
 from pkg.errors import OofggError
 from pkg.events import clients
 from pkg.games import GameDirectory
@@ -63,8 +63,7 @@ async def serve(
     """Serves until `stop` is set; `started` is told when calls are answered. Raises what made it end otherwise."""
     async with AsyncExitStack() as stack:
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
-        if settings.migrate:
-            await _migrate(settings, services)
+        await _migrate(settings, services)
         tracing = await _open_tracing(settings, services, stack)
         host = await _open_host(settings, stack, tasks, tracing)
         apps = [await stack.enter_async_context(service.app(host)) for service in services]
@@ -198,12 +197,14 @@ def _pipeline(host: Host) -> Pipeline:
 
 
 async def _migrate(settings: Settings, services: Sequence[ServiceDefinition]) -> None:
+    """Applies what is missing where the settings say so, and is sure that nothing is missing where they do not."""
+    bring_up = migrate if settings.migrate else require_migrated
     for service in services:
         if service.migrations is not None:
             migrations = read_migrations(service.migrations)
             async for attempt in stamina.retry_context(on=_AWAY, timeout=_PATIENCE_SECONDS, wait_max=1.0):
                 with attempt:
-                    await migrate(settings.postgres_url, service.name, migrations)
+                    await bring_up(settings.postgres_url, service.name, migrations)
 
 
 def translate_fault(error: BaseException) -> OofggError | None:

@@ -40,5 +40,18 @@ def test_relative_links_and_images_exist(page: str) -> None:
             assert fragment in anchors(target), f"{page} links to {link}, which has no such heading"
 
 
+NAMED = re.compile(r"`((?:pkg|services|envoy|sdk|tests|bench|proto|docs|compose)/[\w./-]+\.\w+)(?:::(\w+)[^`]*)?`")
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if NAMED.search((ROOT / page).read_text())])
+def test_files_and_tests_that_are_named_exist(page: str) -> None:
+    for path, test in NAMED.findall((ROOT / page).read_text()):
+        assert (ROOT / path).is_file(), f"{page} names {path}"
+        if test:
+            assert re.search(rf"((def|class) {test}|^{test} =)\b", (ROOT / path).read_text(), re.MULTILINE), (
+                f"{page} names {path}::{test}"
+            )
+
+
 def test_there_are_pages() -> None:
     assert "README.md" in PAGES
