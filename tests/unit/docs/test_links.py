@@ -48,7 +48,7 @@ def test_files_and_tests_that_are_named_exist(page: str) -> None:
     for path, test in NAMED.findall((ROOT / page).read_text()):
         assert (ROOT / path).is_file(), f"{page} names {path}"
         if test:
-            assert re.search(rf"((def|class) {test}|^{test} =)\b", (ROOT / path).read_text(), re.MULTILINE), (
+            assert re.search(rf"(def|class) {test}\b|^{test} = ", (ROOT / path).read_text(), re.MULTILINE), (
                 f"{page} names {path}::{test}"
             )
 
