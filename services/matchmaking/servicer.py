@@ -31,8 +31,8 @@ from services.matchmaking.entrance import Entrance
 from services.matchmaking.figures import QueueFigures
 from services.matchmaking.seating import Seating
 from services.matchmaking.stores.leading import QueueKey
-from services.matchmaking.stores.tickets import TicketRecord, TicketStore, ticket_not_found
-from services.matchmaking.ticket_messages import player_of, stored_ticket, ticket_message
+from services.matchmaking.stores.tickets import Leaving, TicketRecord, TicketStore, ticket_not_found
+from services.matchmaking.ticket_messages import player_of, stored_ticket, ticket_message, without_player
 from services.matchmaking.watching import TicketKey, Watching
 
 # A stream says something at least so often, so that both ends know that the other is there.
@@ -99,6 +99,22 @@ class MatchmakingServicer:
         record = await self._tickets.one(key.game_id, key.ticket_id)
         return pb.CancelTicketResponse(ticket=await self._message(key, record))
 
+    async def leave_ticket(self, request: pb.LeaveTicketRequest, call: Call) -> pb.LeaveTicketResponse:
+        user_id = call.caller.user_id
+        while True:
+            key, record = await self._find(request.game_id, request.ticket_id, call)
+            # Where all of them had a place, fewer have one too.
+            rest = without_player(record.data, user_id)
+            after = rest.SerializeToString() if rest.ticket.players else b""
+            outcome = await self._tickets.leave(key.game_id, key.ticket_id, user_id, record.data, after)
+            if outcome is Leaving.LEFT:
+                ticket = await self._message(key, record)
+                ticket.state, ticket.reason = pb.TICKET_STATE_CANCELLED, pb.TICKET_REASON_LEFT
+                return pb.LeaveTicketResponse(ticket=ticket)
+            if outcome is Leaving.OVER:
+                record = await self._tickets.one(key.game_id, key.ticket_id)
+                return pb.LeaveTicketResponse(ticket=await self._message(key, record))
+
     async def answer_proposal(self, request: pb.AnswerProposalRequest, call: Call) -> pb.AnswerProposalResponse:
         key, _ = await self._find(request.game_id, request.ticket_id, call)
         await self._tickets.answer(key.game_id, key.ticket_id, call.caller.user_id, accept=request.accept)
@@ -129,8 +145,11 @@ class MatchmakingServicer:
                     if watched.lost:
                         raise ticket_not_found(key.ticket_id)
                     record = replace(watched.record, why=watched.why)
-                    await call.write(pb.WatchTicketResponse(ticket=await self._message(key, record)))
-                    if record.state > pb.TICKET_STATE_ACCEPTED:
+                    message = await self._message(key, record)
+                    if call.caller.role is not CallerRole.DEVELOPER and not _plays(call.caller.user_id, message):
+                        message.state, message.reason = pb.TICKET_STATE_CANCELLED, pb.TICKET_REASON_LEFT
+                    await call.write(pb.WatchTicketResponse(ticket=message))
+                    if message.state > pb.TICKET_STATE_ACCEPTED:
                         return
                     await woken(event, within=_NEWS_SECONDS)
                     event.clear()
@@ -224,10 +243,8 @@ class MatchmakingServicer:
         elif not is_id(ticket_id):
             raise ticket_not_found(ticket_id)
         record = await self._tickets.one(game_id, ticket_id)
-        if not developer:
-            players = kept_pb.StoredTicket.FromString(record.data).ticket.players
-            if call.caller.user_id not in {player.user_id for player in players}:
-                raise ticket_not_found(ticket_id)
+        if not developer and not _plays(call.caller.user_id, kept_pb.StoredTicket.FromString(record.data).ticket):
+            raise ticket_not_found(ticket_id)
         return TicketKey(game_id, ticket_id), record
 
     async def _message(self, key: TicketKey, record: TicketRecord) -> pb.Ticket:
@@ -239,6 +256,10 @@ class MatchmakingServicer:
             if (queue := await self._directory.find(QueueKey(key.game_id, name))) is not None:
                 queues[name] = queue
         return ticket_message(message, record, queues, await self._figures.estimate(key.game_id, message.queues))
+
+
+def _plays(user_id: str, ticket: pb.Ticket) -> bool:
+    return any(player.user_id == user_id for player in ticket.players)
 
 
 def _named(players: Sequence[pb.TicketPlayer]) -> list[pb.TicketPlayer]:

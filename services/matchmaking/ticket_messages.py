@@ -55,6 +55,18 @@ def stored_ticket(
     )
 
 
+def without_player(data: bytes, user_id: str) -> kept_pb.StoredTicket:
+    """A ticket as it is kept, without one of its players."""
+    kept = kept_pb.StoredTicket.FromString(data)
+    places = [place for place, player in enumerate(kept.ticket.players) if player.user_id == user_id]
+    for place in reversed(places):
+        del kept.ticket.players[place]
+        for ratings in kept.ratings:
+            if place < len(ratings.mu):
+                del ratings.mu[place]
+    return kept
+
+
 def ticket_of(data: bytes, enter_ms: int, queue: str) -> Ticket:
     """A ticket as the engine of a queue knows it."""
     kept = kept_pb.StoredTicket.FromString(data)

@@ -49,6 +49,8 @@ class TicketReason(StrEnum):
     """It is back in its place: another player of its match declined, or did not answer."""
     SESSION_FAILED = "SESSION_FAILED"
     """It is back in its place: the session could not be made."""
+    LEFT = "LEFT"
+    """The caller has left it; the others of the party wait on."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -145,6 +145,19 @@ class Ticket:
             self._take(response.ticket)
         return self.status
 
+    async def leave(self) -> TicketStatus:
+        """Leaves a party's ticket alone: the others keep their place, and the caller may enter a queue at once.
+
+        Returns the ticket as the caller has left it: CANCELLED, for the reason LEFT. Without others this is `cancel`,
+        and during the acceptance phase it declines. Nothing happens when the ticket is over. Raises
+        FailedPrecondition(TICKET_STATE) once its match is being made.
+        """
+        if not self.state.over:
+            request = pb.LeaveTicketRequest(game_id=self._game_id, ticket_id=self._ticket_id)
+            response = await self._desk.caller.call(self._desk.stubs.LeaveTicket, request)
+            self._take(response.ticket)
+        return self.status
+
     def __aiter__(self) -> Self:
         return self
 

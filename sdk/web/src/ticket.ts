@@ -158,6 +158,18 @@ export class WatchedTicket implements AsyncIterableIterator<Ticket> {
     return this.status;
   }
 
+  /**
+   * Leaves a party's ticket alone: the others keep their place, and the caller may enter a queue at once. Resolves to the
+   * ticket as the caller has left it, CANCELLED for the reason LEFT. Throws TICKET_STATE once it is matched.
+   */
+  async leave(): Promise<Ticket> {
+    if (!this.over) {
+      const { gameId, ticketId } = this.status;
+      this.#take((await this.#client.call(this.#client.stubs.matchmaking.leaveTicket, { gameId, ticketId })).ticket);
+    }
+    return this.status;
+  }
+
   /** Leaves the queues unless it is over, and stops watching. Never throws for the platform's sake. */
   async close(): Promise<void> {
     if (this.#status && !this.over) {

@@ -239,7 +239,7 @@ class Leader:
                     match.SerializeToString(),
                     len(match.match.players),
                     int(queue.acceptance * 1000) if queue.acceptance else None,
-                    [ticket.ticket_id for ticket in proposal.tickets],
+                    {ticket.ticket_id: len(ticket.players) for ticket in proposal.tickets},
                 )
             )
         told = await self._store.claim(self.key, self.epoch, claims)

@@ -67,13 +67,13 @@ class News:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A proposed match. `answer_ms` None: nobody is asked."""
+    """A proposed match. `answer_ms` None: nobody is asked. `tickets` have the number of their players."""
 
     match_id: str
     data: bytes
     players: int
     answer_ms: int | None
-    ticket_ids: Sequence[str]
+    tickets: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +220,8 @@ class LeaderStore:
         base = base_of(key.game_id)
         calls: list[Call] = [
             ([base], [key.name, epoch, claim.match_id, claim.data, claim.players,
-                      "" if claim.answer_ms is None else claim.answer_ms, *claim.ticket_ids])
+                      "" if claim.answer_ms is None else claim.answer_ms,
+                      *(word for ticket in claim.tickets.items() for word in ticket)])
             for claim in claims
         ]  # fmt: skip
         told = await run_all(self._redis, scripts.CLAIM, calls, within=MANY_SECONDS)

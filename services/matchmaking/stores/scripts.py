@@ -293,6 +293,50 @@ return {'OK'}
 """
 )
 
+# ARGV: ticket, user who leaves, data as they were, data without that user ('' when nobody is left). Answers LEFT; OK
+# when that has ended the ticket; CHANGED when the data are others by now; HELD while a seat is looked for; MADE; OVER;
+# NONE.
+LEAVE: Final = (
+    _COMMON
+    + """
+local ticket, user, rest = ARGV[1], ARGV[2], ARGV[4]
+local key = base .. ':t:' .. ticket
+local have = redis.call('HMGET', key, 's', 'm', 'u', 'd', 'q', 'e', 'h')
+if not have[1] then return {'NONE'} end
+local state = tonumber(have[1])
+if state > 3 then return {'OVER'} end
+if state > 1 then
+  if redis.call('HGET', base .. ':m:' .. have[2], 's') ~= 'P' then return {'MADE'} end
+  dissolve(have[2], {[user] = true}, '3', '9')
+  tell()
+  return {'OK'}
+end
+if have[4] ~= ARGV[3] then return {'CHANGED'} end
+if have[7] then return {'HELD'} end
+if rest == '' then
+  finish(ticket, 5, '1', nil)
+else
+  local others = {}
+  for _, other in ipairs(words(have[3])) do
+    if other ~= user then others[#others + 1] = other end
+  end
+  redis.call('HSET', key, 'd', rest, 'u', table.concat(others, ' '))
+  redis.call('HDEL', key, 'y')
+  for _, queue in ipairs(words(have[5])) do
+    local feed = base .. ':f:' .. queue
+    redis.call('XADD', feed, 'MAXLEN', '~', 200000, '*', 'o', '-', 't', ticket)
+    redis.call('XADD', feed, 'MAXLEN', '~', 200000, '*', 'o', '+', 't', ticket, 'd', rest, 'e', have[6])
+    wake(queue)
+  end
+  changed(ticket)
+end
+local mine = base .. ':u:' .. user
+if redis.call('GET', mine) == ticket then redis.call('DEL', mine) end
+tell()
+return {rest == '' and 'OK' or 'LEFT'}
+"""
+)
+
 # ARGV: ticket, user, '1' to accept. Answers OK; STATE and the ticket's; NONE.
 ANSWER: Final = (
     _COMMON
@@ -387,8 +431,8 @@ return 'OK'
 """
 )
 
-# ARGV: queue, epoch, match, data, number of players, milliseconds to answer ('' when nobody is asked), tickets.
-# Answers CLAIMED and the deadline; GONE and tickets that are; FENCED.
+# ARGV: queue, epoch, match, data, number of players, milliseconds to answer ('' when nobody is asked), tickets, each
+# with the number of its players. Answers CLAIMED and the deadline; GONE and tickets that are; FENCED.
 CLAIM: Final = (
     _COMMON
     + """
@@ -397,13 +441,15 @@ local key = base .. ':m:' .. match
 if redis.call('EXISTS', key) == 1 then return {'CLAIMED'} end
 if fenced(queue, ARGV[2]) then return {'FENCED'} end
 local gone = {'GONE'}
-for n = 7, #ARGV do
-  if redis.call('HGET', base .. ':t:' .. ARGV[n], 's') ~= '1'
+for n = 7, #ARGV, 2 do
+  local have = redis.call('HMGET', base .. ':t:' .. ARGV[n], 's', 'u')
+  -- One of its players may have left it since the leader looked.
+  if have[1] ~= '1' or #words(have[2]) ~= tonumber(ARGV[n + 1])
     or not redis.call('ZSCORE', base .. ':q:' .. queue, ARGV[n]) then gone[#gone + 1] = ARGV[n] end
 end
 if #gone > 1 then return gone end
 local tickets = {}
-for n = 7, #ARGV do
+for n = 7, #ARGV, 2 do
   local ticket = ARGV[n]
   tickets[#tickets + 1] = ticket
   local mine = base .. ':t:' .. ticket

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Any, Final, cast
 
 import redis.asyncio as redis
@@ -64,6 +65,17 @@ class TicketRecord:
     end_ms: int
     why: Why | None
     match: MatchRecord | None
+
+
+class Leaving(Enum):
+    """What came of a player's wish to leave a ticket."""
+
+    LEFT = auto()
+    """The others wait on."""
+    OVER = auto()
+    """The ticket is over, for this or another reason."""
+    CHANGED = auto()
+    """It is not as it was read; read it again."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -205,6 +217,26 @@ class TicketStore:
             raise ticket_not_found(ticket_id)
         if kind == b"MADE":
             raise _wrong_state("The match of this ticket is made; its session follows in a moment. Leave that one.")
+
+    async def leave(self, game_id: str, ticket_id: str, user_id: str, before: bytes, after: bytes) -> Leaving:
+        """Takes a player out of a ticket whose data are `before`, and `after` without the player, empty for nobody.
+
+        Raises FailedPrecondition(TICKET_STATE) when its match is made, or while a seat is looked for,
+        NotFound(TICKET_NOT_FOUND).
+        """
+        (kind, *_) = await run(self._redis, scripts.LEAVE, [base_of(game_id)], [ticket_id, user_id, before, after])
+        match kind:
+            case b"LEFT":
+                return Leaving.LEFT
+            case b"CHANGED":
+                return Leaving.CHANGED
+            case b"NONE":
+                raise ticket_not_found(ticket_id)
+            case b"HELD":
+                raise _wrong_state("A seat is being looked for; it is found or not within ten seconds. Try again then.")
+            case b"MADE":
+                raise _wrong_state("The match of this ticket is made; its session follows in a moment. Leave that one.")
+        return Leaving.OVER
 
     async def answer(self, game_id: str, ticket_id: str, user_id: str, *, accept: bool) -> None:
         """Accepts or declines. Raises FailedPrecondition(TICKET_STATE), NotFound(TICKET_NOT_FOUND)."""

@@ -74,6 +74,11 @@ class Lobby:
         ticket: pb.Ticket = (await self.calls.CancelTicket(request, metadata=who.metadata, timeout=WITHIN)).ticket
         return ticket
 
+    async def leave(self, who: Waiter, ticket_id: str = "") -> pb.Ticket:
+        request = pb.LeaveTicketRequest(game_id=self.game_id, ticket_id=ticket_id)
+        ticket: pb.Ticket = (await self.calls.LeaveTicket(request, metadata=who.metadata, timeout=WITHIN)).ticket
+        return ticket
+
     async def answer(self, who: Waiter, accept: bool) -> pb.Ticket:
         request = pb.AnswerProposalRequest(game_id=self.game_id, accept=accept)
         ticket: pb.Ticket = (await self.calls.AnswerProposal(request, metadata=who.metadata, timeout=WITHIN)).ticket

@@ -131,6 +131,19 @@ async def test_a_party_stays_together(hall: Hall, examples: dict[str, Any]) -> N
         assert session.seats[session.seat].team == bob.team
 
 
+async def test_a_member_changes_plans_and_the_other_waits_on(hall: Hall, examples: dict[str, Any]) -> None:
+    await examples["open_queues"](hall.studio)
+    ours, theirs = await examples["as_a_party"](hall.ada, hall.bob)
+    elsewhere = await examples["changes_plans"](hall.bob, theirs)
+    assert (theirs.state, theirs.status.reason) == (oofgg.TicketState.CANCELLED, oofgg.TicketReason.LEFT)
+    assert elsewhere.state is oofgg.TicketState.QUEUED
+    async with asyncio.timeout(WITHIN):
+        while len(ours.status.players) == 2:
+            await anext(ours)
+    assert ours.state is oofgg.TicketState.QUEUED
+    assert [player.user_id for player in ours.status.players] == hall.users[:1]
+
+
 async def test_a_match_is_accepted_or_declined(hall: Hall, examples: dict[str, Any]) -> None:
     await examples["open_queues"](hall.studio)
     found = await asyncio.gather(*(examples["ranked"](client, True) for client in (hall.ada, hall.bob)))

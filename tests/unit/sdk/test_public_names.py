@@ -44,8 +44,8 @@ MEMBERS = {
     "Leaderboards": "all around create delete entries get info rank remove seasons submit submit_many update",
     "Queues": "create delete get list stats update",
     "Ratings": "get rules set_rules",
-    "Ticket": "accept cancel decline matched state status ticket_id",
-    "sync.Ticket": "accept cancel decline matched poll state status ticket_id",
+    "Ticket": "accept cancel decline leave matched state status ticket_id",
+    "sync.Ticket": "accept cancel decline leave matched poll state status ticket_id",
     "History": "export get list watch",
     "kafka.MatchHistory": "commit position topic",
     "PlaySession": (

@@ -91,6 +91,15 @@ class Ticket:
         """
         return self._portal.call(self._ticket.cancel())
 
+    def leave(self) -> TicketStatus:
+        """Leaves a party's ticket alone: the others keep their place, and the caller may enter a queue at once.
+
+        Returns the ticket as the caller has left it: CANCELLED, for the reason LEFT. Without others this is `cancel`,
+        and during the acceptance phase it declines. Nothing happens when the ticket is over. Raises
+        FailedPrecondition(TICKET_STATE) once its match is being made.
+        """
+        return self._portal.call(self._ticket.leave())
+
     def __iter__(self) -> Self:
         return self
 

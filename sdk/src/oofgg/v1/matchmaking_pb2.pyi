@@ -93,6 +93,8 @@ class _TicketReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._E
     """Another ticket of its match declined or did not answer; it is back in its place."""
     TICKET_REASON_SESSION_FAILED: _TicketReason.ValueType  # 10
     """The session could not be made; it is back in its place."""
+    TICKET_REASON_LEFT: _TicketReason.ValueType  # 11
+    """The caller has left it; the others wait on."""
 
 class TicketReason(_TicketReason, metaclass=_TicketReasonEnumTypeWrapper):
     """Why a ticket is over without a match, or back in its queues."""
@@ -119,6 +121,8 @@ TICKET_REASON_OTHERS_DECLINED: TicketReason.ValueType  # 9
 """Another ticket of its match declined or did not answer; it is back in its place."""
 TICKET_REASON_SESSION_FAILED: TicketReason.ValueType  # 10
 """The session could not be made; it is back in its place."""
+TICKET_REASON_LEFT: TicketReason.ValueType  # 11
+"""The caller has left it; the others wait on."""
 Global___TicketReason: typing_extensions.TypeAlias = TicketReason
 
 class _QueueBalance:
@@ -1362,6 +1366,51 @@ class CancelTicketResponse(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["ticket", b"ticket"]) -> None: ...
 
 Global___CancelTicketResponse: typing_extensions.TypeAlias = CancelTicketResponse
+
+@typing.final
+class LeaveTicketRequest(google.protobuf.message.Message):
+    """Request of LeaveTicket."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    GAME_ID_FIELD_NUMBER: builtins.int
+    TICKET_ID_FIELD_NUMBER: builtins.int
+    game_id: builtins.str
+    """The game."""
+    ticket_id: builtins.str
+    """The ticket. Empty: the one that the caller has."""
+    def __init__(
+        self,
+        *,
+        game_id: builtins.str = ...,
+        ticket_id: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["game_id", b"game_id", "ticket_id", b"ticket_id"]) -> None: ...
+
+Global___LeaveTicketRequest: typing_extensions.TypeAlias = LeaveTicketRequest
+
+@typing.final
+class LeaveTicketResponse(google.protobuf.message.Message):
+    """Response of LeaveTicket."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    TICKET_FIELD_NUMBER: builtins.int
+    @property
+    def ticket(self) -> Global___Ticket:
+        """The ticket as the caller has left it: CANCELLED with LEFT, though the others wait on; or how it is, where the caller's
+        leaving has ended it or it was over.
+        """
+
+    def __init__(
+        self,
+        *,
+        ticket: Global___Ticket | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["ticket", b"ticket"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["ticket", b"ticket"]) -> None: ...
+
+Global___LeaveTicketResponse: typing_extensions.TypeAlias = LeaveTicketResponse
 
 @typing.final
 class AnswerProposalRequest(google.protobuf.message.Message):

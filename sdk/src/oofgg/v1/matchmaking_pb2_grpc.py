@@ -81,6 +81,11 @@ class MatchmakingServiceStub(object):
                 request_serializer=oofgg_dot_v1_dot_matchmaking__pb2.CancelTicketRequest.SerializeToString,
                 response_deserializer=oofgg_dot_v1_dot_matchmaking__pb2.CancelTicketResponse.FromString,
                 _registered_method=True)
+        self.LeaveTicket = channel.unary_unary(
+                '/oofgg.v1.MatchmakingService/LeaveTicket',
+                request_serializer=oofgg_dot_v1_dot_matchmaking__pb2.LeaveTicketRequest.SerializeToString,
+                response_deserializer=oofgg_dot_v1_dot_matchmaking__pb2.LeaveTicketResponse.FromString,
+                _registered_method=True)
         self.AnswerProposal = channel.unary_unary(
                 '/oofgg.v1.MatchmakingService/AnswerProposal',
                 request_serializer=oofgg_dot_v1_dot_matchmaking__pb2.AnswerProposalRequest.SerializeToString,
@@ -164,6 +169,16 @@ class MatchmakingServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def LeaveTicket(self, request, context):
+        """Takes the caller alone out of a party's ticket, such as a player who has left the party's lobby. The others keep their
+        place; without anybody left the ticket is cancelled. The caller may enter a queue at once. During the acceptance phase
+        it declines, as CancelTicket does. Refused with TICKET_STATE once the match is made, and for the moment in which
+        `quick_join` looks for seats.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def AnswerProposal(self, request, context):
         """Accepts or declines the match that is proposed to the caller's ticket. Whoever declines, or does not answer in time,
         may not enter a queue for a while; the others return to their places.
@@ -227,6 +242,11 @@ def add_MatchmakingServiceServicer_to_server(servicer, server):
                     servicer.CancelTicket,
                     request_deserializer=oofgg_dot_v1_dot_matchmaking__pb2.CancelTicketRequest.FromString,
                     response_serializer=oofgg_dot_v1_dot_matchmaking__pb2.CancelTicketResponse.SerializeToString,
+            ),
+            'LeaveTicket': grpc.unary_unary_rpc_method_handler(
+                    servicer.LeaveTicket,
+                    request_deserializer=oofgg_dot_v1_dot_matchmaking__pb2.LeaveTicketRequest.FromString,
+                    response_serializer=oofgg_dot_v1_dot_matchmaking__pb2.LeaveTicketResponse.SerializeToString,
             ),
             'AnswerProposal': grpc.unary_unary_rpc_method_handler(
                     servicer.AnswerProposal,
@@ -484,6 +504,33 @@ class MatchmakingService(object):
             '/oofgg.v1.MatchmakingService/CancelTicket',
             oofgg_dot_v1_dot_matchmaking__pb2.CancelTicketRequest.SerializeToString,
             oofgg_dot_v1_dot_matchmaking__pb2.CancelTicketResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def LeaveTicket(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/oofgg.v1.MatchmakingService/LeaveTicket',
+            oofgg_dot_v1_dot_matchmaking__pb2.LeaveTicketRequest.SerializeToString,
+            oofgg_dot_v1_dot_matchmaking__pb2.LeaveTicketResponse.FromString,
             options,
             channel_credentials,
             insecure,

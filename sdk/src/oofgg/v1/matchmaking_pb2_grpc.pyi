@@ -169,6 +169,22 @@ _MatchmakingServiceCancelTicketType = typing_extensions.TypeVar(
     ],
 )
 
+_MatchmakingServiceLeaveTicketType = typing_extensions.TypeVar(
+    '_MatchmakingServiceLeaveTicketType',
+    grpc.UnaryUnaryMultiCallable[
+        oofgg.v1.matchmaking_pb2.LeaveTicketRequest,
+        oofgg.v1.matchmaking_pb2.LeaveTicketResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        oofgg.v1.matchmaking_pb2.LeaveTicketRequest,
+        oofgg.v1.matchmaking_pb2.LeaveTicketResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        oofgg.v1.matchmaking_pb2.LeaveTicketRequest,
+        oofgg.v1.matchmaking_pb2.LeaveTicketResponse,
+    ],
+)
+
 _MatchmakingServiceAnswerProposalType = typing_extensions.TypeVar(
     '_MatchmakingServiceAnswerProposalType',
     grpc.UnaryUnaryMultiCallable[
@@ -201,7 +217,7 @@ _MatchmakingServiceRequestBackfillType = typing_extensions.TypeVar(
     ],
 )
 
-class MatchmakingServiceStub(typing.Generic[_MatchmakingServiceCreateQueueType, _MatchmakingServiceUpdateQueueType, _MatchmakingServiceDeleteQueueType, _MatchmakingServiceGetQueueType, _MatchmakingServiceListQueuesType, _MatchmakingServiceEnqueueType, _MatchmakingServiceWatchTicketType, _MatchmakingServiceGetTicketType, _MatchmakingServiceCancelTicketType, _MatchmakingServiceAnswerProposalType, _MatchmakingServiceRequestBackfillType]):
+class MatchmakingServiceStub(typing.Generic[_MatchmakingServiceCreateQueueType, _MatchmakingServiceUpdateQueueType, _MatchmakingServiceDeleteQueueType, _MatchmakingServiceGetQueueType, _MatchmakingServiceListQueuesType, _MatchmakingServiceEnqueueType, _MatchmakingServiceWatchTicketType, _MatchmakingServiceGetTicketType, _MatchmakingServiceCancelTicketType, _MatchmakingServiceLeaveTicketType, _MatchmakingServiceAnswerProposalType, _MatchmakingServiceRequestBackfillType]):
     """A developer defines queues; players enter them with tickets and are brought together in sessions. A player has at most
     one ticket that is under way in a game.
     """
@@ -243,6 +259,10 @@ class MatchmakingServiceStub(typing.Generic[_MatchmakingServiceCreateQueueType, 
         grpc.UnaryUnaryMultiCallable[
             oofgg.v1.matchmaking_pb2.CancelTicketRequest,
             oofgg.v1.matchmaking_pb2.CancelTicketResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            oofgg.v1.matchmaking_pb2.LeaveTicketRequest,
+            oofgg.v1.matchmaking_pb2.LeaveTicketResponse,
         ],
         grpc.UnaryUnaryMultiCallable[
             oofgg.v1.matchmaking_pb2.AnswerProposalRequest,
@@ -293,6 +313,10 @@ class MatchmakingServiceStub(typing.Generic[_MatchmakingServiceCreateQueueType, 
             oofgg.v1.matchmaking_pb2.CancelTicketResponse,
         ],
         grpc.aio.UnaryUnaryMultiCallable[
+            oofgg.v1.matchmaking_pb2.LeaveTicketRequest,
+            oofgg.v1.matchmaking_pb2.LeaveTicketResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
             oofgg.v1.matchmaking_pb2.AnswerProposalRequest,
             oofgg.v1.matchmaking_pb2.AnswerProposalResponse,
         ],
@@ -333,6 +357,13 @@ class MatchmakingServiceStub(typing.Generic[_MatchmakingServiceCreateQueueType, 
     CancelTicket: _MatchmakingServiceCancelTicketType
     """Takes a ticket, the whole party with it, out of its queues. One that was cancelled is never matched. Refused with
     TICKET_STATE once its match is made; during the acceptance phase it declines.
+    """
+
+    LeaveTicket: _MatchmakingServiceLeaveTicketType
+    """Takes the caller alone out of a party's ticket, such as a player who has left the party's lobby. The others keep their
+    place; without anybody left the ticket is cancelled. The caller may enter a queue at once. During the acceptance phase
+    it declines, as CancelTicket does. Refused with TICKET_STATE once the match is made, and for the moment in which
+    `quick_join` looks for seats.
     """
 
     AnswerProposal: _MatchmakingServiceAnswerProposalType
@@ -381,6 +412,10 @@ MatchmakingServiceAsyncStub: typing_extensions.TypeAlias = MatchmakingServiceStu
     grpc.aio.UnaryUnaryMultiCallable[
         oofgg.v1.matchmaking_pb2.CancelTicketRequest,
         oofgg.v1.matchmaking_pb2.CancelTicketResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        oofgg.v1.matchmaking_pb2.LeaveTicketRequest,
+        oofgg.v1.matchmaking_pb2.LeaveTicketResponse,
     ],
     grpc.aio.UnaryUnaryMultiCallable[
         oofgg.v1.matchmaking_pb2.AnswerProposalRequest,
@@ -473,6 +508,18 @@ class MatchmakingServiceServicer(metaclass=abc.ABCMeta):
     ) -> typing.Union[oofgg.v1.matchmaking_pb2.CancelTicketResponse, collections.abc.Awaitable[oofgg.v1.matchmaking_pb2.CancelTicketResponse]]:
         """Takes a ticket, the whole party with it, out of its queues. One that was cancelled is never matched. Refused with
         TICKET_STATE once its match is made; during the acceptance phase it declines.
+        """
+
+    @abc.abstractmethod
+    def LeaveTicket(
+        self,
+        request: oofgg.v1.matchmaking_pb2.LeaveTicketRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[oofgg.v1.matchmaking_pb2.LeaveTicketResponse, collections.abc.Awaitable[oofgg.v1.matchmaking_pb2.LeaveTicketResponse]]:
+        """Takes the caller alone out of a party's ticket, such as a player who has left the party's lobby. The others keep their
+        place; without anybody left the ticket is cancelled. The caller may enter a queue at once. During the acceptance phase
+        it declines, as CancelTicket does. Refused with TICKET_STATE once the match is made, and for the moment in which
+        `quick_join` looks for seats.
         """
 
     @abc.abstractmethod
