@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -21,6 +20,7 @@ from typing import Any
 from envoy.render import Address, Environment, Inputs, render
 from pkg.embedded import Options, Platform
 from pkg.embedded.binaries import ENVOY, find
+from pkg.testing.directories import data_directory
 from tests.integration.conftest import free_address
 
 ROOT = Path(__file__).parents[1]
@@ -64,11 +64,10 @@ class Running:
 class Stage:
     """Backends, processes and an Envoy; `close` ends all of them."""
 
-    directory: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="oofgg-edge-")))
+    directory: Path = field(default_factory=data_directory)
     running: list[Running] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.directory.chmod(0o711)
         self.valkey = self._backends("valkey")
         self.others = self._backends("postgres", "kafka")
         self.xds_address = free_address()

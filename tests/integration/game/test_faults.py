@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
@@ -25,6 +24,7 @@ from oofgg.v1 import session_pb2_grpc
 from pkg.embedded import Options, Platform
 from pkg.errors import Reason
 from pkg.rpc.status import from_rpc_error
+from pkg.testing.directories import data_directory
 from services.game.codec import split_pieces
 from tests.integration.calls import eventually, reason_of
 from tests.integration.conftest import RunningServices, StartServices, free_address
@@ -37,8 +37,7 @@ class Backend:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self.directory = Path(tempfile.mkdtemp(prefix="oofgg-"))
-        self.directory.chmod(0o711)
+        self.directory = data_directory()
         self.bring_back()
 
     def bring_back(self) -> None:

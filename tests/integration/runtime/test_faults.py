@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -24,6 +22,7 @@ from pkg.embedded import Options, Platform
 from pkg.errors import Reason
 from pkg.events import clients
 from pkg.rpc.status import from_rpc_error
+from pkg.testing.directories import data_directory
 from tests.integration.calls import bearer, eventually, register
 from tests.integration.conftest import RunningServices, StartServices
 
@@ -33,8 +32,7 @@ class Backend:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self.directory = Path(tempfile.mkdtemp(prefix="oofgg-"))
-        self.directory.chmod(0o711)
+        self.directory = data_directory()
         self._platform = self._new()
         self._platform.start()
         self.endpoints = self._platform.endpoints
