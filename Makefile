@@ -12,7 +12,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 SDK_LOCKS := sdk-oldest sdk-middle
-.PHONY: help demo demo-arena up secrets backup restore test test-unit test-matrix web explorers kafka test-web test-explorers test-kafka test-chaos soak bots bench lint types format proto proto-check proto-baseline breaking lock setup setup-dev clean
+.PHONY: help demo demo-arena up secrets backup restore test test-unit test-bench test-matrix web explorers kafka test-web test-explorers test-kafka test-chaos soak bots bench lint types format proto proto-check proto-baseline breaking lock setup setup-dev clean
 
 help: ## Show this
 	@echo "oofgg, an open, self-hosted game backend. Start with \`make demo\`."
@@ -38,7 +38,10 @@ restore: setup ## Go back to a backup of the embedded platform (FROM=file), whil
 	@$(BIN)/python -m services restore $(or $(FROM),$(error FROM=file is needed)) $(ARGS)
 
 test: setup-dev ## Run all tests: units, real backends, the whole platform through Envoy (ARGS are for pytest)
-	$(BIN)/pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder $(ARGS)
+	$(BIN)/pytest --numprocesses 2 --no-loadscope-reorder $(ARGS)
+
+test-bench: setup-dev ## Test the generator of load that `make bench` builds (needs Go)
+	$(BIN)/pytest tests/bench $(ARGS)
 
 test-unit: setup-dev ## Run the tests that need no backend: seconds
 	$(BIN)/pytest tests/unit $(ARGS)

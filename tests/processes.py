@@ -20,8 +20,8 @@ from typing import Any
 from envoy.render import Address, Environment, Inputs, render
 from pkg.embedded import Options, Platform
 from pkg.embedded.binaries import ENVOY, find
+from pkg.testing.addresses import reserve_address
 from pkg.testing.directories import data_directory
-from tests.integration.conftest import free_address
 
 ROOT = Path(__file__).parents[1]
 READY_SECONDS = 60.0
@@ -70,9 +70,9 @@ class Stage:
     def __post_init__(self) -> None:
         self.valkey = self._backends("valkey")
         self.others = self._backends("postgres", "kafka")
-        self.xds_address = free_address()
+        self.xds_address = reserve_address()
         self.base: Running | None = None
-        self.envoy_address, self.envoy_admin = free_address(), free_address()
+        self.envoy_address, self.envoy_admin = reserve_address(), reserve_address()
 
     def _backends(self, *names: str) -> Platform:
         environment = {key: value for key, value in os.environ.items() if not key.endswith(("_URL", "_BOOTSTRAP"))}
@@ -94,7 +94,7 @@ class Stage:
 
     def serve(self, *services: str, node: str, **settings: str) -> Running:
         """Starts `python -m services serve …`; returns without waiting."""
-        grpc_address, ops_address = free_address(), free_address()
+        grpc_address, ops_address = reserve_address(), reserve_address()
         base_grpc = self.base.grpc_address if self.base else grpc_address
         base_ops = self.base.ops_address if self.base else ops_address
         environment = {key: value for key, value in os.environ.items() if not key.startswith("OOFGG_")} | {
