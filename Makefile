@@ -126,8 +126,8 @@ $(BIN)/python:
 	@echo "creating $(VENV)"
 	@$(PYTHON) -m venv $(VENV) || { \
 	    echo "Python's venv module is missing. On Debian and Ubuntu: apt install python3-venv" >&2; rm -rf $(VENV); exit 1; }
-	@$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > $(VENV)/.site
-	@echo "$(CURDIR)/sdk/src" > "$$(cat $(VENV)/.site)/oofgg.pth"
+	@# Relative: Python reads this file in the encoding of the locale, which need not know the letters of our path.
+	@$(BIN)/python -c 'import os, pathlib, sysconfig; site = pathlib.Path(sysconfig.get_path("purelib")); (site / "oofgg.pth").write_text(os.path.relpath("sdk/src", site) + "\n")'
 
 $(VENV)/.platform: $(BIN)/python requirements/platform.lock
 	@echo "installing the platform: $$(grep -c == requirements/platform.lock) packages, about 120 MB (once)"

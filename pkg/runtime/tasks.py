@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Generator, Iterator
 from contextlib import contextmanager
 from contextvars import Context
 from types import TracebackType
@@ -34,7 +34,11 @@ class Tasks(asyncio.TaskGroup):
             raise
 
     def create_task(
-        self, coro: Coroutine[Any, Any, _T], *, name: str | None = None, context: Context | None = None
+        self,
+        coro: Generator[Any, None, _T] | Coroutine[Any, Any, _T],
+        *,
+        name: str | None = None,
+        context: Context | None = None,
     ) -> asyncio.Task[_T]:
         """As the library does."""
         task = super().create_task(coro, name=name, context=context)
