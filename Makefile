@@ -12,7 +12,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 SDK_LOCKS := sdk-oldest sdk-middle
-.PHONY: help demo demo-arena up secrets backup restore test test-unit test-bench test-matrix web explorers kafka test-web test-explorers test-kafka test-chaos soak bots bench lint types format proto proto-check proto-baseline breaking lock setup setup-dev clean
+.PHONY: help demo demo-arena up secrets backup restore test test-unit test-bench test-matrix web explorers kafka test-web test-explorers test-kafka test-chaos test-compose-engine soak bots bench lint types format proto proto-check proto-baseline breaking lock setup setup-dev clean
 
 help: ## Show this
 	@echo "oofgg, an open, self-hosted game backend. Start with \`make demo\`."
@@ -69,6 +69,9 @@ test-kafka: setup-dev kafka ## Kill relay, projections and broker while results 
 
 test-chaos: setup-dev ## Kill, pause, cut and drain parts of a running platform under load: four minutes
 	$(BIN)/pytest tests/chaos $(ARGS)
+
+test-compose-engine: setup-dev ## Build, start, upgrade, scale, kill, save and restore the platform of docker-compose.yaml (needs Docker 25 or later)
+	$(BIN)/pytest tests/compose_engine $(ARGS)
 
 soak: setup-dev ## The same for MINUTES (30), in a random order, with an eye on memory (SEED=n repeats it)
 	@$(BIN)/python -m tests.chaos.soak --minutes $(or $(MINUTES),30) $(if $(SEED),--seed $(SEED)) $(ARGS)
