@@ -12,7 +12,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 SDK_LOCKS := sdk-oldest sdk-middle
-.PHONY: help demo demo-arena up secrets backup restore test test-unit test-matrix web explorers kafka test-web test-explorers test-kafka test-chaos soak bots bench lint types format proto proto-check proto-baseline breaking lock setup setup-dev clean
+.PHONY: help demo demo-arena up secrets backup restore test test-unit test-bench test-matrix web explorers kafka test-web test-explorers test-kafka test-chaos test-compose-engine soak bots bench lint types format proto proto-check proto-baseline breaking lock setup setup-dev clean
 
 help: ## Show this
 	@echo "oofgg, an open, self-hosted game backend. Start with \`make demo\`."
@@ -38,7 +38,10 @@ restore: setup ## Go back to a backup of the embedded platform (FROM=file), whil
 	@$(BIN)/python -m services restore $(or $(FROM),$(error FROM=file is needed)) $(ARGS)
 
 test: setup-dev ## Run all tests: units, real backends, the whole platform through Envoy (ARGS are for pytest)
-	$(BIN)/pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder $(ARGS)
+	$(BIN)/pytest --numprocesses 2 --no-loadscope-reorder $(ARGS)
+
+test-bench: setup-dev ## Test the generator of load that `make bench` builds (needs Go)
+	$(BIN)/pytest tests/bench $(ARGS)
 
 test-unit: setup-dev ## Run the tests that need no backend: seconds
 	$(BIN)/pytest tests/unit $(ARGS)
@@ -66,6 +69,9 @@ test-kafka: setup-dev kafka ## Kill relay, projections and broker while results 
 
 test-chaos: setup-dev ## Kill, pause, cut and drain parts of a running platform under load: seven minutes
 	$(BIN)/pytest tests/chaos $(ARGS)
+
+test-compose-engine: setup-dev ## Build, start, upgrade, scale, kill, save and restore the platform of docker-compose.yaml (needs Docker 25 or later)
+	$(BIN)/pytest tests/compose_engine $(ARGS)
 
 soak: setup-dev ## The same for MINUTES (30), in a random order, with an eye on memory (SEED=n repeats it)
 	@$(BIN)/python -m tests.chaos.soak --minutes $(or $(MINUTES),30) $(if $(SEED),--seed $(SEED)) $(ARGS)
@@ -123,8 +129,8 @@ $(BIN)/python:
 	@echo "creating $(VENV)"
 	@$(PYTHON) -m venv $(VENV) || { \
 	    echo "Python's venv module is missing. On Debian and Ubuntu: apt install python3-venv" >&2; rm -rf $(VENV); exit 1; }
-	@$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > $(VENV)/.site
-	@echo "$(CURDIR)/sdk/src" > "$$(cat $(VENV)/.site)/oofgg.pth"
+	@# Relative: Python reads this file in the encoding of the locale, which need not know the letters of our path.
+	@$(BIN)/python -c 'import os, pathlib, sysconfig; site = pathlib.Path(sysconfig.get_path("purelib")); (site / "oofgg.pth").write_text(os.path.relpath("sdk/src", site) + "\n")'
 
 $(VENV)/.platform: $(BIN)/python requirements/platform.lock
 	@echo "installing the platform: $$(grep -c == requirements/platform.lock) packages, about 120 MB (once)"

@@ -22,7 +22,6 @@ from bench.cpu import Usage, machine_seconds
 SATURATED_CORES = 0.85
 # The machine is full when this much of all its cores is used.
 FULL_SHARE = 0.93
-_LOOK_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +30,8 @@ class Rule:
 
     tolerance: float
     patience: float
+    look_seconds: float = 0.5
+    """How long it measures what else the machine does, before each run."""
 
     def verdict(self, used: Usage, *, saturated: str, failed: int, failure: str = "") -> str:
         """Why a run does not count; empty when it does. `saturated` names the process that must be, or none."""
@@ -48,7 +49,7 @@ class Rule:
         until = loop.time() + self.patience
         while True:
             before, began = machine_seconds(), loop.time()
-            await asyncio.sleep(_LOOK_SECONDS)
+            await asyncio.sleep(self.look_seconds)
             busy = (machine_seconds() - before) / (loop.time() - began)
             if busy <= self.tolerance or loop.time() >= until:
                 return

@@ -27,6 +27,10 @@ COMMANDS = {
 }
 
 
+# They need what is beside the services in a checkout: the SDK's examples, and the programs of the embedded platform.
+IN_A_CHECKOUT = ("demo", "arena", "up")
+
+
 def main(arguments: list[str]) -> int:
     """Runs a command; returns its exit code."""
     if not arguments or arguments[0] not in COMMANDS:
@@ -37,6 +41,15 @@ def main(arguments: list[str]) -> int:
     try:
         module = import_module(f"services.{arguments[0].replace('-', '_')}")
         code: int = module.run(arguments[1:])
+    except ModuleNotFoundError as error:
+        if arguments[0] not in IN_A_CHECKOUT:
+            raise
+        print(
+            f"`{arguments[0]}` runs from a checkout of oofgg, where `make` installs what it needs (`make help`). "
+            f"The image of the services has no {error.name}.",
+            file=sys.stderr,
+        )
+        return 2
     except KeyboardInterrupt:  # before the command looks after signals itself
         return 130
     return code

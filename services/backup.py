@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 from pkg.embedded import EmbeddedError, Options, Platform
 from pkg.embedded.binaries import POSTGRES, find
-from pkg.embedded.errors import AlreadyRunning
+from pkg.embedded.errors import AlreadyRunning, BackendUnavailable
 from pkg.embedded.state import read_state
 from services.up import DATA_DIR
 
@@ -44,7 +44,14 @@ class Server:
         # Everybody can read command lines: the password goes another way.
         target = urlunsplit((parts.scheme, f"{user}@{place}" if user else place, f"/{database}", parts.query, ""))
         password = {"PGPASSWORD": unquote(parts.password)} if parts.password else {}
-        program = find(POSTGRES, os.environ).path.with_name(tool)
+        try:
+            program = find(POSTGRES, os.environ).path.with_name(tool)
+        except BackendUnavailable:
+            raise BackupError(
+                f"{tool}, a program of PostgreSQL, is needed and is not here. The image of the services has none: "
+                "with Docker Compose, run it in the container of PostgreSQL (docs/operations/compose.md). "
+                f"Elsewhere, set {POSTGRES.override} to the directory with PostgreSQL's programs."
+            ) from None
         done = subprocess.run(
             [program, "--no-password", f"--dbname={target}", *arguments],
             env={**os.environ, **password},

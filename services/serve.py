@@ -14,12 +14,15 @@ import uvloop
 from pydantic import ValidationError
 
 from pkg.config import Settings
+from pkg.runtime.addresses import CannotStart
 from pkg.runtime.host import Host, ServiceDefinition
 from pkg.runtime.serve import serve
 from pkg.telemetry.logs import configure_logging, get_logger
 
 # New objects after which the collector looks at those that are new.
 _YOUNG_OBJECTS = 20_000
+
+_log = get_logger(__name__)
 
 SERVICES = ("catalog", "auth", "game", "scoring", "matchmaking", "edge")
 
@@ -37,8 +40,11 @@ def run(arguments: list[str]) -> int:
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve_until_signal(settings, definitions(options.service)))
-    except Exception:
-        get_logger(__name__).exception("the process stops")
+    except CannotStart as error:
+        _log.error("the process cannot start", cause=str(error))
+        return 1
+    except Exception as error:
+        _log.exception("the process stops", cause=f"{type(error).__name__}: {error}")
         return 1
     return 0
 

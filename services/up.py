@@ -105,12 +105,13 @@ def _absolute(path: Path | None) -> str:
 
 def describe(endpoints: Endpoints) -> str:
     """Where everything is, and lines to paste. Names no secret."""
-    host, _, port = endpoints.envoy.rpartition(":")
+    envoy, envoy_tls = _as_in_the_docs(endpoints.envoy), _as_in_the_docs(endpoints.envoy_tls)
+    host, _, port = envoy.rpartition(":")
     account = '{"username": "ada", "email": "ada@example.com", "password": "correct horse battery"}'
     login = '{"username": "ada", "password": "correct horse battery"}'
     places = {
-        "Envoy": f"{endpoints.envoy}   gRPC, grpc-web and JSON",
-        "with TLS": f"{endpoints.envoy_tls}   trust {tls_directory(Path(endpoints.data_dir)) / 'ca.crt'}",
+        "Envoy": f"{envoy}   gRPC, grpc-web and JSON",
+        "with TLS": f"{envoy_tls}   trust {tls_directory(Path(endpoints.data_dir)) / 'ca.crt'}",
         "Envoy admin": f"http://{endpoints.envoy_admin}",
         "metrics": f"http://{endpoints.services_ops}/metrics   also /healthz, /readyz",
         "Kafka": endpoints.kafka_bootstrap,
@@ -121,11 +122,16 @@ def describe(endpoints: Endpoints) -> str:
     lines += [
         "",
         f"  evans --host {host} --port {port} -r repl",
-        f"  grpcurl -plaintext {endpoints.envoy} list",
-        f"  curl -s -H 'content-type: application/json' -d '{account}' http://{endpoints.envoy}/v1/auth/register",
-        f"  grpcurl -plaintext -d '{login}' {endpoints.envoy} oofgg.v1.AuthService/Login",
+        f"  grpcurl -plaintext {envoy} list",
+        f"  curl -s -H 'content-type: application/json' -d '{account}' http://{envoy}/v1/auth/register",
+        f"  grpcurl -plaintext -d '{login}' {envoy} oofgg.v1.AuthService/Login",
     ]
     return "\n".join(lines)
+
+
+def _as_in_the_docs(address: str) -> str:
+    """This machine's own address under the name that the docs use."""
+    return address.replace("127.0.0.1:", "localhost:", 1)
 
 
 class Asked(BaseException):
@@ -167,6 +173,8 @@ def run(arguments: list[str]) -> int:
     try:
         platform.start()
         _say(f"the platform is up after {time.monotonic() - began:.1f} s\n\n{describe(platform.endpoints)}\n")
+        if platform.notice:
+            _say(f"{platform.notice}\n")
         _say("Ctrl-C stops it.")
         platform.wait()
     except Asked:

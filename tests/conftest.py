@@ -1,9 +1,10 @@
 """Fixtures for every test."""
 
-from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+from xdist.scheduler import LoadScopeScheduling
 
 from pkg.testing.backends import (
     _redis_numbers,
@@ -35,8 +36,6 @@ __all__ = [
 settings.register_profile("oofgg", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("oofgg")
 
-HERE = Path(__file__).parent
-
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
@@ -47,12 +46,26 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-@pytest.hookimpl(tryfirst=True)  # before the plugin that looks at the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """For `make test`, which runs in two processes: what shares something costly runs in one of them.
+# Directories whose files share something costly that is made once in a process: an image, a platform.
+TOGETHER = ("tests/compose/", "tests/security/", "tests/e2e/")
+# These start platforms of their own.
+ALONE = ("tests/e2e/test_backup.py", "tests/e2e/test_demo.py", "tests/e2e/test_faults.py", "tests/e2e/test_traces.py")
 
-    That is a file, and for the image and the containers made of it, all of their tests.
+
+class ByWhatIsShared(LoadScopeScheduling):
+    """Spreads tests over processes so that those which share something costly run in one of them.
+
+    Files are handed out in the order in which they are collected. xdist's own `loadgroup` does nothing with pytest 9.2,
+    whose node ids cannot be extended any more.
     """
-    for item in items:
-        file = item.path.relative_to(HERE) if item.path.is_relative_to(HERE) else item.path
-        item.add_marker(pytest.mark.xdist_group("compose" if file.parts[0] == "compose" else str(file)))
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        if file in ALONE:
+            return file
+        return next((directory for directory in TOGETHER if file.startswith(directory)), file)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByWhatIsShared:
+    return ByWhatIsShared(config, log)

@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -21,7 +20,8 @@ from typing import Any
 from envoy.render import Address, Environment, Inputs, render
 from pkg.embedded import Options, Platform
 from pkg.embedded.binaries import ENVOY, find
-from tests.integration.conftest import free_address
+from pkg.testing.addresses import reserve_address
+from pkg.testing.directories import data_directory
 
 ROOT = Path(__file__).parents[1]
 READY_SECONDS = 60.0
@@ -64,16 +64,15 @@ class Running:
 class Stage:
     """Backends, processes and an Envoy; `close` ends all of them."""
 
-    directory: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="oofgg-edge-")))
+    directory: Path = field(default_factory=data_directory)
     running: list[Running] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.directory.chmod(0o711)
         self.valkey = self._backends("valkey")
         self.others = self._backends("postgres", "kafka")
-        self.xds_address = free_address()
+        self.xds_address = reserve_address()
         self.base: Running | None = None
-        self.envoy_address, self.envoy_admin = free_address(), free_address()
+        self.envoy_address, self.envoy_admin = reserve_address(), reserve_address()
 
     def _backends(self, *names: str) -> Platform:
         environment = {key: value for key, value in os.environ.items() if not key.endswith(("_URL", "_BOOTSTRAP"))}
@@ -95,7 +94,7 @@ class Stage:
 
     def serve(self, *services: str, node: str, **settings: str) -> Running:
         """Starts `python -m services serve …`; returns without waiting."""
-        grpc_address, ops_address = free_address(), free_address()
+        grpc_address, ops_address = reserve_address(), reserve_address()
         base_grpc = self.base.grpc_address if self.base else grpc_address
         base_ops = self.base.ops_address if self.base else ops_address
         environment = {key: value for key, value in os.environ.items() if not key.startswith("OOFGG_")} | {

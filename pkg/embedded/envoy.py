@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pkg.embedded.binaries import ENVOY, Binary, find
 from pkg.embedded.errors import EmbeddedError
-from pkg.embedded.ports import Ports
+from pkg.embedded.ports import Ports, is_free
 from pkg.embedded.probes import http_get
 from pkg.embedded.processes import Command, listens
 from pkg.embedded.state import write_private
@@ -97,6 +97,19 @@ class Envoy:
     @property
     def _reachable_host(self) -> str:
         return LOOPBACK if self._host in EVERYWHERE else self._host
+
+    @property
+    def notice(self) -> str:
+        """What a reader of the docs has to know about the address; empty while it is the usual one."""
+        if self._fixed_port or self._port in (0, PREFERRED_PORT):
+            return ""
+        taken = not is_free(PREFERRED_PORT, self._host)
+        why = "is taken by another program" if taken else "was taken at an earlier start, and this data keeps its ports"
+        return (
+            f"Port {PREFERRED_PORT} {why}: Envoy listens on port {self._port} instead.\n"
+            f"Use localhost:{self._port} wherever the docs say localhost:{PREFERRED_PORT}, "
+            f"or {'free' if taken else 'take'} port {PREFERRED_PORT} with --port {PREFERRED_PORT}."
+        )
 
     def ports(self) -> dict[str, int]:
         return {"envoy": self._port, "envoy_tls": self._tls_port, "envoy_admin": self._admin_port}

@@ -15,5 +15,9 @@ class AlreadyRunning(EmbeddedError):
     """Another supervisor holds the data directory."""
 
 
+class DiskFull(EmbeddedError):
+    """The file system that holds the data has no room left; the message names it."""
+
+
 class StartFailed(EmbeddedError):
     """A program did not become ready, or crashed too often; the message ends with the tail of its log."""

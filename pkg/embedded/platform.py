@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import tempfile
@@ -15,6 +14,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from pkg.embedded.binaries import KAFKA, POSTGRES, VALKEY
+from pkg.embedded.disk import explained
 from pkg.embedded.envoy import DIRECTORY as ENVOY_DIRECTORY
 from pkg.embedded.envoy import Envoy, EnvoyInputs, RenderEnvoy
 from pkg.embedded.errors import EmbeddedError, StartFailed
@@ -141,6 +141,11 @@ class Platform:
             envoy_admin=self._envoy.admin_address if self._envoy else "",
         )
 
+    @property
+    def notice(self) -> str:
+        """What the person at the terminal has to know about the addresses; empty when they are the usual ones."""
+        return self._envoy.notice if self._envoy else ""
+
     def start(self) -> None:
         """Starts everything and returns when a call would work. Raises EmbeddedError; nothing runs then.
 
@@ -158,6 +163,10 @@ class Platform:
                 self._start_stage(lifeline, [self._make_services(self.options.services, ports)])
             if self.options.render_envoy is not None:
                 self._start_stage(lifeline, [self._make_envoy(self.options.render_envoy, ports)])
+        except (EmbeddedError, OSError) as error:
+            explanation = self._explained(error)
+            self.stop()
+            raise explanation from error
         except BaseException:
             self.stop()
             raise
@@ -292,8 +301,12 @@ class Platform:
 
     def _on_failed(self, unit: Unit, error: EmbeddedError) -> None:
         with self._changed:
-            self._failure = self._failure or error
+            self._failure = self._failure or self._explained(error)
             self._changed.notify_all()
+
+    def _explained(self, error: EmbeddedError | OSError) -> EmbeddedError:
+        places = [self.data_dir, *([self._postgres.base] if self._postgres and self._postgres.base else [])]
+        return explained(error, *places)
 
     def _end_leftovers(self, state: dict[str, Any]) -> None:
         """Children of a supervisor that was killed may still be on their way out."""
@@ -314,13 +327,22 @@ class Platform:
             ports = dict(self._directory.read().get("ports", {}))
             for unit in units:
                 ports.update({name: port for name, port in unit.program.ports().items() if port})
-            with contextlib.suppress(FileNotFoundError):  # the data directory was removed under us
-                self._directory.write(
-                    {
-                        "supervisor": os.getpid(),
-                        "running": self._running,
-                        "ports": ports,
-                        "pids": pids,
-                        "endpoints": asdict(self.endpoints),
-                    }
-                )
+            state = {
+                "supervisor": os.getpid(),
+                "running": self._running,
+                "ports": ports,
+                "pids": pids,
+                "endpoints": asdict(self.endpoints),
+            }
+            try:
+                self._directory.write(state)
+            except FileNotFoundError:  # the data directory was removed under us
+                return
+            except OSError as error:
+                # What runs goes on with the state of before; whoever waits for the platform is told, and stops it.
+                problem = error
+            else:
+                return
+        with self._changed:
+            self._failure = self._failure or self._explained(problem)
+            self._changed.notify_all()

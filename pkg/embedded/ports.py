@@ -10,17 +10,33 @@ import tempfile
 from pathlib import Path
 
 ATTEMPTS = 50
+_LOOPBACK = "127.0.0.1"
 
 
 def is_free(port: int, host: str = "127.0.0.1") -> bool:
-    """Whether a listener could bind. Without SO_REUSEPORT, so that a server that shares its port counts as taken."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+    """Whether a listener could bind. Without SO_REUSEPORT, so that a server that shares its port counts as taken.
+
+    So does one on `::1` where the host is 127.0.0.1: clients that are told `localhost` would find that one first.
+    """
+    if not _can_bind(port, host, socket.AF_INET):
+        return False
+    return host != _LOOPBACK or not socket.has_ipv6 or _can_bind(port, "::1", socket.AF_INET6)
+
+
+def _can_bind(port: int, host: str, family: socket.AddressFamily) -> bool:
+    try:
+        probe = socket.socket(family, socket.SOCK_STREAM)
+    except OSError:  # the kernel has no such addresses
+        return True
+    with probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
         except OSError as error:
             if error.errno in (errno.EADDRINUSE, errno.EACCES):
                 return False
+            if error.errno == errno.EADDRNOTAVAIL and family == socket.AF_INET6:  # switched off
+                return True
             raise
     return True
 

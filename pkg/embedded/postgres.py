@@ -16,7 +16,7 @@ from urllib.parse import quote
 from pkg.embedded.binaries import POSTGRES, Binary, find, wheel_path
 from pkg.embedded.errors import BackendUnavailable, EmbeddedError, StartFailed
 from pkg.embedded.processes import Command, User, run
-from pkg.embedded.state import write_private
+from pkg.embedded.state import make_directory, write_private
 
 ROLE = DATABASE = "oofgg"
 INIT_TIMEOUT = 120.0
@@ -135,6 +135,11 @@ class Postgres:
         return self._place.binary.version if self._place else ""
 
     @property
+    def base(self) -> Path | None:
+        """Holds the server's data directory; None until its place is settled."""
+        return self._place.base if self._place else None
+
+    @property
     def url(self) -> str:
         """Empty until the server's place is settled."""
         if self._place is None:
@@ -180,9 +185,17 @@ class Postgres:
         short = len(str(beside / SOCKET_NAME)) <= SOCKET_PATH_LIMIT
         return Place(binary, user, base, beside if short else self._outside / "run")
 
+    def _open_outside(self) -> None:
+        """What earlier versions made under a strict umask is closed to the demoted server."""
+        for directory in (self._outside.parent, self._outside):
+            if directory.is_dir() and not directory.stat().st_mode & 0o001 and directory.stat().st_uid == os.geteuid():
+                directory.chmod(directory.stat().st_mode | 0o011)
+
     def _settle_data(self) -> tuple[User | None, Path]:
         """Where existing data is, it stays, and its owner runs the server."""
         self._set_orphan_aside()
+        if os.geteuid() == 0:
+            self._open_outside()
         for base in (self._outside, self._inside):
             data = base / "postgres"
             if not (data / "PG_VERSION").exists():
@@ -228,13 +241,15 @@ class Postgres:
         facts = original.stat()
         target = self._outside / f"postgres-bin-{facts.st_mtime_ns:x}-{facts.st_size:x}"
         if not target.exists():
-            self._outside.mkdir(mode=0o755, parents=True, exist_ok=True)
+            make_directory(self._outside, 0o755)
             unfinished = target.with_suffix(".unfinished")
             shutil.rmtree(unfinished, ignore_errors=True)
+            make_directory(unfinished, 0o755)
             shutil.copytree(package, unfinished / package.name, symlinks=True)
             libraries = package.with_name(package.name + ".libs")  # found by the programs as a sibling
             if libraries.is_dir():
                 shutil.copytree(libraries, unfinished / libraries.name, symlinks=True)
+            _open_to_all(unfinished)
             unfinished.rename(target)
         return target / package.name / original.relative_to(package)
 
@@ -268,11 +283,19 @@ def reaches(user: User | None, directory: Path) -> bool:
 
 def own(directory: Path, mode: int, user: User | None) -> None:
     """Makes a directory that belongs to whom the server runs as."""
-    directory.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    make_directory(directory.parent, 0o755)
     directory.mkdir(mode=mode, exist_ok=True)
     if user is not None:
         os.chown(directory, user.uid, user.gid)
         directory.chmod(mode)
+
+
+def _open_to_all(tree: Path) -> None:
+    """Lets everybody read what is in a directory: installed under a strict umask it is for its owner alone."""
+    for path in (tree, *tree.rglob("*")):
+        if not path.is_symlink():
+            mode = path.stat().st_mode
+            path.chmod(mode | (0o055 if path.is_dir() or mode & 0o100 else 0o044))
 
 
 def run_once(argv: list[str], user: User | None, stdin: str = "") -> None:

@@ -19,10 +19,25 @@ STATE_FILE = "state.json"
 def write_private(path: Path, content: str) -> None:
     """Replaces a file at once, readable by its owner only."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(content)
-    temporary.replace(path)
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(content)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def make_directory(path: Path, mode: int) -> None:
+    """Makes a directory, and those above it that are missing, with exactly this mode: the umask is set aside.
+
+    A directory that exists is left as it is.
+    """
+    for directory in (*reversed(path.parents), path):
+        if not directory.is_dir():
+            directory.mkdir(exist_ok=True)
+            directory.chmod(mode)
 
 
 def read_state(data_dir: Path) -> dict[str, Any]:
@@ -60,7 +75,7 @@ class DataDirectory:
             ) from error
 
     def _acquire(self) -> None:
-        self.path.mkdir(mode=0o711, parents=True, exist_ok=True)
+        make_directory(self.path, 0o711)  # a demoted PostgreSQL has to pass
         descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -20,7 +20,7 @@ from pkg.auth.jwks import JwksClient
 from pkg.auth.revocations import Revocations
 from pkg.auth.tokens import ServiceTokens, TokenVerifier
 from pkg.cache import client as cache
-from pkg.clock import SystemClock
+from pkg.clock import Clock, SystemClock
 from pkg.config import Environment, Settings
 from pkg.db import database
 from pkg.db.migrations import migrate, read_migrations, require_migrated
@@ -36,9 +36,11 @@ from pkg.rpc.quotas import GameQuotas
 from pkg.rpc.reflection import Reflection
 from pkg.rpc.server import build_server
 from pkg.rpc.validation import MessageValidator
+from pkg.runtime.addresses import AddressClaims
 from pkg.runtime.health import HealthMonitor
 from pkg.runtime.host import App, Host, ServiceDefinition
 from pkg.runtime.ops import ops_server
+from pkg.runtime.tasks import Tasks
 from pkg.runtime.user_data import user_data_binding
 from pkg.telemetry.logs import get_logger
 from pkg.telemetry.metrics import Metrics
@@ -59,50 +61,60 @@ async def serve(
     services: Sequence[ServiceDefinition],
     stop: asyncio.Event,
     started: Callable[[Host], None] | None = None,
+    *,
+    clock: Clock | None = None,
 ) -> None:
-    """Serves until `stop` is set; `started` is told when calls are answered. Raises what made it end otherwise."""
-    async with AsyncExitStack() as stack:
-        tasks = await stack.enter_async_context(asyncio.TaskGroup())
-        await _migrate(settings, services)
-        tracing = await _open_tracing(settings, services, stack)
-        host = await _open_host(settings, stack, tasks, tracing)
-        apps = [await stack.enter_async_context(service.app(host)) for service in services]
-        # `auth` may have to tell what it knows first, and may be one of these apps.
-        await host.revocations.settle(within=_SETTLE_SECONDS)
-        monitor = HealthMonitor(
-            _with_revocations(apps, host),
-            {"kafka": lambda: clients.check(host.kafka, within=_BROKER_SECONDS)},
-            host.metrics,
-        )
-        documents = {path: handler for app in apps for path, handler in app.documents.items()}
-        await stack.enter_async_context(ops_server(settings.ops_address, host.metrics, monitor, documents))
+    """Serves until `stop` is set; `started` is told when calls are answered.
 
-        exporters = {app.name: app.export_user for app in apps if app.export_user is not None}
-        exporters |= {name: exporter for app in apps for name, exporter in app.export_more.items()}
-        server, port = build_server(
-            settings.grpc_address,
-            [*(binding for app in apps for binding in app.bindings), user_data_binding(exporters)],
-            _pipeline(host),
-            monitor.servicer,
-            Reflection() if settings.environment is Environment.DEVELOPMENT else None,
-        )
-        registration = await _registration(host, apps, monitor, port)
-        await server.start()
-        host.spawn(monitor.run(), name="health")
-        host.spawn(registration.run(), name="registration")
-        _log.info("serving", services=[app.name for app in apps], port=port, node=settings.node)
-        try:
-            if started is not None:
-                started(host)
-            await stop.wait()
-            _log.info("draining")
-            host.draining.set()
-            await monitor.drain()
-            await asyncio.sleep(settings.drain_notice_seconds)
-        finally:
-            await server.stop(settings.drain_seconds if stop.is_set() else 0.0)
-            await registration.leave()
-            await host.cancel_background()
+    A port 0 in the settings is any free port; `Host.settings` has its number. `clock` is the machine's, unless a test
+    steps one. Raises CannotStart when an address is taken, otherwise the first of the failures that made it end.
+    """
+    async with AsyncExitStack() as stack:
+        claims = stack.enter_context(AddressClaims(settings))
+        settings = claims.settings
+        tasks = await stack.enter_async_context(Tasks())
+        with tasks.noted():
+            await _migrate(settings, services)
+            tracing = await _open_tracing(settings, services, stack)
+            host = await _open_host(settings, stack, tasks, tracing, clock or SystemClock())
+            apps = [await stack.enter_async_context(service.app(host)) for service in services]
+            # `auth` may have to tell what it knows first, and may be one of these apps.
+            await host.revocations.settle(within=_SETTLE_SECONDS)
+            monitor = HealthMonitor(
+                _with_revocations(apps, host),
+                {"kafka": lambda: clients.check(host.kafka, within=_BROKER_SECONDS)},
+                host.metrics,
+            )
+            documents = {path: handler for app in apps for path, handler in app.documents.items()}
+            await stack.enter_async_context(ops_server(settings.ops_address, host.metrics, monitor, documents))
+
+            exporters = {app.name: app.export_user for app in apps if app.export_user is not None}
+            exporters |= {name: exporter for app in apps for name, exporter in app.export_more.items()}
+            server, port = build_server(
+                settings.grpc_address,
+                [*(binding for app in apps for binding in app.bindings), user_data_binding(exporters)],
+                _pipeline(host),
+                monitor.servicer,
+                Reflection() if settings.environment is Environment.DEVELOPMENT else None,
+            )
+            registration = await _registration(host, apps, monitor, port)
+            await server.start()
+            claims.release()
+            host.spawn(monitor.run(), name="health")
+            host.spawn(registration.run(), name="registration")
+            _log.info("serving", services=[app.name for app in apps], port=port, node=settings.node)
+            try:
+                if started is not None:
+                    started(host)
+                await stop.wait()
+                _log.info("draining")
+                host.draining.set()
+                await monitor.drain()
+                await asyncio.sleep(settings.drain_notice_seconds)
+            finally:
+                await server.stop(settings.drain_seconds if stop.is_set() else 0.0)
+                await registration.leave()
+                await host.cancel_background()
     _log.info("stopped")
 
 
@@ -145,9 +157,8 @@ async def _registration(host: Host, apps: Sequence[App], monitor: HealthMonitor,
 
 
 async def _open_host(
-    settings: Settings, stack: AsyncExitStack, tasks: asyncio.TaskGroup, tracing: Tracing | None
+    settings: Settings, stack: AsyncExitStack, tasks: asyncio.TaskGroup, tracing: Tracing | None, clock: Clock
 ) -> Host:
-    clock = SystemClock()
     redis_client = await stack.enter_async_context(cache.open_redis(settings.redis_url))
     revocations = Revocations(redis_client)
     async for attempt in stamina.retry_context(on=_AWAY, timeout=_PATIENCE_SECONDS, wait_max=1.0):

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-import tempfile
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -24,6 +23,7 @@ import redis.asyncio
 from pkg.db.migrations import migrate, read_migrations
 from pkg.embedded import Options, Platform
 from pkg.testing.brokers import ApacheBroker, Broker, EmbeddedBroker, kafka_missing
+from pkg.testing.directories import data_directory
 
 ROOT = Path(__file__).parents[2]
 REDIS_DATABASES = 15
@@ -90,8 +90,7 @@ def start_backend() -> Iterator[Start]:
     started: list[Platform] = []
 
     def start(name: str) -> Platform:
-        directory = Path(tempfile.mkdtemp(prefix="oofgg-"))
-        directory.chmod(0o711)  # the demoted PostgreSQL has to pass
+        directory = data_directory()
         environment = {key: value for key, value in os.environ.items() if not key.endswith(("_URL", "_BOOTSTRAP"))}
         platform = Platform(Options(directory, backends=(name,), environment=environment, postgres_settings=FAST))
         platform.start()
@@ -135,7 +134,7 @@ def kafka_bootstrap(request: pytest.FixtureRequest) -> Iterator[str]:
         yield start("kafka").endpoints.kafka_bootstrap
         return
     require_apache_kafka()
-    directory = Path(tempfile.mkdtemp(prefix="oofgg-"))
+    directory = data_directory()
     broker = ApacheBroker(directory)
     broker.start()
     yield broker.bootstrap

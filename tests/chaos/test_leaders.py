@@ -20,9 +20,10 @@ import pytest
 from oofgg.events.v1 import matchmaking_pb2 as events_pb
 from oofgg.v1 import matchmaking_pb2 as pb
 from oofgg.v1 import matchmaking_pb2_grpc
+from pkg.testing.addresses import reserve_address
 from tests.chaos.dying_leader import STEPS
 from tests.integration.calls import eventually
-from tests.integration.conftest import StartServices, free_address, start_services
+from tests.integration.conftest import StartServices, start_services
 from tests.integration.game.players import Arena
 from tests.integration.matchmaking.lobby import Lobby, Waiter
 from tests.kafka.programs import environment
@@ -68,7 +69,7 @@ def start_node(tmp_path: Path, postgres_url: str, redis_url: str, kafka_bootstra
     nodes: list[Node] = []
 
     def start(name: str, base: Any, step: str = "", how: signal.Signals = signal.SIGKILL) -> Node:
-        address, log = free_address(), tmp_path / f"{name}.log"
+        address, log = reserve_address(), tmp_path / f"{name}.log"
         settings = base.settings
         variables = environment(name, postgres_url, redis_url, kafka_bootstrap) | {
             "OOFGG_GRPC_ADDRESS": address,

@@ -11,7 +11,6 @@ import os
 import random
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -26,6 +25,7 @@ import yaml
 
 from pkg.embedded import Options, Platform
 from pkg.embedded.binaries import ENVOY, POSTGRES, VALKEY, find
+from pkg.testing.addresses import reserve_address
 from tests.compose.compose_file import BACKENDS, PROCESSES, ROOT, Compose
 from tests.compose.image import Image
 from tests.compose.names import NameServer
@@ -310,7 +310,7 @@ class Stage:
         for listener in configuration["static_resources"]["listeners"]:
             listening = listener["address"]["socket_address"]
             assert listening["port_value"] == inside.pop(listener["name"])
-            listening["port_value"] = self._published.setdefault(listener["name"], _free_port(container.address))
+            listening["port_value"] = self._published.setdefault(listener["name"], _reserved_port(container.address))
         assert not inside
         name_server = {"socket_address": {"address": self._names.host, "port_value": self._names.port}}
         configuration["typed_dns_resolver_config"] = {
@@ -391,12 +391,9 @@ class Stage:
         return [find(POSTGRES, os.environ).path.parent, Path(__file__).parent / "bin"]
 
 
-def _free_port(address: str) -> int:
+def _reserved_port(address: str) -> int:
     """For a platform that somebody runs here looks for others at 8080."""
-    with socket.socket() as probe:
-        probe.bind((address, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    return int(reserve_address(address).rpartition(":")[2])
 
 
 def base_python(user: int | None) -> Path | None:

@@ -46,7 +46,36 @@ def test_images_are_of_a_stated_version(services: dict[str, dict[str, Any]], nam
     image, _, tag = services[name]["image"].partition(":")
     assert tag
     assert tag != "latest"
-    assert (image == "oofgg") is ("build" in services[name])
+    if image == "oofgg":
+        assert services[name]["pull_policy"] == "never", "it is made here and is in no registry"
+
+
+def test_one_service_builds_the_image_that_all_share(services: dict[str, dict[str, Any]]) -> None:
+    assert [name for name in ALL if "build" in services[name]] == ["migrate"]
+    assert {name for name in ALL if services[name]["image"] == "oofgg:local"} == {*PROCESSES, *JOBS}
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_container_can_take_only_its_share_of_the_machine(services: dict[str, dict[str, Any]], name: str) -> None:
+    limits = services[name]["deploy"]["resources"]["limits"]
+    assert float(limits["cpus"]) > 0
+    assert re.fullmatch(r"\d+[mg]", limits["memory"])
+
+
+def test_valkey_refuses_to_write_before_the_kernel_ends_it(services: dict[str, dict[str, Any]]) -> None:
+    command = services["valkey"]["command"]
+    assert command[command.index("--maxmemory") + 1] == "1gb"
+    assert services["valkey"]["deploy"]["resources"]["limits"]["memory"] == "2g"
+
+
+@pytest.mark.parametrize("name", [*PROCESSES, "envoy", "kafka"])
+def test_a_health_check_starts_no_interpreter(services: dict[str, dict[str, Any]], name: str) -> None:
+    assert services[name]["healthcheck"]["test"][:3] == ["CMD", "bash", "-c"]
+
+
+def test_a_number_of_game_containers_that_lasts_is_set_in_dotenv() -> None:
+    assert load(VARIABLES).services["game"]["scale"] == "1"
+    assert load({**VARIABLES, "OOFGG_GAME_CONTAINERS": "3"}).services["game"]["scale"] == "3"
 
 
 @pytest.mark.parametrize("name", LASTING)

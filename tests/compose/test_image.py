@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path, PurePosixPath
 
 import pytest
 
-from tests.compose.compose_file import ROOT, read_dotenv
+from tests.compose.compose_file import ROOT, Compose, read_dotenv
 from tests.compose.image import Image, context, ignored, instructions
 
 pytestmark = pytest.mark.timeout(400)
@@ -89,9 +91,62 @@ def test_code_comes_from_the_image_alone(image: Image) -> None:
 
 
 def test_health_says_no_where_nothing_runs(image: Image) -> None:
-    done = in_image(image, *image.healthcheck[1:])
+    done = in_image(image, "-m", "services", "health")
     assert done.returncode == 1
     assert "does not answer" in done.stderr
+    checked = subprocess.run(image.healthcheck, env=image.environment, capture_output=True, timeout=60, check=False)
+    assert checked.returncode == 1
+
+
+@pytest.mark.parametrize(("status", "expected"), [(200, 0), (503, 1)], ids=["ready", "not ready"])
+def test_the_health_check_is_what_the_process_answers(image: Image, status: int, expected: int) -> None:
+    class Ready(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            assert self.path == "/readyz"
+            self.send_response(status)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Ready) as server:
+        answering = threading.Thread(target=server.handle_request)
+        answering.start()
+        probe = [word.replace("/9001", f"/{server.server_port}") for word in image.healthcheck]
+        done = subprocess.run(probe, env=image.environment, capture_output=True, timeout=60, check=False)
+        answering.join()
+    assert done.returncode == expected
+
+
+def test_compose_and_the_image_check_health_in_the_same_way(image: Image, compose: Compose) -> None:
+    assert compose.services["game"]["healthcheck"]["test"] == ["CMD", *image.healthcheck]
+
+
+@pytest.mark.parametrize("command", ["demo", "arena"])
+def test_a_command_that_needs_a_checkout_says_so_in_the_image(image: Image, command: str) -> None:
+    done = in_image(image, "-m", "services", command)
+    assert done.returncode == 2
+    assert f"`{command}` runs from a checkout of oofgg" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_backup_in_the_image_names_the_program_that_is_missing_and_where_there_is_one(
+    image: Image, tmp_path: Path
+) -> None:
+    done = subprocess.run(
+        [image.root / "opt/oofgg/bin/python", "-m", "services", "backup", tmp_path / "x.dump"],
+        cwd=image.directory,
+        env={**image.environment, "PATH": "/nowhere", "OOFGG_POSTGRES_URL": "postgresql://x@127.0.0.1:1/x"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "pg_dump, a program of PostgreSQL, is needed and is not here" in done.stderr
+    assert "docs/operations/compose.md" in done.stderr
+    assert "Set OOFGG_POSTGRES_URL" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_unsafe_settings_are_refused(image: Image, project: Path) -> None:

@@ -8,6 +8,7 @@ import os
 import re
 import socket
 import ssl
+import subprocess
 import time
 import urllib.request
 from datetime import UTC, datetime
@@ -203,6 +204,8 @@ async def test_the_documented_way_back_to_a_backup(stage: Stage, tmp_path: Path)
             command = line.removeprefix("docker compose exec -T postgres ")
             done = await asyncio.to_thread(stage.in_postgres, command, tmp_path)
             assert done.returncode == 0, f"{line}\n{done.stderr}"
+        elif line.startswith("install "):
+            subprocess.run(line.split(), cwd=tmp_path, check=True, timeout=10)
         elif line.startswith("docker compose stop "):
             stopped = [each for name in words[3:] for each in stage.containers[name] if each.process is not None]
             for container in stopped:
@@ -215,6 +218,9 @@ async def test_the_documented_way_back_to_a_backup(stage: Stage, tmp_path: Path)
         else:
             raise AssertionError(f"a command that nobody tests: {line}")
         if "pg_dump" in line:
+            (dump,) = tmp_path.iterdir()
+            assert dump.stat().st_mode & 0o777 == 0o600
+            assert subprocess.run(["git", "check-ignore", "-q", dump.name], cwd=ROOT, check=False).returncode == 0
             async with oofgg.Client(stage.envoy) as client:
                 late = await register(client, "late")
     async with oofgg.Client(stage.envoy) as client:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 
 import grpc
 import pytest
 
 from pkg.embedded import Platform
+from pkg.testing.directories import data_directory
 from services.up import Choices, options
 
 
@@ -21,8 +20,7 @@ def running_platform(
     environment: Mapping[str, str] | None = None, cors_origins: tuple[str, ...] = ()
 ) -> Iterator[Platform]:
     """A platform with data and settings of its own; rate limits are lifted, for tests log in a lot."""
-    directory = Path(tempfile.mkdtemp(prefix="oofgg-e2e-"))
-    directory.chmod(0o711)
+    directory = data_directory()
     chosen = options(Choices(data_dir=directory, lift_limits=True, cors_origins=cors_origins))
     started = Platform(replace(chosen, environment={**chosen.environment, **(environment or {})}))
     try:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,15 +14,16 @@ import pytest
 
 import oofgg
 from pkg.embedded import Platform
+from pkg.testing.directories import data_directory
 from services.up import ROOT, Choices, options
 from tests.e2e.matches import PASSWORD, play_match, register, until
 
 
 @pytest.fixture
 def data_dir() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="oofgg-backup-") as directory:
-        Path(directory).chmod(0o711)
-        yield Path(directory)
+    directory = data_directory()
+    yield directory
+    shutil.rmtree(directory, ignore_errors=True)
 
 
 @contextmanager

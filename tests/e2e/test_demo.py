@@ -8,13 +8,14 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from pkg.testing.directories import data_directory
 
 ROOT = Path(__file__).parents[2]
 DEADLINE = 120.0
@@ -76,8 +77,7 @@ class Demo:
 
 @pytest.fixture
 def data_dir() -> Iterator[Path]:
-    directory = Path(tempfile.mkdtemp(prefix="oofgg-demo-"))
-    directory.chmod(0o711)
+    directory = data_directory()
     yield directory
     shutil.rmtree(directory, ignore_errors=True)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import grpc
 import pytest
 
+from pkg.clock import Clock
 from pkg.config import Environment, Settings
 from pkg.runtime.host import Host
 from pkg.runtime.serve import serve
@@ -41,27 +41,23 @@ class RunningServices:
 StartServices = Callable[..., Awaitable[RunningServices]]
 
 
-def free_address() -> str:
-    """host:port that is free at the moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{probe.getsockname()[1]}"
-
-
 @pytest.fixture
 async def start_services(postgres_url: str, redis_url: str, kafka_bootstrap: str) -> AsyncIterator[StartServices]:
-    """Starts services by name; settings can be changed by keyword. Stops them at the end of the test."""
+    """Starts services by name; settings can be changed by keyword. Stops them at the end of the test.
+
+    `clock` is one that the test steps. The settings of what runs have the ports that were found.
+    """
     running: list[RunningServices] = []
 
-    async def start(names: Sequence[str], **changed: Any) -> RunningServices:
+    async def start(names: Sequence[str], *, clock: Clock | None = None, **changed: Any) -> RunningServices:
         values = {
             "environment": Environment.DEVELOPMENT,
             "node": f"test-{len(running)}",
             "postgres_url": postgres_url,
             "redis_url": redis_url,
             "kafka_bootstrap": kafka_bootstrap,
-            "grpc_address": free_address(),
-            "ops_address": free_address(),
+            "grpc_address": "127.0.0.1:0",
+            "ops_address": "127.0.0.1:0",
             "master_key": base64.b64encode(b"k" * 32).decode(),
             "service_secret": "s" * 32,
             "developer_self_service": True,
@@ -74,14 +70,16 @@ async def start_services(postgres_url: str, redis_url: str, kafka_bootstrap: str
         settings = Settings(**values)
         started: asyncio.Future[Host] = asyncio.get_running_loop().create_future()
         stop = asyncio.Event()
-        task = asyncio.create_task(serve(settings, definitions(list(names)), stop, started.set_result))
+        task = asyncio.create_task(serve(settings, definitions(list(names)), stop, started.set_result, clock=clock))
         async with asyncio.timeout(START_SECONDS):
             watched: set[asyncio.Future[Any]] = {task, started}
             await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
         if task.done():
             task.result()
+        host = started.result()
+        settings = host.settings
         channel = grpc.aio.insecure_channel(settings.grpc_address, options=[("grpc.use_local_subchannel_pool", 1)])
-        services = RunningServices(settings, started.result(), channel, stop, task)
+        services = RunningServices(settings, host, channel, stop, task)
         running.append(services)
         return services
 

@@ -16,8 +16,8 @@ from typing import Final
 import psutil
 
 from pkg.embedded.processes import Command, environment_of, wrapped
+from pkg.testing.addresses import reserve_address
 from pkg.testing.backends import ROOT
-from tests.integration.conftest import free_address
 
 _END_SECONDS: Final = 10.0
 _POLL_SECONDS: Final = 0.05
@@ -25,15 +25,15 @@ _POLL_SECONDS: Final = 0.05
 
 def environment(node: str, postgres_url: str, redis_url: str, kafka_bootstrap: str) -> dict[str, str]:
     """The settings of a process of services that calls no other."""
-    nowhere = free_address()
+    nowhere = reserve_address()
     return {
         "OOFGG_ENVIRONMENT": "development",
         "OOFGG_NODE": node,
         "OOFGG_POSTGRES_URL": postgres_url,
         "OOFGG_REDIS_URL": redis_url,
         "OOFGG_KAFKA_BOOTSTRAP": kafka_bootstrap,
-        "OOFGG_GRPC_ADDRESS": free_address(),
-        "OOFGG_OPS_ADDRESS": free_address(),
+        "OOFGG_GRPC_ADDRESS": reserve_address(),
+        "OOFGG_OPS_ADDRESS": reserve_address(),
         "OOFGG_AUTH_ADDRESS": nowhere,
         "OOFGG_CATALOG_ADDRESS": nowhere,
         "OOFGG_JWKS_URL": f"http://{nowhere}/jwks.json",

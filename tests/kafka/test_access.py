@@ -12,9 +12,9 @@ import pytest
 import oofgg
 from oofgg.kafka import MatchHistory, Security
 from pkg.ids import new_id
+from pkg.testing.addresses import reserve_address
 from pkg.testing.backends import ROOT, require_apache_kafka
 from pkg.testing.brokers import ApacheBroker
-from tests.integration.conftest import free_address
 from tests.integration.events.test_subscribing import finished, ids_of, publish, take
 from tests.kafka.programs import environment
 
@@ -25,7 +25,7 @@ PASSWORDS = {"ada": "ada-secret", "bob": "bob-secret"}
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ApacheBroker, str]]:
     """A broker whose plain listener is the platform's alone, and the address of the one for everybody else."""
     require_apache_kafka()
-    door = free_address()
+    door = reserve_address()
     users = "".join(f' user_{name}="{password}"' for name, password in PASSWORDS.items())
     login = "org.apache.kafka.common.security.plain.PlainLoginModule required"
     settings = {

@@ -19,9 +19,9 @@ from pkg.errors import Unavailable
 from pkg.events import clients
 from pkg.events.cluster import Cluster
 from pkg.events.topics import TopicSpec, ensure_topics
+from pkg.testing.addresses import reserve_address
 from pkg.testing.backends import require_apache_kafka
 from pkg.testing.brokers import ApacheBroker
-from tests.integration.conftest import free_address
 from tests.integration.events.conftest import database, postgres_schemas
 from tests.integration.events.outboxes import committed, id_of, partitions, put, relaying
 
@@ -75,7 +75,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ApacheBr
     files = development_certificate(directory / "tls", ["kafka.internal", "127.0.0.1"], datetime.now(UTC))
     joined = directory / "keystore.pem"
     joined.write_text(files.key.read_text() + files.chain.read_text())
-    door = free_address()
+    door = reserve_address()
     login = "org.apache.kafka.common.security.plain.PlainLoginModule required"
     settings = {
         "sasl.enabled.mechanisms": "PLAIN",

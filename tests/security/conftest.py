@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import itertools
 import shutil
-import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -22,6 +20,7 @@ import grpc
 import pytest
 
 from pkg.embedded import Platform
+from pkg.testing.directories import data_directory
 from services.up import Choices, options
 from tests.e2e.callers import Cast, make_admin, make_cast
 
@@ -62,8 +61,7 @@ def collector() -> Iterator[Collector]:
 
 @pytest.fixture(scope="session")
 def platform(collector: Collector) -> Iterator[Platform]:
-    directory = Path(tempfile.mkdtemp(prefix="oofgg-security-"))
-    directory.chmod(0o711)
+    directory = data_directory()
     chosen = options(Choices(data_dir=directory, lift_limits=True, access_log=True))
     assert chosen.services is not None
     assert chosen.render_envoy is not None

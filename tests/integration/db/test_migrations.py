@@ -40,9 +40,8 @@ async def test_a_process_does_not_start_over_a_schema_that_lacks_migrations(
         await connection.execute("delete from catalog.migration")
     finally:
         await connection.close()
-    with pytest.raises(ExceptionGroup) as caught:
+    with pytest.raises(MigrationError, match="the schema catalog lacks the migrations 001_games"):
         await start_services(["catalog"])
-    assert caught.group_contains(MigrationError, match="the schema catalog lacks the migrations 001_games")
 
 
 def test_every_service_with_a_schema_has_migrations() -> None:

@@ -16,10 +16,11 @@ from pkg.cache.client import open_redis
 from pkg.internal.v1 import xds_pb2 as pb
 from pkg.registry.process import Process, Served, State
 from pkg.registry.store import Registry
+from pkg.testing.addresses import reserve_address
 from services.edge.codec import METHOD, TYPE_URL
 from services.edge.subscription import MOST_NAMES
 from tests.integration.calls import eventually
-from tests.integration.conftest import RunningServices, StartServices, free_address
+from tests.integration.conftest import RunningServices, StartServices
 
 WITHIN = 15.0
 
@@ -80,7 +81,7 @@ async def registry(redis_url: str) -> AsyncIterator[Registry]:
 
 @pytest.fixture
 async def edge(start_services: StartServices) -> RunningServices:
-    return await start_services(["edge"], xds_address=free_address())
+    return await start_services(["edge"], xds_address=reserve_address())
 
 
 @asynccontextmanager

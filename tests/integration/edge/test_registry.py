@@ -14,8 +14,9 @@ from pkg.registry import store
 from pkg.registry.process import Load, Process, Served, State
 from pkg.registry.registration import Registration
 from pkg.registry.store import Registry
+from pkg.testing.addresses import reserve_address
 from tests.integration.calls import eventually
-from tests.integration.conftest import StartServices, free_address
+from tests.integration.conftest import StartServices
 from tests.integration.game.players import Arena
 
 
@@ -100,7 +101,7 @@ async def test_an_entry_that_nobody_can_read_hides_no_other(client: redis.Redis)
 
 
 async def test_a_redis_that_is_away_is_said_to_be() -> None:
-    async with open_redis(f"redis://{free_address()}/0") as nobody:
+    async with open_redis(f"redis://{reserve_address()}/0") as nobody:
         registry = Registry(nobody)
         for call in (registry.read(), registry.put(process("a"), announce=True), registry.changes().wait(1)):
             with pytest.raises(Unavailable):

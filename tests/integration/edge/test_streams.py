@@ -17,8 +17,9 @@ from oofgg.v1 import auth_pb2
 from pkg.cache.client import open_redis
 from pkg.registry.process import Process, Served, State
 from pkg.registry.store import Registry
+from pkg.testing.addresses import reserve_address
 from tests.integration.calls import eventually
-from tests.integration.conftest import StartServices, free_address
+from tests.integration.conftest import StartServices
 from tests.integration.envoy.stage import VALIDATE, Backend, Door, Signer, backend, door, inputs
 
 PLAY = "/oofgg.v1.SessionService/Play"
@@ -63,7 +64,7 @@ async def scene(start_services: StartServices, redis_url: str, tmp_path: Path) -
         for node, stand_in in backends.items():
             stand_in.responses[VALIDATE] = auth_pb2.ValidateTokenResponse().SerializeToString()
             await registry.put(entry(node, stand_in, State.SERVING), announce=True)
-        edge = await start_services(["edge"], xds_address=free_address())
+        edge = await start_services(["edge"], xds_address=reserve_address())
         signer = Signer()
         jwks_port = await stack.enter_async_context(signer.serve())
         chosen = inputs(

@@ -26,6 +26,7 @@ from pkg.embedded import read_state
 from pkg.embedded.postgres import SYSTEM_ROOT
 from pkg.embedded.probes import http_get, kafka_answers
 from pkg.embedded.processes import birth
+from pkg.testing.directories import data_directory
 
 ROOT = Path(__file__).parents[3]
 SUPERVISE = Path(__file__).with_name("supervise.py")
@@ -101,7 +102,7 @@ class Supervisor:
 @pytest.fixture
 def data_dir() -> Iterator[Path]:
     """Short enough for sockets, and open to the demoted PostgreSQL."""
-    directory = Path(tempfile.mkdtemp(prefix="oofgg-"))
+    directory = data_directory()
     directory.chmod(0o755)
     yield directory / "data"
     shutil.rmtree(directory, ignore_errors=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -25,6 +24,7 @@ from envoy.render import DEFAULT_LIMITS, Address, Environment, Inputs, Limits, R
 from envoy.routes import CLUSTERS, RateClass
 from oofgg.v1 import auth_pb2
 from pkg.embedded.binaries import ENVOY, find
+from pkg.testing.addresses import reserve_address
 
 START_SECONDS = 20.0
 LOGIN = "/oofgg.v1.AuthService/Login"
@@ -164,8 +164,8 @@ def inputs(backend_port: int, jwks_port: int, **changed: Any) -> Inputs:
     """A development door to the stand-in."""
     plain = Inputs(
         environment=Environment.DEVELOPMENT,
-        listener=Address("127.0.0.1", free_port()),
-        admin_port=free_port(),
+        listener=Address.parse(reserve_address()),
+        admin_port=Address.parse(reserve_address()).port,
         clusters={name: Address("127.0.0.1", backend_port) for name in CLUSTERS.values()},
         jwks=Address("127.0.0.1", jwks_port),
         cors_origins=("https://play.example.com",),
@@ -199,14 +199,6 @@ async def door(chosen: Inputs, folder: Path, log_level: str = "warning") -> Asyn
         if process.returncode is None:
             process.terminate()
         await process.wait()
-
-
-def free_port() -> int:
-    """A port that is free at the moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 async def _until_ready(opened: Door, process: asyncio.subprocess.Process, log: Path) -> None:

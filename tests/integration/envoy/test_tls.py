@@ -19,8 +19,9 @@ import pytest_asyncio
 
 from envoy.certificates import LOOPBACK, Certificate, development_certificate
 from envoy.render import Address, Tls, tls_secret
+from pkg.testing.addresses import reserve_address
 from tests.integration.calls import eventually
-from tests.integration.envoy.stage import VALIDATE, Signer, backend, door, free_port, inputs
+from tests.integration.envoy.stage import VALIDATE, Signer, backend, door, inputs
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -63,7 +64,7 @@ async def secure(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Secu
     certificate = development_certificate(folder, LOOPBACK, datetime.now(UTC) - timedelta(days=370))
     secret_file = folder / "tls.json"
     secret_file.write_text(tls_secret(certificate))
-    port = free_port()
+    port = Address.parse(reserve_address()).port
     async with AsyncExitStack() as stack:
         stand_in = await stack.enter_async_context(backend())
         jwks_port = await stack.enter_async_context(signer.serve())

@@ -18,9 +18,9 @@ from pkg.events.outbox import Event, append
 from pkg.events.records import headers_of
 from pkg.events.topics import MATCH_HISTORY_PREFIX, ensure_topics, spec_of
 from pkg.ids import new_id
+from pkg.testing.addresses import reserve_address
 from pkg.testing.backends import ROOT
 from pkg.testing.brokers import Broker
-from tests.integration.conftest import free_address
 from tests.integration.events.outboxes import relaying
 
 LIMIT = 30.0
@@ -226,5 +226,5 @@ async def test_what_cannot_be() -> None:
     with pytest.raises(ValueError, match="aware"):
         MatchHistory("localhost:9092", "g", since=datetime(2026, 1, 1))  # noqa: DTZ001
     with pytest.raises(oofgg.errors.Unavailable):
-        async with MatchHistory(free_address(), "g", timeout=0.5):
+        async with MatchHistory(reserve_address(), "g", timeout=0.5):
             pass

@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
@@ -25,9 +24,11 @@ from oofgg.v1 import session_pb2_grpc
 from pkg.embedded import Options, Platform
 from pkg.errors import Reason
 from pkg.rpc.status import from_rpc_error
+from pkg.testing.addresses import reserve_address
+from pkg.testing.directories import data_directory
 from services.game.codec import split_pieces
 from tests.integration.calls import eventually, reason_of
-from tests.integration.conftest import RunningServices, StartServices, free_address
+from tests.integration.conftest import RunningServices, StartServices
 from tests.integration.game.conftest import SERVICES
 from tests.integration.game.players import WITHIN, Arena, Player, open_at_last, result, say
 
@@ -37,8 +38,7 @@ class Backend:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self.directory = Path(tempfile.mkdtemp(prefix="oofgg-"))
-        self.directory.chmod(0o711)
+        self.directory = data_directory()
         self.bring_back()
 
     def bring_back(self) -> None:
@@ -76,7 +76,7 @@ class OwnerProcess:
     """`game` in a process that can be killed; `auth` and `catalog` stay."""
 
     base: RunningServices
-    address: str = field(default_factory=free_address)
+    address: str = field(default_factory=reserve_address)
     process: subprocess.Popen[bytes] | None = None
     channel: grpc.aio.Channel | None = None
 
@@ -90,7 +90,7 @@ class OwnerProcess:
             "OOFGG_REDIS_URL": settings.redis_url,
             "OOFGG_KAFKA_BOOTSTRAP": settings.kafka_bootstrap,
             "OOFGG_GRPC_ADDRESS": self.address,
-            "OOFGG_OPS_ADDRESS": free_address(),
+            "OOFGG_OPS_ADDRESS": reserve_address(),
             "OOFGG_CATALOG_ADDRESS": settings.grpc_address,
             "OOFGG_AUTH_ADDRESS": settings.grpc_address,
             "OOFGG_JWKS_URL": settings.jwks_location(),

@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -24,6 +22,7 @@ from pkg.embedded import Options, Platform
 from pkg.errors import Reason
 from pkg.events import clients
 from pkg.rpc.status import from_rpc_error
+from pkg.testing.directories import data_directory
 from tests.integration.calls import bearer, eventually, register
 from tests.integration.conftest import RunningServices, StartServices
 
@@ -33,8 +32,7 @@ class Backend:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self.directory = Path(tempfile.mkdtemp(prefix="oofgg-"))
-        self.directory.chmod(0o711)
+        self.directory = data_directory()
         self._platform = self._new()
         self._platform.start()
         self.endpoints = self._platform.endpoints
@@ -203,7 +201,7 @@ async def test_a_crash_of_background_work_stops_the_process_loudly(start_service
         raise RuntimeError("on purpose")
 
     running.host.spawn(crash(), name="crash")
-    with pytest.raises(ExceptionGroup, match="unhandled errors"):
+    with pytest.raises(RuntimeError, match="on purpose"):
         await asyncio.wait_for(running.task, 10)
     await running.channel.close()
 
@@ -263,8 +261,9 @@ async def test_kafka_counts_as_up_only_while_a_broker_answers(backend: Callable[
 
 
 async def test_a_broker_that_accepts_and_says_nothing_is_not_up() -> None:
-    async def silence(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+    async def silence(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(-1)
+        writer.close()
 
     async with await asyncio.start_server(silence, "127.0.0.1", 0) as server:
         host, port = server.sockets[0].getsockname()

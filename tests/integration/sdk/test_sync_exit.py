@@ -39,6 +39,8 @@ left = [thread.name for thread in threading.enumerate() if thread is not threadi
 assert "oofgg" not in left, left
 assert len(left) <= 1, left  # grpc's own, of which there is one
 """
+# A shell starts what runs in the background with SIGINT ignored, and children inherit that.
+LISTENS_TO_CTRL_C = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
 IS_INTERRUPTED = """
 import sys, oofgg.sync
 with oofgg.sync.Client(sys.argv[1]) as client:
@@ -64,7 +66,7 @@ async def platform() -> AsyncIterator[Platform]:
 @asynccontextmanager
 async def running(program: str, platform: Platform) -> AsyncIterator[asyncio.subprocess.Process]:
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-W", "error", "-c", program, platform.target, SESSION),
+        *(sys.executable, "-W", "error", "-c", LISTENS_TO_CTRL_C + program, platform.target, SESSION),
         env={"PATH": os.environ["PATH"], "PYTHONPATH": str(SDK)},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

@@ -18,7 +18,7 @@ from bench.scenario import Context, Group, Run, Scenario
 from bench.scenarios.unary import ECHO
 
 PLAN = Plan(runs=3, attempts=2, seconds=0.0, warm_up=0.0, quick=False)
-RULE = Rule(tolerance=1e9, patience=0.0)
+RULE = Rule(tolerance=1e9, patience=0.0, look_seconds=0.001)
 FIGURE = Figure("figure", "A figure", "ms", most(10))
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from oofgg import Delivery
+from pkg.testing.addresses import reserve_address
 from services.bots import command
 from services.bots.breach import Breach, Promise
 from services.bots.command import BROKEN, COULD_NOT_RUN, HELD, WRONG_USAGE
@@ -16,7 +17,6 @@ from services.bots.load import CannotRun
 from services.bots.payload import SMALLEST, Mark, decode
 from services.bots.plan import Plan
 from services.bots.report import Report
-from tests.integration.conftest import free_address
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_nobody_at_the_target_is_not_a_broken_promise(
 ) -> None:
     monkeypatch.setattr("services.bots.cast._CALL_SECONDS", 0.2)
     report = tmp_path / "report.json"
-    assert command.run(["--target", free_address(), "--report", str(report)]) == COULD_NOT_RUN
+    assert command.run(["--target", reserve_address(), "--report", str(report)]) == COULD_NOT_RUN
     assert "could not run: Unavailable" in capsys.readouterr().err
     assert json.loads(report.read_text())["exit_code"] == COULD_NOT_RUN
 
