@@ -59,13 +59,13 @@ class Database:
         self._pool = pool
         self.schema = schema
 
-    def acquire(self) -> AbstractAsyncContextManager[Connection]:
-        """A connection for a few statements, all of them within five seconds and within the caller's deadline.
+    def acquire(self, *, seconds: float = _CALL_SECONDS) -> AbstractAsyncContextManager[Connection]:
+        """A connection for a few statements, all of them within `seconds` and within the caller's deadline.
 
         Raises Unavailable(BACKEND_UNAVAILABLE) when PostgreSQL is away or does not answer, also when it goes away
         meanwhile.
         """
-        return self._lend(within(_CALL_SECONDS))
+        return self._lend(within(seconds))
 
     @asynccontextmanager
     async def hold(self) -> AsyncIterator[Connection]:
@@ -107,9 +107,9 @@ class Database:
                 await self._release(connection)
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Connection]:
-        """A connection inside a transaction, committed at the end, rolled back when something is raised."""
-        async with self.acquire() as connection, connection.transaction():
+    async def transaction(self, *, seconds: float = _CALL_SECONDS) -> AsyncIterator[Connection]:
+        """As `acquire`, inside a transaction: committed at the end, rolled back when something is raised."""
+        async with self.acquire(seconds=seconds) as connection, connection.transaction():
             yield connection
 
     async def check(self) -> None:

@@ -83,7 +83,7 @@ class Letter:
 async def bury(connection: Connection, record: ConsumerRecord[bytes, bytes], reason: str) -> None:
     """Puts a record aside and tells of it, in the caller's transaction."""
     reason = reason.replace("\0", "\\0")[:_REASON_CHARACTERS]
-    headers = json.dumps([[key, _text(value)] for key, value in record.headers])
+    headers = json.dumps([[key.replace("\0", "\\0"), _text(value)] for key, value in record.headers])
     letter_id = await connection.fetchval(
         _BURY, record.topic, record.partition, record.offset, record.key, record.value, headers, reason
     )

@@ -46,6 +46,8 @@ class ProjectionFigures:
     def __init__(self, metrics: Metrics, topic: str) -> None:
         self._gauge = metrics.projection_lag
         self._put_aside = metrics.dead_letters.labels(topic)
+        self._went_back = metrics.projection_went_back.labels(topic)
+        self._seconds = metrics.projection_seconds.labels(topic)
         self._topic = topic
         self._told: set[int] = set()
 
@@ -53,8 +55,13 @@ class ProjectionFigures:
         """Counts records that became dead letters."""
         self._put_aside.inc(records)
 
-    def tell(self, behind: Mapping[int, int]) -> None:
-        """Offsets between what was read and the end, by partition."""
+    def went_back(self) -> None:
+        """Counts that reading went back to records that had been passed over."""
+        self._went_back.inc()
+
+    def tell(self, behind: Mapping[int, int], seconds: float) -> None:
+        """Offsets between what was read and the end, by partition, and for how long it has not caught up."""
+        self._seconds.set(seconds)
         for partition in self._told - behind.keys():
             self._gauge.remove(self._topic, str(partition))
         for partition, offsets in behind.items():
