@@ -21,11 +21,12 @@ from google.protobuf.message import DecodeError
 
 from pkg.clock import Clock
 from pkg.db.database import Connection, Database
+from pkg.db.faults import HINDRANCES, would_fail_again
 from pkg.errors import OofggError, Unavailable
 from pkg.events.dead_letters import bury
 from pkg.events.lag import ProjectionFigures
 from pkg.events.outbox import Event
-from pkg.events.positions import HINDRANCES, Position, PositionMoved, Positions
+from pkg.events.positions import Position, PositionMoved, Positions
 from pkg.events.records import MalformedRecord, numbers_of, received
 from pkg.telemetry.logs import get_logger
 from pkg.telemetry.tracing import Tracing
@@ -79,10 +80,7 @@ class Applying:
 
 
 def _would_fail_again(error: Exception) -> bool:
-    """Whether an error follows from the event alone, so that another attempt cannot end differently."""
-    if isinstance(error, ValueError | DecodeError | ArithmeticError | asyncpg.DataError):
-        return True
-    return isinstance(error, OofggError) and not isinstance(error, Unavailable)
+    return isinstance(error, DecodeError) or would_fail_again(error)
 
 
 class PartitionReader:
@@ -174,7 +172,7 @@ class PartitionReader:
                     raise
                 except (Unavailable, *HINDRANCES) as error:
                     hindrance = error
-                    hindered[record.offset] += await self._is_answering()
+                    hindered[record.offset] += await self._may_be_guilty(error)
                     if hindered[record.offset] < _HINDERED_ATTEMPTS:
                         waiting.add(record.key)
                         again.append(record)
@@ -218,8 +216,12 @@ class PartitionReader:
             except Exception as error:
                 await pauses.rest(self._shared.topic, self.partition, error)
 
+    async def _may_be_guilty(self, error: BaseException) -> bool:
+        """Whether it may be the event's own fault that it ran into a limit."""
+        return not isinstance(error, asyncpg.InsufficientResourcesError) and await self._is_answering()
+
     async def _is_answering(self) -> bool:
-        """Whether PostgreSQL answers others, so that what failed may be the event's own fault."""
+        """Whether PostgreSQL answers others."""
         try:
             await self._shared.database.check()
         except (OofggError, OSError, TimeoutError, *HINDRANCES):

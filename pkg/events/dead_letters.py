@@ -25,9 +25,9 @@ from aiokafka import ConsumerRecord
 
 from oofgg.events.v1 import dead_letter_pb2
 from pkg.db.database import Connection, Database
+from pkg.db.faults import HINDRANCES
 from pkg.errors import Unavailable
 from pkg.events.outbox import Event, append
-from pkg.events.positions import HINDRANCES
 from pkg.events.records import received
 from pkg.events.topics import DEAD_LETTERS
 from pkg.telemetry.logs import get_logger

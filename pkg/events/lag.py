@@ -8,8 +8,8 @@ from contextlib import suppress
 from typing import Final
 
 from pkg.db.database import Database
+from pkg.db.faults import HINDRANCES
 from pkg.errors import Unavailable
-from pkg.events.positions import HINDRANCES
 from pkg.telemetry.metrics import Metrics
 
 _EVERY_SECONDS: Final = 5.0

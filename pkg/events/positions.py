@@ -22,8 +22,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-import asyncpg
-
 from pkg.db.database import Connection, Database
 
 _CLAIM: Final = """
@@ -49,9 +47,6 @@ _FRESH: Final = """
     insert into applied_event (topic, event_id) select $1, unnest($2::uuid[]) on conflict do nothing
     returning event_id::text
 """
-
-# What other transactions, or too many of them, do to a statement: another attempt helps.
-HINDRANCES: Final = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError, asyncpg.QueryCanceledError)
 
 
 class PositionMoved(Exception):

@@ -22,6 +22,7 @@ from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
 from pkg.clock import SystemClock
 from pkg.db.database import Database
+from pkg.db.faults import HINDRANCES
 from pkg.errors import OofggError
 from pkg.events import clients
 from pkg.events.applying import MOST_RECORDS, Apply, Applying, PartitionReader, Record
@@ -30,7 +31,7 @@ from pkg.events.dead_letters import replay_marked
 from pkg.events.lag import ProjectionFigures
 from pkg.events.loss import gaps, passed_over
 from pkg.events.news import TopicNews
-from pkg.events.positions import HINDRANCES, PositionMoved, Positions
+from pkg.events.positions import PositionMoved, Positions
 from pkg.events.records import numbers_of
 from pkg.events.tail import Lookout, Tail
 from pkg.events.topics import TopicSpec, ensure_topics

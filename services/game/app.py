@@ -15,6 +15,7 @@ from pkg.runtime.host import App, Host
 from services.game.codec import PieceEncoder
 from services.game.finish import Finisher, ResultStore
 from services.game.journal import Journal
+from services.game.metrics import GameMetrics
 from services.game.nodes.claims import Claims
 from services.game.nodes.handover import Handover
 from services.game.nodes.owner import Owner
@@ -44,7 +45,8 @@ async def app(host: Host) -> AsyncIterator[App]:
     listing = Listing(host.redis, store, me, host.clock)
     journal = Journal(store, listing, host.clock)
     replays = ReplayStore(database, host.clock, days=settings.replay_days)
-    finisher = Finisher(ResultStore(database, replays, host.new_id), host.clock)
+    metrics = GameMetrics(host.metrics.registry)
+    finisher = Finisher(ResultStore(database, replays, host.new_id), host.clock, metrics)
     encoder = PieceEncoder()
     owner = Owner(
         store,

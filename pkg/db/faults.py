@@ -1,0 +1,30 @@
+"""What a failed transaction means for whoever would try it again."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import asyncpg
+
+from pkg.errors import OofggError, Unavailable
+
+# What other transactions, too many of them, or a full disk do to a statement: another attempt helps.
+HINDRANCES: Final = (
+    asyncpg.DeadlockDetectedError,
+    asyncpg.SerializationError,
+    asyncpg.QueryCanceledError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.InsufficientResourcesError,
+)
+
+
+def may_pass(error: BaseException) -> bool:
+    """Whether a failure is the moment's: PostgreSQL is away, slow, full, or others are in the way."""
+    return isinstance(error, (Unavailable, OSError, TimeoutError, *HINDRANCES))
+
+
+def would_fail_again(error: BaseException) -> bool:
+    """Whether a failure follows from the input alone, so that another attempt cannot end differently."""
+    if isinstance(error, OofggError):
+        return not isinstance(error, Unavailable)
+    return isinstance(error, ValueError | ArithmeticError | asyncpg.DataError)
