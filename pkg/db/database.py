@@ -36,12 +36,22 @@ _AWAY: Final = (
     asyncpg.ReadOnlySQLTransactionError,
 )
 
+# What it raises when the server is slow or full, or others are in the way: the moment's, not the statement's.
+_HINDERED: Final = (
+    asyncpg.QueryCanceledError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.SerializationError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.InsufficientResourcesError,
+)
+
 # Everything that asyncpg raises.
 _ERRORS: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 
 def translate_fault(error: BaseException) -> OofggError | None:
-    """Unavailable when the error means that PostgreSQL is away; InvalidArgument for text that it cannot hold."""
+    """Unavailable when PostgreSQL is away, or too slow, full or busy for now; InvalidArgument for text that it cannot
+    hold. So whoever waits for PostgreSQL waits for a slow one, too."""
     if isinstance(error, asyncpg.CharacterNotInRepertoireError | asyncpg.UntranslatableCharacterError):
         return InvalidArgument(
             Reason.INVALID_FIELD, "A text field holds the character U+0000, which cannot be stored. Leave it out."
@@ -49,7 +59,7 @@ def translate_fault(error: BaseException) -> OofggError | None:
     lost = isinstance(error, asyncpg.InterfaceError) and "connection" in str(error)
     # A connection that was told of a shutdown and not closed yet answers a statement with an internal error.
     lost = lost or isinstance(error, asyncpg.InternalClientError)
-    return backend_unavailable("PostgreSQL") if lost or isinstance(error, _AWAY) else None
+    return backend_unavailable("PostgreSQL") if lost or isinstance(error, (*_AWAY, *_HINDERED)) else None
 
 
 class Database:

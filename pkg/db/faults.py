@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 import asyncpg
 
 from pkg.errors import OofggError, Unavailable
 
-# What other transactions, too many of them, or a full disk do to a statement: another attempt helps.
-HINDRANCES: Final = (
-    asyncpg.DeadlockDetectedError,
-    asyncpg.SerializationError,
-    asyncpg.QueryCanceledError,
-    asyncpg.LockNotAvailableError,
-    asyncpg.InsufficientResourcesError,
-)
-
 
 def may_pass(error: BaseException) -> bool:
-    """Whether a failure is the moment's: PostgreSQL is away, slow, full, or others are in the way."""
-    return isinstance(error, (Unavailable, OSError, TimeoutError, *HINDRANCES))
+    """Whether a failure is the moment's: a backend is away, slow, full, or others are in the way."""
+    return isinstance(error, Unavailable | OSError | TimeoutError)
 
 
 def would_fail_again(error: BaseException) -> bool:

@@ -21,7 +21,7 @@ from google.protobuf.message import DecodeError
 
 from pkg.clock import Clock
 from pkg.db.database import Connection, Database
-from pkg.db.faults import HINDRANCES, would_fail_again
+from pkg.db.faults import would_fail_again
 from pkg.errors import OofggError, Unavailable
 from pkg.events.dead_letters import bury
 from pkg.events.lag import ProjectionFigures
@@ -113,7 +113,7 @@ class PartitionReader:
                     await self._commit(batch, self._after(batch))
             except PositionMoved:
                 raise
-            except (Unavailable, *HINDRANCES) as error:
+            except Unavailable as error:
                 # Less at a time, unless nobody gets an answer. So little, and it still fails: it may be one of them.
                 answering = await self._is_answering()
                 if answering:
@@ -131,7 +131,7 @@ class PartitionReader:
             done += len(batch)
 
     async def move_to(self, offset: int) -> None:
-        """Has reading go on from another offset. Raises PositionMoved, Unavailable or one of HINDRANCES."""
+        """Has reading go on from another offset. Raises PositionMoved or Unavailable."""
         end = Position(offset, self.position.seen_number)
         async with self._shared.database.transaction() as connection:
             await self._shared.positions.advance(connection, self.partition, self.position, end)
@@ -170,7 +170,7 @@ class PartitionReader:
                     await self._apply_single(record)
                 except PositionMoved:
                     raise
-                except (Unavailable, *HINDRANCES) as error:
+                except Unavailable as error:
                     hindrance = error
                     hindered[record.offset] += await self._may_be_guilty(error)
                     if hindered[record.offset] < _HINDERED_ATTEMPTS:
@@ -218,13 +218,13 @@ class PartitionReader:
 
     async def _may_be_guilty(self, error: BaseException) -> bool:
         """Whether it may be the event's own fault that it ran into a limit."""
-        return not isinstance(error, asyncpg.InsufficientResourcesError) and await self._is_answering()
+        return not isinstance(error.__cause__, asyncpg.InsufficientResourcesError) and await self._is_answering()
 
     async def _is_answering(self) -> bool:
         """Whether PostgreSQL answers others."""
         try:
             await self._shared.database.check()
-        except (OofggError, OSError, TimeoutError, *HINDRANCES):
+        except (OofggError, OSError, TimeoutError):
             return False
         return True
 

@@ -8,7 +8,6 @@ from contextlib import suppress
 from typing import Final
 
 from pkg.db.database import Database
-from pkg.db.faults import HINDRANCES
 from pkg.errors import Unavailable
 from pkg.telemetry.metrics import Metrics
 
@@ -22,7 +21,7 @@ _WAITING: Final = """
 async def watch_outbox(database: Database, metrics: Metrics) -> None:
     """Keeps the figures of an outbox fresh until cancelled. They stay as they were while PostgreSQL is away."""
     while True:
-        with suppress(Unavailable, *HINDRANCES):
+        with suppress(Unavailable):
             async with database.acquire() as connection:
                 (row,) = await connection.fetch(_WAITING)
             metrics.outbox_events.labels(database.schema).set(row["events"])
@@ -33,7 +32,7 @@ async def watch_outbox(database: Database, metrics: Metrics) -> None:
 async def watch_dead_letters(database: Database, metrics: Metrics) -> None:
     """Keeps the number of dead letters fresh until cancelled. It stays as it was while PostgreSQL is away."""
     while True:
-        with suppress(Unavailable, *HINDRANCES):
+        with suppress(Unavailable):
             async with database.acquire() as connection:
                 count = await connection.fetchval("select count(*) from dead_letter")
             metrics.dead_letters_kept.labels(database.schema).set(count)

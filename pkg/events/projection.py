@@ -22,7 +22,6 @@ from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
 from pkg.clock import SystemClock
 from pkg.db.database import Database
-from pkg.db.faults import HINDRANCES
 from pkg.errors import OofggError
 from pkg.events import clients
 from pkg.events.applying import MOST_RECORDS, Apply, Applying, PartitionReader, Record
@@ -45,7 +44,7 @@ _GLANCE_MS: Final = 2
 _QUIET_SECONDS: Final = 5.0
 _START_SECONDS: Final = 15.0
 _DAY_SECONDS: Final = 86_400.0
-_FAULTS: Final = (KafkaError, OSError, TimeoutError, OofggError, *HINDRANCES)
+_FAULTS: Final = (KafkaError, OSError, TimeoutError, OofggError)
 
 
 @dataclass(frozen=True, slots=True)

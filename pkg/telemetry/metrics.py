@@ -63,6 +63,12 @@ class Metrics:
             ["topic"],
             registry=self.registry,
         )
+        self.loop_lag = Gauge(
+            "oofgg_loop_lag_seconds", "By how much the process's event loop is late.", registry=self.registry
+        )
+        self.revocations_seconds = Gauge(
+            "oofgg_revocations_seconds", "Seconds since ended logins were read last.", registry=self.registry
+        )
         self.dead_letters = Counter(
             "oofgg_dead_letters_total", "Records put aside since the process began.", ["topic"], registry=self.registry
         )

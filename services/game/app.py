@@ -43,9 +43,9 @@ async def app(host: Host) -> AsyncIterator[App]:
     claims = Claims(host.redis, me)
     store = SessionStore(host.redis, me, times, ended_seconds=settings.ended_seconds)
     listing = Listing(host.redis, store, me, host.clock)
-    journal = Journal(store, listing, host.clock)
-    replays = ReplayStore(database, host.clock, days=settings.replay_days)
     metrics = GameMetrics(host.metrics.registry)
+    journal = Journal(store, listing, host.clock, metrics)
+    replays = ReplayStore(database, host.clock, days=settings.replay_days)
     finisher = Finisher(ResultStore(database, replays, host.new_id), host.clock, metrics)
     encoder = PieceEncoder()
     owner = Owner(
@@ -68,7 +68,7 @@ async def app(host: Host) -> AsyncIterator[App]:
         unconfirmed_bytes=settings.unconfirmed_bytes,
         limits=settings.streams(),
     )
-    takeover = Takeover(owner, claims, peers, host.clock, lease_seconds=host.settings.registry_lease_seconds)
+    takeover = Takeover(owner, claims, peers, host.clock, metrics, lease_seconds=host.settings.registry_lease_seconds)
     memberships = Memberships(host.redis, store, host.clock, most=settings.player_sessions)
     games = GameDirectory(host.channel("catalog"), host.clock)
     opener = Opener(
