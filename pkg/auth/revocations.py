@@ -15,6 +15,7 @@ The stream also carries the new names of accounts that were renamed: their token
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import suppress
 from dataclasses import replace
 from typing import Final
@@ -37,6 +38,7 @@ _BLOCK_MILLISECONDS = 500
 _BLOCK_AT_FIRST_MILLISECONDS = 20
 _BATCH = 1_000
 _RETRY_SECONDS = 0.2
+_LONGEST_RETRY_SECONDS = 2.0
 
 
 async def publish(client: redis.Redis, login_id: str, reason: str, *, keep_seconds: int, clock: Clock) -> None:
@@ -74,6 +76,12 @@ class Revocations:
         self._complete = asyncio.Event()
         self._position = "0"
         self._watchers: dict[str, set[asyncio.Event]] = {}
+        self._read_at = time.monotonic()
+
+    @property
+    def unread_seconds(self) -> float:
+        """Since the stream was read last: below a second while Redis answers."""
+        return time.monotonic() - self._read_at
 
     def is_revoked(self, login_id: str) -> bool:
         """Whether this login has ended."""
@@ -129,6 +137,7 @@ class Revocations:
 
     async def follow(self) -> None:
         """Follows the stream until cancelled; waits out a Redis that is away."""
+        retry = _RETRY_SECONDS
         while True:
             try:
                 if not self._complete.is_set():
@@ -136,11 +145,15 @@ class Revocations:
                 known = self._complete.is_set()
                 await self._read(block=_BLOCK_MILLISECONDS if known else _BLOCK_AT_FIRST_MILLISECONDS)
             except (RedisError, OSError, TimeoutError) as error:
-                _log.warning("revocations cannot be followed", error=repr(error))
-                await asyncio.sleep(_RETRY_SECONDS)
+                _log.warning("revocations cannot be followed", error=repr(error), retry_seconds=retry)
+                await asyncio.sleep(retry)
+                retry = min(_LONGEST_RETRY_SECONDS, retry * 2)
+            else:
+                retry = _RETRY_SECONDS
 
     async def _read(self, *, block: int | None) -> bool:
         reply = await self._client.xread({STREAM: self._position}, count=_BATCH, block=block)
+        self._read_at = time.monotonic()
         if not reply:
             return False
         for position, fields in _entries(reply):

@@ -36,12 +36,22 @@ _AWAY: Final = (
     asyncpg.ReadOnlySQLTransactionError,
 )
 
+# What it raises when the server is slow or full, or others are in the way: the moment's, not the statement's.
+_HINDERED: Final = (
+    asyncpg.QueryCanceledError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.SerializationError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.InsufficientResourcesError,
+)
+
 # Everything that asyncpg raises.
 _ERRORS: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 
 def translate_fault(error: BaseException) -> OofggError | None:
-    """Unavailable when the error means that PostgreSQL is away; InvalidArgument for text that it cannot hold."""
+    """Unavailable when PostgreSQL is away, or too slow, full or busy for now; InvalidArgument for text that it cannot
+    hold. So whoever waits for PostgreSQL waits for a slow one, too."""
     if isinstance(error, asyncpg.CharacterNotInRepertoireError | asyncpg.UntranslatableCharacterError):
         return InvalidArgument(
             Reason.INVALID_FIELD, "A text field holds the character U+0000, which cannot be stored. Leave it out."
@@ -49,7 +59,7 @@ def translate_fault(error: BaseException) -> OofggError | None:
     lost = isinstance(error, asyncpg.InterfaceError) and "connection" in str(error)
     # A connection that was told of a shutdown and not closed yet answers a statement with an internal error.
     lost = lost or isinstance(error, asyncpg.InternalClientError)
-    return backend_unavailable("PostgreSQL") if lost or isinstance(error, _AWAY) else None
+    return backend_unavailable("PostgreSQL") if lost or isinstance(error, (*_AWAY, *_HINDERED)) else None
 
 
 class Database:
@@ -59,13 +69,13 @@ class Database:
         self._pool = pool
         self.schema = schema
 
-    def acquire(self) -> AbstractAsyncContextManager[Connection]:
-        """A connection for a few statements, all of them within five seconds and within the caller's deadline.
+    def acquire(self, *, seconds: float = _CALL_SECONDS) -> AbstractAsyncContextManager[Connection]:
+        """A connection for a few statements, all of them within `seconds` and within the caller's deadline.
 
         Raises Unavailable(BACKEND_UNAVAILABLE) when PostgreSQL is away or does not answer, also when it goes away
         meanwhile.
         """
-        return self._lend(within(_CALL_SECONDS))
+        return self._lend(within(seconds))
 
     @asynccontextmanager
     async def hold(self) -> AsyncIterator[Connection]:
@@ -107,9 +117,9 @@ class Database:
                 await self._release(connection)
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Connection]:
-        """A connection inside a transaction, committed at the end, rolled back when something is raised."""
-        async with self.acquire() as connection, connection.transaction():
+    async def transaction(self, *, seconds: float = _CALL_SECONDS) -> AsyncIterator[Connection]:
+        """As `acquire`, inside a transaction: committed at the end, rolled back when something is raised."""
+        async with self.acquire(seconds=seconds) as connection, connection.transaction():
             yield connection
 
     async def check(self) -> None:

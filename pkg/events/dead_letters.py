@@ -27,7 +27,6 @@ from oofgg.events.v1 import dead_letter_pb2
 from pkg.db.database import Connection, Database
 from pkg.errors import Unavailable
 from pkg.events.outbox import Event, append
-from pkg.events.positions import HINDRANCES
 from pkg.events.records import received
 from pkg.events.topics import DEAD_LETTERS
 from pkg.telemetry.logs import get_logger
@@ -83,7 +82,7 @@ class Letter:
 async def bury(connection: Connection, record: ConsumerRecord[bytes, bytes], reason: str) -> None:
     """Puts a record aside and tells of it, in the caller's transaction."""
     reason = reason.replace("\0", "\\0")[:_REASON_CHARACTERS]
-    headers = json.dumps([[key, _text(value)] for key, value in record.headers])
+    headers = json.dumps([[key.replace("\0", "\\0"), _text(value)] for key, value in record.headers])
     letter_id = await connection.fetchval(
         _BURY, record.topic, record.partition, record.offset, record.key, record.value, headers, reason
     )
@@ -99,7 +98,7 @@ async def bury(connection: Connection, record: ConsumerRecord[bytes, bytes], rea
 async def replay_marked(database: Database, topic: str, apply: Apply) -> None:
     """Applies the letters of a topic for which that was asked. One that fails again stays, with its new reason.
 
-    Raises Unavailable, or one of HINDRANCES: then it was only the moment.
+    Raises Unavailable: then it was only the moment.
     """
     async with database.acquire() as connection:
         marked = [row["dead_letter_id"] for row in await connection.fetch(_MARKED, topic)]
@@ -112,7 +111,7 @@ async def replay_marked(database: Database, topic: str, apply: Apply) -> None:
                 headers = [(key, _bytes(value)) for key, value in json.loads(row["headers"])]
                 await apply(connection, received(row["key"], row["value"], headers))
             _log.info("a dead letter was applied", topic=topic, dead_letter_id=letter_id)
-        except (Unavailable, *HINDRANCES):
+        except Unavailable:
             raise
         except Exception as error:
             _log.warning("a dead letter cannot be applied", topic=topic, dead_letter_id=letter_id, error=repr(error))

@@ -9,7 +9,6 @@ from typing import Final
 
 from pkg.db.database import Database
 from pkg.errors import Unavailable
-from pkg.events.positions import HINDRANCES
 from pkg.telemetry.metrics import Metrics
 
 _EVERY_SECONDS: Final = 5.0
@@ -22,7 +21,7 @@ _WAITING: Final = """
 async def watch_outbox(database: Database, metrics: Metrics) -> None:
     """Keeps the figures of an outbox fresh until cancelled. They stay as they were while PostgreSQL is away."""
     while True:
-        with suppress(Unavailable, *HINDRANCES):
+        with suppress(Unavailable):
             async with database.acquire() as connection:
                 (row,) = await connection.fetch(_WAITING)
             metrics.outbox_events.labels(database.schema).set(row["events"])
@@ -33,7 +32,7 @@ async def watch_outbox(database: Database, metrics: Metrics) -> None:
 async def watch_dead_letters(database: Database, metrics: Metrics) -> None:
     """Keeps the number of dead letters fresh until cancelled. It stays as it was while PostgreSQL is away."""
     while True:
-        with suppress(Unavailable, *HINDRANCES):
+        with suppress(Unavailable):
             async with database.acquire() as connection:
                 count = await connection.fetchval("select count(*) from dead_letter")
             metrics.dead_letters_kept.labels(database.schema).set(count)
@@ -46,6 +45,8 @@ class ProjectionFigures:
     def __init__(self, metrics: Metrics, topic: str) -> None:
         self._gauge = metrics.projection_lag
         self._put_aside = metrics.dead_letters.labels(topic)
+        self._went_back = metrics.projection_went_back.labels(topic)
+        self._seconds = metrics.projection_seconds.labels(topic)
         self._topic = topic
         self._told: set[int] = set()
 
@@ -53,8 +54,13 @@ class ProjectionFigures:
         """Counts records that became dead letters."""
         self._put_aside.inc(records)
 
-    def tell(self, behind: Mapping[int, int]) -> None:
-        """Offsets between what was read and the end, by partition."""
+    def went_back(self) -> None:
+        """Counts that reading went back to records that had been passed over."""
+        self._went_back.inc()
+
+    def tell(self, behind: Mapping[int, int], seconds: float) -> None:
+        """Offsets between what was read and the end, by partition, and for how long it has not caught up."""
+        self._seconds.set(seconds)
         for partition in self._told - behind.keys():
             self._gauge.remove(self._topic, str(partition))
         for partition, offsets in behind.items():

@@ -22,29 +22,31 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-import asyncpg
-
 from pkg.db.database import Connection, Database
 
 _CLAIM: Final = """
     update position set holder = $2, lease_until = now() + make_interval(secs => $3)
     where (topic, partition) in (
         select topic, partition from position
-        where topic = $1 and (holder is null or holder = $2 or lease_until < now())
+        where topic = $1 and (holder is null or holder = $2 or lease_until < now()) and not partition = any($5::int[])
         order by (holder = $2) desc nulls last, partition limit $4 for update skip locked)
     returning partition, next_offset, seen_number
 """
+_RENEW: Final = """
+    update position set lease_until = now() + make_interval(secs => $3) where (topic, partition) in (
+        select topic, partition from position
+        where topic = $1 and holder = $2 and partition = any($4::int[]) for update skip locked)
+"""
 _ADVANCE: Final = """
-    update position set next_offset = $4, seen_number = greatest(seen_number, $5)
+    update position set next_offset = $4, seen_number = greatest(seen_number, $5),
+        lease_until = case when holder = $6 then greatest(lease_until, now() + make_interval(secs => $7))
+            else lease_until end
     where topic = $1 and partition = $2 and next_offset = $3
 """
 _FRESH: Final = """
     insert into applied_event (topic, event_id) select $1, unnest($2::uuid[]) on conflict do nothing
     returning event_id::text
 """
-
-# What other transactions, or too many of them, do to a statement: another attempt helps.
-HINDRANCES: Final = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError, asyncpg.QueryCanceledError)
 
 
 class PositionMoved(Exception):
@@ -66,9 +68,17 @@ class Positions:
         self._database = database
         self._topic = topic
         self._holder = holder
+        self._lease_seconds = 0.0
 
-    async def claim(self, partitions: Sequence[int], lease_seconds: float) -> dict[int, Position]:
-        """Takes and renews leases on this reader's fair share of the partitions, and gives up what is beyond it."""
+    async def claim(
+        self, partitions: Sequence[int], lease_seconds: float, busy: Iterable[int] = ()
+    ) -> dict[int, Position | None]:
+        """Takes and renews leases on this reader's fair share of the partitions, and gives up what is beyond it.
+
+        It works on the `busy` ones meanwhile, whose rows its own transactions may hold locked. They stay its own within
+        the share, and None is returned for them.
+        """
+        self._lease_seconds = lease_seconds
         async with self._database.transaction() as connection:
             await connection.execute(
                 "insert into position (topic, partition) select $1, unnest($2::int[]) on conflict do nothing",
@@ -85,8 +95,12 @@ class Positions:
             )  # fmt: skip
             readers = await connection.fetchval("select count(*) from position_reader where topic = $1", self._topic)
             share = -(-len(partitions) // readers)
-            rows = await connection.fetch(_CLAIM, self._topic, self._holder, lease_seconds, share)
-            mine = {row["partition"]: Position(row["next_offset"], row["seen_number"]) for row in rows}
+            kept = sorted(busy)[:share]
+            rows = await connection.fetch(_CLAIM, self._topic, self._holder, lease_seconds, share - len(kept), kept)
+            mine: dict[int, Position | None] = dict.fromkeys(kept)
+            mine.update({row["partition"]: Position(row["next_offset"], row["seen_number"]) for row in rows})
+            if kept:
+                await connection.execute(_RENEW, self._topic, self._holder, lease_seconds, kept)
             await connection.execute(
                 "update position set holder = null where topic = $1 and holder = $2 and not partition = any($3::int[])",
                 self._topic, self._holder, list(mine),
@@ -104,10 +118,14 @@ class Positions:
             )
 
     async def advance(self, connection: Connection, partition: int, start: Position, end: Position) -> None:
-        """Moves a position in the caller's transaction. Raises PositionMoved when it is not at `start` any more."""
+        """Moves a position in the caller's transaction, which also renews the lease on it.
+
+        Raises PositionMoved when it is not at `start` any more.
+        """
         status = await connection.execute(
-            _ADVANCE, self._topic, partition, start.next_offset, end.next_offset, end.seen_number
-        )
+            _ADVANCE, self._topic, partition, start.next_offset, end.next_offset, end.seen_number, self._holder,
+            self._lease_seconds,
+        )  # fmt: skip
         if status != "UPDATE 1":
             raise PositionMoved(f"{self._topic}/{partition} is not at {start.next_offset} any more")
 

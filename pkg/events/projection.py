@@ -2,33 +2,37 @@
 
 Position and effects commit together, so a crash repeats nothing; a record that comes again in another place is known by
 its event id. When the broker loses its end and others take the lost offsets, the numbers of the records show what
-was passed over, and reading starts over. What cannot be applied is put aside with a reason.
+was passed over, and reading goes back to it (`loss`). What cannot be applied is put aside with a reason (`applying`).
+
+Claims, looks at the topic's end, and every partition are worked independently: whatever is slow holds up itself alone.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractContextManager, AsyncExitStack, nullcontext, suppress
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
-from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
-from google.protobuf.message import DecodeError
 
-from pkg.db.database import Connection, Database
-from pkg.errors import OofggError, Unavailable
+from pkg.clock import SystemClock
+from pkg.db.database import Database
+from pkg.errors import OofggError
 from pkg.events import clients
+from pkg.events.applying import MOST_RECORDS, Apply, Applying, PartitionReader, Record
 from pkg.events.cluster import Cluster
-from pkg.events.dead_letters import bury, replay_marked
+from pkg.events.dead_letters import replay_marked
 from pkg.events.lag import ProjectionFigures
+from pkg.events.loss import gaps, passed_over
 from pkg.events.news import TopicNews
-from pkg.events.outbox import Event
-from pkg.events.positions import HINDRANCES, Position, PositionMoved, Positions
-from pkg.events.records import MalformedRecord, numbers_of, received
-from pkg.events.tail import read_tails
+from pkg.events.positions import PositionMoved, Positions
+from pkg.events.records import numbers_of
+from pkg.events.tail import Lookout, Tail
 from pkg.events.topics import TopicSpec, ensure_topics
 from pkg.telemetry.logs import get_logger
 from pkg.telemetry.tracing import Tracing
@@ -36,16 +40,11 @@ from pkg.wakes import woken
 
 _log = get_logger(__name__)
 
-_BATCH: Final = 200
-_ATTEMPTS: Final = 3
-_ATTEMPT_PAUSE: Final = 0.2
 _GLANCE_MS: Final = 2
 _QUIET_SECONDS: Final = 5.0
 _START_SECONDS: Final = 15.0
 _DAY_SECONDS: Final = 86_400.0
-
-Apply = Callable[[Connection, Event], Awaitable[None]]
-Record = ConsumerRecord[bytes, bytes]
+_FAULTS: Final = (KafkaError, OSError, TimeoutError, OofggError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +62,17 @@ class ProjectionTimes:
     retry_first: float = 0.2
     retry_most: float = 5.0
     verify: float = 5.0
-    """Between looks at whether the topic ends with what was read."""
+    """Between looks at the topic's end, and for dead letters that are to be applied again."""
     forget: float = 3_600.0
 
 
 class Projection:
     """Reads one topic and applies its events in this database. Run it in every process that may; they share partitions.
 
-    `apply` runs in the transaction that also moves the position, once per event. When it raises ValueError or
-    DecodeError the event is put aside at once, for any other error after three attempts; while PostgreSQL is away, it
-    is waited for.
+    `apply` runs in the transaction that also moves the position, once per event. When it raises what another attempt
+    would not change (ValueError, DecodeError, ArithmeticError, asyncpg.DataError, a refusal), the event is put aside at
+    once, for any other error after three attempts. While PostgreSQL is away, it is waited for; an event that runs into
+    time limits again and again while PostgreSQL answers others is put aside after about a minute.
     """
 
     def __init__(
@@ -91,220 +91,224 @@ class Projection:
         self._database = database
         self._cluster = cluster
         self._spec = spec
-        self._apply = apply
         self._times = times or ProjectionTimes()
-        self._tracing = tracing
         self._figures = figures
         self._news = (news or TopicNews()).of(spec.name)
         self._eager_until = 0.0
         self._positions = Positions(database, spec.name, holder)
-        self._at: dict[int, Position] = {}
-        # Where reading started over: the offset, by partition, up to which gaps are due to retention.
-        self._floor: dict[int, int] = {}
-        # Numbers of the last records when it was looked last, by partition: they should have been read by now.
-        self._due: dict[int, int] = {}
+        self._clock = SystemClock()
+        self._applying = Applying(database, self._positions, spec.name, apply, self._clock, tracing, figures)
+        self._client_id = f"oofgg-projection-{database.schema}"
+        self._lookout = Lookout(cluster, spec.name, self._client_id)
+        self._readers: dict[int, PartitionReader] = {}
+        self._rested = asyncio.Event()  # a partition is not busy any more
         self._last_came = time.monotonic()
 
     async def run(self) -> None:
         """Works until cancelled, whatever PostgreSQL and Kafka do meanwhile."""
-        pause = self._times.retry_first
         try:
-            while True:
-                began = time.monotonic()
-                try:
-                    await self._read()
-                except (KafkaError, OSError, TimeoutError, OofggError, PositionMoved, *HINDRANCES) as error:
-                    if time.monotonic() - began > self._times.retry_most:
-                        pause = self._times.retry_first
-                    _log.warning("a projection waits", topic=self._spec.name, error=repr(error), retry_seconds=pause)
-                    await asyncio.sleep(pause)
-                    pause = min(self._times.retry_most, pause * 2)
+            async with asyncio.TaskGroup() as tasks:
+                repeat = self._repeat
+                tasks.create_task(repeat(self._claim, self._times.renew), name=f"claims of {self._spec.name}")
+                tasks.create_task(
+                    repeat(partial(self._verify, tasks), self._times.verify), name=f"end of {self._spec.name}"
+                )
+                tasks.create_task(repeat(self._replay, self._times.verify), name=f"replays of {self._spec.name}")
+                tasks.create_task(repeat(self._forget, self._times.forget), name=f"old ids of {self._spec.name}")
+                await self._repeat(partial(self._read, tasks), 0.0)
         finally:
+            await self._lookout.close()
             with suppress(OofggError):
                 await self._positions.release()
 
-    async def _read(self) -> None:
-        await ensure_topics(self._cluster, [self._spec])
-        self._at, self._due = {}, {}
-        async with AsyncExitStack() as stack:
-            consumer, verifier = await self._consumer(stack), await self._consumer(stack)
-            renewed = verified = forgotten = -self._times.forget
-            while True:
-                now = time.monotonic()
-                if now - renewed > self._times.renew:
-                    renewed = now
-                    await self._claim(consumer)
-                if now - verified > self._times.verify:
-                    verified = now
-                    await self._verify(consumer, verifier)
-                    await replay_marked(self._database, self._spec.name, self._apply)
-                if now - forgotten > self._times.forget:
-                    forgotten = now
-                    await self._positions.forget((self._spec.retention_days + 3) * _DAY_SECONDS)
-                await self._take(consumer)
+    async def _repeat(self, work: Callable[[], Awaitable[None]], every: float) -> None:
+        """Does something again and again; after a fault of PostgreSQL or Kafka with growing pauses."""
+        pause = self._times.retry_first
+        while True:
+            began = time.monotonic()
+            try:
+                await work()
+            except _FAULTS as error:
+                if time.monotonic() - began > self._times.retry_most:
+                    pause = self._times.retry_first
+                _log.warning("a projection waits", topic=self._spec.name, error=repr(error), retry_seconds=pause)
+                await asyncio.sleep(pause)
+                pause = min(self._times.retry_most, pause * 2)
+            else:
+                pause = self._times.retry_first
+                await asyncio.sleep(every)
 
-    async def _consumer(self, stack: AsyncExitStack) -> AIOKafkaConsumer:
-        consumer = clients.consumer(self._cluster, f"oofgg-projection-{self._database.schema}")
-        stack.push_async_callback(clients.stop, consumer.stop)
-        await clients.start(consumer, within=_START_SECONDS)
-        return consumer
-
-    async def _claim(self, consumer: AIOKafkaConsumer) -> None:
+    async def _claim(self) -> None:
         """Renews the leases, and reads on where the database says: where this reader is, unless another took over."""
-        claimed = await self._positions.claim(range(self._spec.partitions), self._times.lease)
-        if claimed.keys() != self._at.keys():
+        busy = {number for number, reader in self._readers.items() if reader.busy}
+        idle = {number: reader.position for number, reader in self._readers.items() if number not in busy}
+        claimed = await self._positions.claim(range(self._spec.partitions), self._times.lease, busy)
+        if claimed.keys() != self._readers.keys():
             _log.info("reading", topic=self._spec.name, partitions=sorted(claimed))
-            consumer.assign([TopicPartition(self._spec.name, partition) for partition in claimed])
-            self._at = {}
-        for partition, position in claimed.items():
-            if self._at.get(partition) != position:
-                consumer.seek(TopicPartition(self._spec.name, partition), position.next_offset)
-                self._at[partition] = position
+        for number in self._readers.keys() - claimed.keys():
+            del self._readers[number]
+        for number, position in claimed.items():
+            if position is None:
+                continue
+            reader = self._readers.get(number)
+            if reader is None or (not reader.busy and idle.get(number) == reader.position != position):
+                self._readers[number] = PartitionReader(self._applying, number, position)
 
-    async def _verify(self, consumer: AIOKafkaConsumer, verifier: AIOKafkaConsumer) -> None:
-        """Starts over where the topic ended with something that was not read until now.
+    async def _verify(self, tasks: asyncio.TaskGroup) -> None:
+        """Goes back where the last record of the topic was passed over."""
+        tails = await self._lookout.tails(sorted(self._readers))
+        readers = {number: self._readers[number] for number in tails if number in self._readers}
+        for number, reader in readers.items():
+            tail = tails[number]
+            if not reader.busy and passed_over(reader.position, tail.last_offset, tail.number):
+                reason = f"number {tail.number} was passed over"
+                self._occupy(tasks, reader, partial(self._go_back, reader, tail.last_offset + 1, reason))
+        self._tell(readers, tails)
 
-        That happens when lost records came back at lower offsets than they had, and nothing has followed them yet.
-        """
-        tails = await read_tails(verifier, self._spec.name, sorted(self._at)) if self._at else {}
-        for partition, due in self._due.items():
-            if partition in self._at and self._at[partition].seen_number < due:
-                place = TopicPartition(self._spec.name, partition)
-                await self._start_over(consumer, place, f"number {due} was passed over")
-        self._due = {partition: tail.number for partition, tail in tails.items()}
+    def _tell(self, readers: dict[int, PartitionReader], tails: dict[int, Tail]) -> None:
+        """Keeps the figures: offsets that were not read, and since when the reader is behind."""
+        now = self._clock.monotonic()
+        for number, reader in readers.items():
+            if reader.position.next_offset > reader.due:
+                reader.caught_up_at = now
+            reader.due = tails[number].last_offset
         if self._figures:
-            self._figures.tell(
-                {partition: tail.end - self._at[partition].next_offset for partition, tail in tails.items()}
-            )
+            behind = {number: tails[number].end - reader.position.next_offset for number, reader in readers.items()}
+            seconds = max((now - reader.caught_up_at for reader in readers.values()), default=0.0)
+            self._figures.tell(behind, seconds)
 
-    async def _take(self, consumer: AIOKafkaConsumer) -> None:
-        """Applies what has come. Between looks fetching is paused.
+    async def _replay(self) -> None:
+        await replay_marked(self._database, self._spec.name, self._applying.apply)
+
+    async def _forget(self) -> None:
+        await self._positions.forget((self._spec.retention_days + 3) * _DAY_SECONDS)
+
+    async def _read(self, tasks: asyncio.TaskGroup) -> None:
+        await ensure_topics(self._cluster, [self._spec])
+        consumer = clients.consumer(self._cluster, self._client_id)
+        try:
+            await clients.start(consumer, within=_START_SECONDS)
+            while True:
+                self._place(consumer)
+                await self._take(consumer, tasks)
+        finally:
+            await clients.stop(consumer.stop)
+
+    def _place(self, consumer: AIOKafkaConsumer) -> None:
+        """Has the consumer stand where the readers are."""
+        held = {self._at(number) for number in self._readers}
+        if held and consumer.assignment() != held:
+            consumer.assign(list(held))
+            for reader in self._readers.values():
+                reader.placed = False
+        for number, reader in self._readers.items():
+            if not reader.busy and not reader.placed:
+                consumer.seek(self._at(number), reader.position.next_offset)
+                reader.placed = True
+
+    async def _take(self, consumer: AIOKafkaConsumer, tasks: asyncio.TaskGroup) -> None:
+        """Gives each partition that is not busy what has come for it. Between looks fetching is paused.
 
         The embedded broker answers a fetch at once even when it has nothing, and the client would ask again, thousands
         of times a second. A broker that waits, as it should, is waited for as well: what it sends meanwhile is kept.
         """
-        places = consumer.assignment() if self._at else set()
-        consumer.resume(*places)
+        readers = {self._at(number): reader for number, reader in self._readers.items() if not reader.busy}
+        others = consumer.assignment() - readers.keys()
+        consumer.pause(*others)
+        consumer.resume(*readers)
+        self._rested.clear()
+        fetched: dict[TopicPartition, list[Record]] = {}
         try:
-            fetched = {}
-            if places:
-                glance = consumer.getmany(timeout_ms=_GLANCE_MS, max_records=_BATCH)
+            if readers:
+                glance = consumer.getmany(*readers, timeout_ms=_GLANCE_MS, max_records=MOST_RECORDS)
                 fetched = await clients.whole(glance, within=clients.REQUEST_MS / 1000)
         except OffsetOutOfRangeError as error:
             for place in error.args[0]:
-                await self._start_over(consumer, place, "the position is not in the topic")
+                if self._is_current(readers.get(place)):
+                    self._occupy(tasks, readers[place], partial(self._start_over, readers[place]))
             return
+        for place, records in fetched.items():
+            if self._is_current(readers[place]):
+                self._occupy(tasks, readers[place], partial(self._work, readers[place], records))
         if fetched:
             self._last_came = time.monotonic()
             self._eager_until = 0.0
-        else:
-            consumer.pause(*places)
-            now = time.monotonic()
+            return
+        consumer.pause(*consumer.assignment())
+        await self._rest()
+
+    async def _rest(self) -> None:
+        """Until there may be something to read."""
+        now = time.monotonic()
+        if any(reader.busy for reader in self._readers.values()):
+            await woken(self._rested, within=self._times.glance)
+        elif now >= self._eager_until:
             quiet = now - self._last_came > _QUIET_SECONDS
-            if now >= self._eager_until and await woken(
-                self._news, within=self._times.doze if quiet else self._times.glance
-            ):
+            if await woken(self._news, within=self._times.doze if quiet else self._times.glance):
                 self._news.clear()
                 self._eager_until = time.monotonic() + self._times.eager
-        for place, records in fetched.items():
-            gap = self._gap(place.partition, records)
-            if gap is not None:
-                missing, offset = gap
-                await self._start_over(consumer, place, missing, offset)
-                continue
-            await self._apply_all(place.partition, records)
 
-    def _gap(self, partition: int, records: Sequence[Record]) -> tuple[str, int] | None:
-        """What is missing before one of these records, and the record's offset; None where nothing is."""
-        if partition in self._floor:
-            return None
-        seen = self._at[partition].seen_number
-        for record in records:
-            numbers = numbers_of(record.headers)
-            if numbers.number > seen:
-                if numbers.previous > seen:
-                    return f"number {numbers.previous} was passed over", record.offset
-                seen = numbers.number
-        return None
+    def _at(self, partition: int) -> TopicPartition:
+        return TopicPartition(self._spec.name, partition)
 
-    async def _start_over(
-        self, consumer: AIOKafkaConsumer, place: TopicPartition, reason: str, suspect: int = -1
-    ) -> None:
-        """Reads a partition from its beginning again; what was applied is known by its id.
+    def _is_current(self, reader: PartitionReader | None) -> bool:
+        """Whether this is still how the partition is read: a claim may have been lost, or the position set anew."""
+        return reader is not None and not reader.busy and self._readers.get(reader.partition) is reader
 
-        A gap that is still there before the `suspect` offset is due to the topic's retention.
-        """
-        beginnings = await clients.whole(consumer.beginning_offsets([place]), within=clients.REQUEST_MS / 1000)
-        beginning = beginnings[place]
-        start = self._at[place.partition]
-        end = Position(beginning, start.seen_number)
-        async with self._database.transaction() as connection:
-            await self._positions.advance(connection, place.partition, start, end)
-        if start.next_offset != beginning:
-            _log.warning("reading starts over", topic=place.topic, partition=place.partition, reason=reason)
-        self._floor[place.partition] = max(suspect, beginning)
-        self._at[place.partition] = end
-        consumer.seek(place, beginning)
+    def _occupy(self, tasks: asyncio.TaskGroup, reader: PartitionReader, work: Callable[[], Awaitable[object]]) -> None:
+        reader.busy = True
+        tasks.create_task(self._finish(reader, work), name=f"{self._spec.name}/{reader.partition}")
 
-    async def _apply_all(self, partition: int, records: Sequence[Record]) -> None:
+    async def _finish(self, reader: PartitionReader, work: Callable[[], Awaitable[object]]) -> None:
+        """Does the work of one partition. Where that fails, it is read again from its position."""
         try:
-            await self._apply_together(partition, records)
-        except (PositionMoved, Unavailable):
-            raise
-        except Exception as error:
-            _log.info("events are applied one by one", topic=self._spec.name, error=repr(error))
-            for record in records:
-                await self._apply_alone(partition, record)
-        if self._at[partition].next_offset > self._floor.get(partition, -1):
-            self._floor.pop(partition, None)
+            await work()
+        except PositionMoved as error:
+            _log.info("another reader has a partition", topic=self._spec.name, error=str(error))
+            if self._readers.get(reader.partition) is reader:
+                del self._readers[reader.partition]
+        except _FAULTS as error:
+            reader.placed = False
+            _log.warning("a projection waits", topic=self._spec.name, partition=reader.partition, error=repr(error))
+            await asyncio.sleep(self._times.retry_first)
+        finally:
+            reader.busy = False
+            self._rested.set()
 
-    async def _apply_alone(self, partition: int, record: Record) -> None:
-        for attempt in range(1, _ATTEMPTS + 1):
-            try:
-                await self._apply_together(partition, [record])
-            except (PositionMoved, Unavailable):
-                raise
-            except Exception as error:
-                if attempt < _ATTEMPTS and not isinstance(error, ValueError | DecodeError):
-                    await asyncio.sleep(_ATTEMPT_PAUSE)
-                    continue
-                _log.exception("an event is put aside", topic=record.topic, partition=partition, offset=record.offset)
-                await self._apply_together(partition, [record], refusal=repr(error))
-            return
+    async def _work(self, reader: PartitionReader, records: list[Record]) -> None:
+        """Applies records; before one whose predecessor was not seen, it goes back."""
+        begin = 0
+        for index in gaps(reader.position.seen_number, [numbers_of(record.headers) for record in records]):
+            await reader.apply(records[begin:index])
+            missing = f"number {numbers_of(records[index].headers).previous} was passed over"
+            if await self._go_back(reader, records[index].offset, missing):
+                return
+            begin = index
+        await reader.apply(records[begin:])
 
-    def _span(self, event: Event) -> AbstractContextManager[None]:
-        if self._tracing is None or not event.trace_parent:
-            return nullcontext()
-        return self._tracing.apply(self._spec.name, event.trace_parent)
+    async def _go_back(self, reader: PartitionReader, below: int, reason: str) -> bool:
+        """Has reading go on from where something is missing. False where the topic has nothing of it: retention."""
+        seen = reader.position.seen_number
+        offset = await self._lookout.resume_offset(reader.partition, below=below, seen_number=seen)
+        if offset is None:
+            _log.info(
+                "records are gone from the topic", topic=self._spec.name, partition=reader.partition, found=reason
+            )
+            return False
+        await self._move(reader, offset, reason)
+        return True
 
-    async def _apply_together(self, partition: int, records: Sequence[Record], refusal: str | None = None) -> None:
-        """Applies records, or puts them aside with this refusal, and moves the position, in one transaction."""
-        start = self._at[partition]
-        readable: list[tuple[Record, Event]] = []
-        malformed: list[tuple[Record, str]] = []
-        for record in records:
-            try:
-                readable.append((record, received(record.key, record.value, record.headers)))
-            except MalformedRecord as error:
-                malformed.append((record, str(error)))
-        numbers = [numbers_of(record.headers).number for record in records]
-        end = Position(records[-1].offset + 1, max([start.seen_number, *numbers]))
-        buried = len(malformed)
-        async with self._database.transaction() as connection:
-            await self._positions.advance(connection, partition, start, end)
-            fresh = await self._positions.fresh(connection, [event.event_id for _, event in readable])
-            for record, event in readable:
-                if event.event_id not in fresh:
-                    continue
-                fresh.discard(event.event_id)
-                if refusal is None:
-                    with self._span(event):
-                        await self._apply(connection, event)
-                else:
-                    await bury(connection, record, refusal)
-                    buried += 1
-            for record, reason in malformed:
-                await bury(connection, record, reason)
-        self._at[partition] = end
-        if buried and self._figures:
-            self._figures.put_aside(buried)
+    async def _start_over(self, reader: PartitionReader) -> None:
+        """Reads on from the beginning: the position is not in the topic, which may be another one altogether."""
+        await self._move(reader, await self._lookout.beginning(reader.partition), "the position is not in the topic")
+
+    async def _move(self, reader: PartitionReader, offset: int, reason: str) -> None:
+        before = reader.position.next_offset
+        await reader.move_to(offset)
+        if before != offset:
+            _log.warning(
+                "reading goes back",
+                topic=self._spec.name, partition=reader.partition, offset=offset, before=before, reason=reason,
+            )  # fmt: skip
+            if self._figures:
+                self._figures.went_back()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from enum import Enum, auto
 from typing import Final
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -21,9 +22,28 @@ from pkg.telemetry.tracing import Tracing
 _OPEN_SECONDS: Final = 20.0
 _TRANSACTION_SECONDS: Final = 20.0
 _METADATA_SECONDS: Final = 0.05
-# Between the end of a transaction and readers being shown its records.
+# Between the end of a transaction and readers being shown its records: once they are past them, and at the most.
 _SHOWN_SECONDS: Final = 5.0
+_SLOW_SECONDS: Final = 60.0
 _MOST_WRITERS: Final = 1_000
+
+
+class Shown(Enum):
+    """What readers of committed records see of what was committed."""
+
+    YES = auto()
+    NOT_YET = auto()
+    """They have not come there."""
+    PASSED_OVER = auto()
+
+
+def shown_to_readers(written: Mapping[int, Tail], shown: Mapping[int, Tail]) -> Shown:
+    """Whether readers are shown the last records that were `written`, by partition, when topic ends as `shown`."""
+    missing = [partition for partition, tail in written.items() if shown[partition].number < tail.number]
+    if not missing:
+        return Shown.YES
+    passed = any(shown[partition].end >= written[partition].end for partition in missing)
+    return Shown.PASSED_OVER if passed else Shown.NOT_YET
 
 
 class TailLost(Exception):
@@ -92,15 +112,22 @@ class Publisher:
         """Sees, after the first transaction, that readers are shown it. Raises TailLost when they are not.
 
         A broker that was killed may give a producer the number of one whose transactions were aborted, and tell
-        readers so: they pass over all that it writes, though it was committed.
+        readers so: they pass over all that it writes, though it was committed. A broker that is slow has not let them
+        come so far yet, which is something else and is waited for.
         """
         async with reading:
-            deadline = asyncio.get_running_loop().time() + _SHOWN_SECONDS
+            clock = asyncio.get_running_loop().time
+            began, passed_at = clock(), None
             while True:
                 shown = await read_tails(self._consumer, self.topic, sorted(self._tails))
-                if all(shown[partition].number >= tail.number for partition, tail in written.items()):
-                    return
-                if asyncio.get_running_loop().time() > deadline:
+                match shown_to_readers(written, shown):
+                    case Shown.YES:
+                        return
+                    case Shown.PASSED_OVER:
+                        passed_at = passed_at or clock()
+                    case Shown.NOT_YET:
+                        passed_at = None
+                if clock() - began > _SLOW_SECONDS or (passed_at and clock() - passed_at > _SHOWN_SECONDS):
                     raise TailLost(f"{self.topic}: readers are not shown what was committed")
                 await asyncio.sleep(_METADATA_SECONDS)
 

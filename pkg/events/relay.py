@@ -37,6 +37,9 @@ from pkg.wakes import woken
 _log = get_logger(__name__)
 
 _BATCH: Final = 500
+_LEAST_BATCH: Final = 8
+# Looks at the outbox take at most this share of the time: with a large backlog each of them is slow.
+_LOOK_SHARE: Final = 0.1
 # Topics whose end is looked up at the same time: after a start, all of them want it.
 _OPENING: Final = 16
 _PRUNE_BATCH: Final = 5_000
@@ -69,12 +72,20 @@ class RelayTimes:
 class _Worker:
     """What the relay knows of one topic."""
 
-    __slots__ = ("suspect", "task", "wake")
+    __slots__ = ("batch", "suspect", "task", "wake")
 
     def __init__(self) -> None:
         self.wake = asyncio.Event()
         self.suspect = False
         self.task: asyncio.Task[None] | None = None
+        # Events in a transaction: fewer after one that failed, so that a slow broker gets through.
+        self.batch = _BATCH
+
+    def succeeded(self) -> None:
+        self.batch = min(_BATCH, self.batch * 2)
+
+    def failed(self) -> None:
+        self.batch = max(_LEAST_BATCH, self.batch // 4)
 
 
 class Relay:
@@ -166,7 +177,7 @@ class Relay:
         """Gives every topic with something to publish a worker. At first, every topic that may lack something."""
         since = self._clock.now() - timedelta(seconds=self._times.keep)
         topics = await ledger.recent_topics(since)
-        looked = self._clock.monotonic()
+        looked, took = self._clock.monotonic(), 0.0
         while True:
             for topic in topics:
                 worker = self._workers.setdefault(topic, _Worker())
@@ -174,10 +185,12 @@ class Relay:
                 if worker.task is None or worker.task.done():
                     worker.task = tasks.create_task(self._work(ledger, topic, worker), name=f"relay-{topic}")
             await woken(self._wake, within=self._times.poll)
-            await asyncio.sleep(max(0.0, looked + self._times.gather - self._clock.monotonic()))
+            gather = min(self._times.poll, max(self._times.gather, took / _LOOK_SHARE))
+            await asyncio.sleep(max(0.0, looked + gather - self._clock.monotonic()))
             looked = self._clock.monotonic()
             self._wake.clear()
             topics = await ledger.waiting_topics()
+            took = self._clock.monotonic() - looked
             topics += [topic for topic, worker in self._workers.items() if worker.suspect]
 
     async def _work(self, ledger: Ledger, topic: str, worker: _Worker) -> None:
@@ -195,13 +208,14 @@ class Relay:
                     async with self._opening:
                         publisher = await stack.enter_async_context(self._open(spec))
                         worker.suspect = False
-                        await self._resume(ledger, publisher, spec)
+                        await self._resume(ledger, publisher, spec, worker)
                     pause = self._times.retry_first
                     await self._publish(ledger, publisher, worker, spec.linger_seconds)
                     return
             except TailLost as lost:
                 _log.warning("the broker lost records; they are published again", topic=topic, found=str(lost))
             except BROKER_FAULTS as error:
+                worker.failed()
                 _log.warning("events wait for Kafka", topic=topic, error=repr(error), retry_seconds=round(pause, 1))
                 await asyncio.sleep(pause)
                 pause = min(self._times.retry_most, pause * 2)
@@ -216,13 +230,14 @@ class Relay:
             tracing=self._tracing,
         )
 
-    async def _resume(self, ledger: Ledger, publisher: Publisher, spec: TopicSpec) -> None:
+    async def _resume(self, ledger: Ledger, publisher: Publisher, spec: TopicSpec, worker: _Worker) -> None:
         """Publishes what has a number and is not in the topic, unless the topic would not keep it any more."""
         since = self._clock.now() - timedelta(days=spec.retention_days)
         after = publisher.complete_up_to
-        while entries := await ledger.numbered(publisher.topic, after, since, _BATCH):
+        while entries := await ledger.numbered(publisher.topic, after, since, worker.batch):
             if missing := [entry for entry in entries if not publisher.holds(entry)]:
                 await publisher.publish(missing)
+                worker.succeeded()
                 _log.info("published again", topic=publisher.topic, events=len(missing))
             after = entries[-1].number
         self._ends[publisher.topic] = publisher.ends
@@ -234,8 +249,9 @@ class Relay:
             worker.wake.clear()
             if worker.suspect:
                 raise TailLost(f"{publisher.topic} ends earlier than it did")
-            if entries := await ledger.number_next(publisher.topic, publisher.highest, _BATCH):
+            if entries := await ledger.number_next(publisher.topic, publisher.highest, worker.batch):
                 await publisher.publish(entries)
+                worker.succeeded()
                 if self._news is not None:
                     self._news.published(publisher.topic)
                 self._ends[publisher.topic] = publisher.ends

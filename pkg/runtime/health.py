@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import redis.exceptions
 from grpc_health.v1 import health_pb2
 from grpc_health.v1._async import HealthServicer
 
@@ -23,6 +24,9 @@ _log = get_logger(__name__)
 
 _INTERVAL_SECONDS = 1.0
 _CHECK_SECONDS = 3.0
+# A backend that refuses is away at once. One that is merely slow is so only after this many checks in a row: to take a
+# busy service out of Envoy gives its load to the others, which are then slow as well.
+_SLOW_CHECKS = 5
 
 
 @dataclass
@@ -66,20 +70,30 @@ class HealthMonitor:
         self._observed = observed
         self._metrics = metrics
         self._last: dict[str, bool] = {}
+        self._slow: dict[tuple[str, str], int] = {}
+        self._errors: dict[tuple[str, str], str] = {}
         # Set when a service has turned ready or not; cleared by who waits for it.
         self.changed = asyncio.Event()
 
     async def run(self) -> None:
-        """Checks until cancelled."""
+        """Checks until cancelled, and measures by how much the loop is late."""
+        clock = asyncio.get_running_loop().time
         while True:
             await self.check()
+            due = clock() + _INTERVAL_SECONDS
             await asyncio.sleep(_INTERVAL_SECONDS)
+            self._metrics.loop_lag.set(clock() - due)
 
     async def check(self) -> None:
         """One round of all checks, each within its deadline."""
         jobs = [(app.name, name, check) for app in self._apps for name, check in app.checks.items()]
         observed = [("", name, check) for name, check in self._observed.items()]
-        errors = await asyncio.gather(*(_attempt(check) for _, _, check in [*jobs, *observed]))
+        checks = [*jobs, *observed]
+        failures = await asyncio.gather(*(_attempt(check) for _, _, check in checks))
+        errors = [
+            self._verdict((service, name), failure)
+            for (service, name, _), failure in zip(checks, failures, strict=True)
+        ]
         services: dict[str, dict[str, str]] = {app.name: {} for app in self._apps}
         backends: dict[str, bool] = {}
         for (service, name, _), error in zip([*jobs, *observed], errors, strict=True):
@@ -87,13 +101,20 @@ class HealthMonitor:
             backends[name] = backends.get(name, True) and not error
             self._metrics.backend_up.labels(service or "process", name).set(0 if error else 1)
         self.report.services = services
-        for service, checks in services.items():
-            await self._set(service, not self.report.draining and not any(checks.values()), checks)
+        for service, found in services.items():
+            await self._set(service, not self.report.draining and not any(found.values()), found)
         for name, up in backends.items():
             await self._set(
                 name, up, {name: next(e for (_, n, _), e in zip([*jobs, *observed], errors, strict=True) if n == name)}
             )
         await self._set("", self.report.ready, {})
+
+    def _verdict(self, which: tuple[str, str], failure: Exception | None) -> str:
+        """The error of a check, empty when it passed. Slowness leaves the last verdict for a while."""
+        self._slow[which] = self._slow.get(which, 0) + 1 if _is_slow(failure) else 0
+        if not 0 < self._slow[which] < _SLOW_CHECKS or which not in self._errors:
+            self._errors[which] = "" if failure is None else repr(failure.__cause__ or failure)[:200]
+        return self._errors[which]
 
     async def drain(self) -> None:
         """Turns everything not ready, for good."""
@@ -119,10 +140,17 @@ class HealthMonitor:
             await self.servicer.set(name, status.SERVING if up else status.NOT_SERVING)
 
 
-async def _attempt(check: Check) -> str:
+async def _attempt(check: Check) -> Exception | None:
     try:
         async with asyncio.timeout(_CHECK_SECONDS):
             await check()
     except Exception as error:
-        return repr(error.__cause__ or error)[:200]
-    return ""
+        return error
+    return None
+
+
+def _is_slow(failure: Exception | None) -> bool:
+    """Whether a check got no answer in time, instead of a bad one."""
+    cause = failure.__cause__ or failure if failure is not None else None
+    # What a system tells as ETIMEDOUT has had its time.
+    return isinstance(cause, TimeoutError | redis.exceptions.TimeoutError) and getattr(cause, "errno", None) is None

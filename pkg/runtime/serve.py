@@ -180,6 +180,7 @@ async def _open_host(
     # Also when the start fails: the task group itself asks only once.
     stack.push_async_callback(host.cancel_background)
     host.spawn(revocations.follow(), name="revocations")
+    host.metrics.revocations_seconds.set_function(lambda: revocations.unread_seconds)
     return host
 
 

@@ -54,7 +54,21 @@ class Metrics:
         self.projection_lag = Gauge(
             "oofgg_projection_lag", "Offsets that were not read yet.", ["topic", "partition"], registry=self.registry
         )
-
+        self.projection_seconds = Gauge(
+            "oofgg_projection_seconds", "How long it has not caught up.", ["topic"], registry=self.registry
+        )
+        self.projection_went_back = Counter(
+            "oofgg_projection_went_back_total",
+            "How often reading went back to records that were passed over.",
+            ["topic"],
+            registry=self.registry,
+        )
+        self.loop_lag = Gauge(
+            "oofgg_loop_lag_seconds", "By how much the process's event loop is late.", registry=self.registry
+        )
+        self.revocations_seconds = Gauge(
+            "oofgg_revocations_seconds", "Seconds since ended logins were read last.", registry=self.registry
+        )
         self.dead_letters = Counter(
             "oofgg_dead_letters_total", "Records put aside since the process began.", ["topic"], registry=self.registry
         )

@@ -15,6 +15,7 @@ from pkg.runtime.host import App, Host
 from services.game.codec import PieceEncoder
 from services.game.finish import Finisher, ResultStore
 from services.game.journal import Journal
+from services.game.metrics import GameMetrics
 from services.game.nodes.claims import Claims
 from services.game.nodes.handover import Handover
 from services.game.nodes.owner import Owner
@@ -42,9 +43,10 @@ async def app(host: Host) -> AsyncIterator[App]:
     claims = Claims(host.redis, me)
     store = SessionStore(host.redis, me, times, ended_seconds=settings.ended_seconds)
     listing = Listing(host.redis, store, me, host.clock)
-    journal = Journal(store, listing, host.clock)
+    metrics = GameMetrics(host.metrics.registry)
+    journal = Journal(store, listing, host.clock, metrics)
     replays = ReplayStore(database, host.clock, days=settings.replay_days)
-    finisher = Finisher(ResultStore(database, replays, host.new_id), host.clock)
+    finisher = Finisher(ResultStore(database, replays, host.new_id), host.clock, metrics)
     encoder = PieceEncoder()
     owner = Owner(
         store,
@@ -66,7 +68,7 @@ async def app(host: Host) -> AsyncIterator[App]:
         unconfirmed_bytes=settings.unconfirmed_bytes,
         limits=settings.streams(),
     )
-    takeover = Takeover(owner, claims, peers, host.clock, lease_seconds=host.settings.registry_lease_seconds)
+    takeover = Takeover(owner, claims, peers, host.clock, metrics, lease_seconds=host.settings.registry_lease_seconds)
     memberships = Memberships(host.redis, store, host.clock, most=settings.player_sessions)
     games = GameDirectory(host.channel("catalog"), host.clock)
     opener = Opener(

@@ -2,7 +2,8 @@
 
 One append in flight per session, one round trip for all sessions that have something: under load, batches form by
 themselves. A failed append is offered again as it is until Redis answers; meanwhile those who wait are told, and new
-reliable commands are refused.
+reliable commands are refused. Where Redis refuses the append of one session and takes others, that session alone
+waits, with a pause of its own; after a while this node lets go of it, and it is read from Redis anew.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pkg.errors import OofggError, Reason, ResourceExhausted, Unavailable, backe
 from pkg.telemetry.logs import get_logger
 from services.game.engine.room import Batch
 from services.game.live import LiveSession
+from services.game.metrics import GameMetrics
 from services.game.stores.listing import Listing
 from services.game.stores.sessions import FAILED, FENCED, KEPT, Append, Outcome, SessionStore, wrong_node
 
@@ -22,6 +24,8 @@ _log = get_logger(__name__)
 
 _RETRY_SECONDS: Final = 0.1
 _LONGEST_RETRY_SECONDS: Final = 1.0
+# How often in a row Redis may refuse one session while it takes others.
+_REFUSALS: Final = 8
 # Sessions in one round trip.
 _MOST_AT_ONCE: Final = 256
 
@@ -29,13 +33,16 @@ _MOST_AT_ONCE: Final = 256
 class Journal:
     """Writes the batches of this node's sessions."""
 
-    def __init__(self, store: SessionStore, listing: Listing, clock: Clock) -> None:
+    def __init__(self, store: SessionStore, listing: Listing, clock: Clock, metrics: GameMetrics) -> None:
         self._store = store
         self._listing = listing
         self._clock = clock
         self._due: dict[LiveSession, None] = {}
         self._paced: set[LiveSession] = set()
         self._unlisted: dict[LiveSession, None] = {}
+        self._refusals: dict[LiveSession, int] = {}
+        self._metrics = metrics
+        self._kept_at = clock.monotonic()
         self._wake = asyncio.Event()
         self.available = True
 
@@ -62,12 +69,16 @@ class Journal:
         delay = 0.0
         while True:
             if not self._due and not self._unlisted:
+                self._measure(idle=True)
                 await self._wake.wait()
+                self._kept_at = self._clock.monotonic()
             self._wake.clear()
             try:
                 await self._write_due()
                 await self._list_changed()
+                self._measure(idle=True)
             except Unavailable as error:
+                self._measure(idle=False)
                 if self.available:
                     _log.warning("live sessions cannot be kept", cause=repr(error.__cause__))
                 self.available = False
@@ -78,6 +89,13 @@ class Journal:
                 _log.info("live sessions are kept again")
             self.available = True
             delay = 0.0
+
+    def _measure(self, *, idle: bool) -> None:
+        now = self._clock.monotonic()
+        if idle:
+            self._kept_at = now
+        self._metrics.journal_sessions.set(len(self._due))
+        self._metrics.journal_seconds.set(now - self._kept_at)
 
     def _pace_over(self, live: LiveSession) -> None:
         self._paced.discard(live)
@@ -113,9 +131,36 @@ class Journal:
                 continue
             # Only now: while a batch is on its way, its session must not be offered twice.
             self._due.pop(live, None)
+            self._refusals.pop(live, None)
             await self._settle(live, append, outcome)
-        if refused is not None:
+        if refused is None:
+            return
+        if all(outcome.status == FAILED for outcome in outcomes) and (len(outcomes) > 1 or not await self._takes()):
             raise refused
+        for (live, _), outcome in zip(appends, outcomes, strict=True):
+            if outcome.status == FAILED:
+                self._set_back(live, refused)
+
+    async def _takes(self) -> bool:
+        """Whether Redis can be written to, so that what it refused was the fault of one session."""
+        try:
+            await self._store.probe()
+        except Unavailable:
+            return False
+        return True
+
+    def _set_back(self, live: LiveSession, refused: Unavailable) -> None:
+        """Redis refuses one session, and takes others: it is offered again later, and holds up nobody."""
+        count = self._refusals[live] = self._refusals.get(live, 0) + 1
+        self._due.pop(live, None)
+        if count >= _REFUSALS:
+            del self._refusals[live]
+            _log.error("a session cannot be kept", session_id=live.session_id, cause=repr(refused.__cause__))
+            live.lose(refused)
+            return
+        self._paced.add(live)
+        pause = min(_LONGEST_RETRY_SECONDS, _RETRY_SECONDS * 2**count)
+        asyncio.get_running_loop().call_later(pause, self._pace_over, live)
 
     def _append_of(self, live: LiveSession, batch: Batch) -> Append:
         # The log keeps what the tail will keep; the events of this batch come on top until the next one.

@@ -124,8 +124,8 @@ class ReplayStore:
         seats = [(int(seat), str(user), int(since)) for seat, user, since in json.loads(row["seats"])]
         return Replay(str(row["game_id"]), seats, row["first_seq"], row["expire_time"], tail)
 
-    async def prune(self) -> None:
-        """Forgets what has expired, until cancelled."""
+    async def prune(self, every: float = _PRUNE_SECONDS) -> None:
+        """Forgets what has expired, now and every so many seconds, until cancelled."""
         full = f"DELETE {_PRUNE_AT_ONCE}"
         while True:
             try:
@@ -134,7 +134,7 @@ class ReplayStore:
                         pass
             except Unavailable as error:
                 _log.info("replays are not pruned now", reason=error.reason)
-            await asyncio.sleep(_PRUNE_SECONDS)
+            await asyncio.sleep(every)
 
 
 def _tail(first_seq: int, log: bytes) -> Tail:

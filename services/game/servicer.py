@@ -242,6 +242,7 @@ class SessionServicer:
             except NotFound:
                 return response  # a repeat, long after the end
             await self._finisher.drive(live)
+            return _finish_response(live.room.session)  # what counts, should it be another one
         return response
 
     async def get_replay(self, request: pb.GetReplayRequest, call: Call) -> pb.GetReplayResponse:

@@ -21,6 +21,7 @@ from services.matchmaking.leading.leader import Leader
 from services.matchmaking.leading.leads import Leads
 from services.matchmaking.leading.making import Making
 from services.matchmaking.leading.publishing import Publishing
+from services.matchmaking.metrics import MatchmakingMetrics
 from services.matchmaking.seating import Seating
 from services.matchmaking.servicer import MatchmakingServicer
 from services.matchmaking.settings import MatchmakingSettings
@@ -63,7 +64,10 @@ async def app(host: Host) -> AsyncIterator[App]:
                 cycle_seconds=settings.cycle_seconds,
             )
 
-        leads = Leads(node, store, host.registry, leader, clock, lease_seconds=settings.lease_seconds)
+        leads = Leads(
+            node, store, host.registry, leader, clock, MatchmakingMetrics(host.metrics.registry),
+            lease_seconds=settings.lease_seconds,
+        )  # fmt: skip
         watching = Watching(
             host.redis,
             node,

@@ -21,6 +21,7 @@ from services.scoring.history.servicer import HistoryServicer
 from services.scoring.history.store import MatchStore
 from services.scoring.leaderboards.app import open_leaderboards
 from services.scoring.leaderboards.entries import EntryStore
+from services.scoring.metrics import ScoringMetrics
 from services.scoring.projection import MatchProjection
 from services.scoring.ratings.directory import RatingDirectory
 from services.scoring.ratings.servicer import RatingServicer
@@ -64,6 +65,7 @@ async def app(host: Host) -> AsyncIterator[App]:
     host.spawn(relay.run(), name="history relay")
     host.spawn(watch_outbox(database, host.metrics), name="scoring outbox lag")
     host.spawn(watch_dead_letters(database, host.metrics), name="scoring dead letters")
+    host.spawn(ScoringMetrics(host.metrics.registry).watch(database), name="leaderboard changes lag")
     history = HistoryServicer(matches, feed, games, host.revocations, host.draining)
     yield App(
         name="scoring",

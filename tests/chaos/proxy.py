@@ -72,7 +72,8 @@ class Link:
 
 
 class Proxy:
-    """Forwards connections to `target` (host:port) from an address of its own, until it is told otherwise."""
+    """Forwards connections to `target` (host:port, or the path of a Unix socket) from an address of its own, until it is
+    told otherwise."""
 
     def __init__(self, target: str) -> None:
         self.delay = 0.0
@@ -80,8 +81,7 @@ class Proxy:
         self.address = ""
         self.accepted = 0
         """Connections, ever."""
-        self._host, _, port = target.rpartition(":")
-        self._port = int(port)
+        self._target = target
         self._links: set[Link] = set()
         self._server: asyncio.Server | None = None
 
@@ -124,11 +124,17 @@ class Proxy:
             for flow in link.flows.values():
                 flow.set()
 
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        if self._target.startswith("/"):
+            return await asyncio.open_unix_connection(self._target)
+        host, _, port = self._target.rpartition(":")
+        return await asyncio.open_connection(host, int(port))
+
     async def _serve(self, from_player: asyncio.StreamReader, to_player: asyncio.StreamWriter) -> None:
         self.accepted += 1
         try:
             async with asyncio.timeout(_CONNECT_SECONDS):
-                from_target, to_target = await asyncio.open_connection(self._host, self._port)
+                from_target, to_target = await self._connect()
         except (OSError, TimeoutError):  # nobody is there: that is what the player finds, too
             to_player.transport.abort()
             return

@@ -22,6 +22,7 @@ import services.game.finish
 import services.scoring.app
 from pkg.clock import SystemClock
 from pkg.db.database import open_database
+from pkg.events.applying import PartitionReader
 from pkg.events.ledger import Ledger
 from pkg.events.positions import Positions
 from pkg.events.projection import Projection, ProjectionTimes
@@ -51,10 +52,10 @@ STEPS: Final[dict[str, tuple[Any, str, str]]] = {
     "events are numbered, not sent": (Ledger, "number_next", "after"),
     "records are sent, not committed": (AIOKafkaProducer, "commit_transaction", "before"),
     "the broker has committed, the relay does not know": (AIOKafkaProducer, "commit_transaction", "after"),
-    "records are fetched, not applied": (Projection, "_apply_together", "before"),
+    "records are fetched, not applied": (PartitionReader, "_commit", "before"),
     "the position has moved, nothing is applied": (Positions, "advance", "after"),
     "a match is taken in, not committed": (MatchProjection, "apply", "after"),
-    "a projection has committed": (Projection, "_apply_together", "after"),
+    "a projection has committed": (PartitionReader, "_commit", "after"),
 }
 
 

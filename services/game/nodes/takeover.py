@@ -12,6 +12,7 @@ from typing import Final
 from pkg.clock import Clock
 from pkg.errors import Unavailable
 from pkg.telemetry.logs import get_logger
+from services.game.metrics import GameMetrics
 from services.game.nodes.claims import Claims
 from services.game.nodes.owner import Owner
 from services.game.nodes.peers import Peer, Peers
@@ -26,12 +27,15 @@ _AT_ONCE: Final = 32
 class Takeover:
     """Background work of one node."""
 
-    def __init__(self, owner: Owner, claims: Claims, peers: Peers, clock: Clock, *, lease_seconds: float) -> None:
+    def __init__(
+        self, owner: Owner, claims: Claims, peers: Peers, clock: Clock, metrics: GameMetrics, *, lease_seconds: float
+    ) -> None:
         self._owner = owner
         self._claims = claims
         self._peers = peers
         self._clock = clock
         self._lease_seconds = lease_seconds
+        self._metrics = metrics
         self._given: list[str] = []  # that it has not taken yet
 
     async def run(self, draining: asyncio.Event) -> None:
@@ -49,6 +53,7 @@ class Takeover:
                 looked_at = now
                 await self._peers.watch()
                 await self._look()
+                self._metrics.takeover_seconds.set(self._clock.monotonic() - now)
             except Unavailable as error:
                 _log.info("cannot look for sessions without a node", reason=error.reason)
                 await asyncio.sleep(_RETRY_SECONDS)

@@ -18,7 +18,8 @@ from redis.exceptions import RedisError
 
 from pkg.cache.answers import answers
 from pkg.cache.scripts import Argument, Call, run, run_all, run_each
-from pkg.errors import FailedPrecondition, InvalidArgument, NotFound, OofggError, Reason
+from pkg.errors import FailedPrecondition, Internal, InvalidArgument, NotFound, OofggError, Reason
+from pkg.telemetry.logs import get_logger
 from services.game.codec import read_private, split_pieces
 from services.game.engine.facts import OVER, SessionTimes, State
 from services.game.engine.lineage import Lineage
@@ -29,6 +30,9 @@ from services.game.engine.sessions import Session
 from services.game.nodes.peers import Peer
 from services.game.stores import scripts
 
+_log = get_logger(__name__)
+
+_PROBE: Final = "game:probe"
 _REPLY_MILLISECONDS: Final = 24 * 3600 * 1000
 _ENTRY_BYTES: Final = 256 * 1024
 _PAGE: Final = 256
@@ -160,12 +164,27 @@ class SessionStore:
         taken: list[Taken | OofggError] = []
         for (session_id, fields), answer in zip(heads, taken_fields, strict=True):
             if fields is not None:
-                session, commands = read_session(fields, self._times)
-                lineage = Lineage.read(fields[b"epochs"].decode())
-                taken.append(Taken(session, int(fields[b"epoch"]), commands, next(tails), lineage))
+                taken.append(self._read_taken(session_id, fields, next(tails)))
             else:
                 taken.append(wrong_node(session_id, answer[1].decode()) if answer else session_not_found(session_id))
         return taken
+
+    def _read_taken(self, session_id: str, fields: dict[bytes, bytes], tail: Tail | None) -> Taken | OofggError:
+        """One that cannot be read is nobody's any more, and keeps no other from being taken."""
+        try:
+            if tail is None:
+                raise ValueError("its log cannot be read")
+            session, commands = read_session(fields, self._times)
+            lineage = Lineage.read(fields[b"epochs"].decode())
+            return Taken(session, int(fields[b"epoch"]), commands, tail, lineage)
+        except Exception:
+            _log.exception("a session cannot be read", session_id=session_id)
+            return Internal(Reason.INTERNAL, f"Session {session_id} cannot be read.")
+
+    async def probe(self) -> None:
+        """Raises Unavailable unless Redis keeps what it is given."""
+        async with answers():
+            await self._redis.set(_PROBE, 1, px=1_000)
 
     async def give(self, session_id: str, epoch: int, to: Peer) -> Outcome:
         """Makes another node the owner: from then on this one can write nothing."""
@@ -226,21 +245,21 @@ class SessionStore:
         async with answers():
             return cast("bytes | None", await self._redis.get(key))
 
-    async def _read_tails(self, heads: Sequence[tuple[str, int]]) -> list[Tail]:
-        """What logs still have, by session and the number of its last event: most logs at once, long ones by pages."""
+    async def _read_tails(self, heads: Sequence[tuple[str, int]]) -> list[Tail | None]:
+        """What logs still have, by session and the number of its last event: most logs at once, long ones by pages.
+
+        None for one that cannot be read.
+        """
         pipeline = self._redis.pipeline(transaction=False)
         for session_id, _ in heads:
             pipeline.xrange(_log_key(session_id), "-", "+", count=_FIRST_PAGE)
         async with answers():
             found = cast("list[list[_Entry]]", await pipeline.execute() if heads else [])
-        tails = []
+        tails: list[Tail | None] = []
         for (session_id, head), entries in zip(heads, found, strict=True):
             if len(entries) == _FIRST_PAGE:
                 entries += await self._read_rest(session_id, entries[-1][0])
-            pieces = [piece for _, fields in entries for piece in split_pieces(fields[b"d"])]
-            tail = Tail(head - len(pieces))
-            tail.extend(pieces, read_private(pieces))
-            tails.append(tail)
+            tails.append(_tail_of(session_id, head, entries))
         return tails
 
     async def _read_rest(self, session_id: str, after: bytes) -> list[_Entry]:
@@ -266,6 +285,17 @@ class SessionStore:
 
     def _expiry(self, state: State) -> int:
         return self._ended_milliseconds if state in OVER else 0
+
+
+def _tail_of(session_id: str, head: int, entries: Sequence[_Entry]) -> Tail | None:
+    try:
+        pieces = [piece for _, fields in entries for piece in split_pieces(fields[b"d"])]
+        tail = Tail(head - len(pieces))
+        tail.extend(pieces, read_private(pieces))
+    except Exception:
+        _log.exception("the log of a session cannot be read", session_id=session_id)
+        return None
+    return tail
 
 
 def reply_key(session_id: str, user_id: str, rpc: str, request_id: str) -> str:

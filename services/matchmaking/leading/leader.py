@@ -36,6 +36,7 @@ _WHY_AT_ONCE: Final = 500
 # After a quiet time, those who come at the same moment are waited for.
 _GATHER_SECONDS: Final = 0.01
 _RETRY_SECONDS: Final = 0.5
+_LONGEST_RETRY_SECONDS: Final = 8.0
 _CLAIMS_AT_ONCE: Final = 250
 _STRANGE_TIMES: Final = 3
 _QUIET_SECONDS: Final = 2.0
@@ -86,6 +87,12 @@ class Leader:
         self._figures = Figures()
         self._strange = 0  # how often in a row the pool was not what is in Redis
         self._quiet_since = clock.monotonic()
+        self._looked_at = clock.monotonic()
+
+    @property
+    def silent_seconds(self) -> float:
+        """Since the last look at the queue that succeeded: about a second at most, when all is well."""
+        return self._clock.monotonic() - self._looked_at
 
     def news(self) -> None:
         """Something entered, left, or was answered."""
@@ -104,22 +111,27 @@ class Leader:
 
     async def _work(self) -> None:
         looked = tidied = told = float("-inf")
+        retry = _RETRY_SECONDS
         while True:
             now = self._clock.monotonic()
             try:
                 why = now - told >= _WHY_SECONDS
                 looked = now
                 await self._look(why=why)
+                self._looked_at = self._clock.monotonic()
                 told = now if why else told
                 if now - tidied >= _TIDY_SECONDS:
                     tidied = now
                     if await self._tidy():
                         return
+                retry = _RETRY_SECONDS
             except OofggError as error:
                 # What was read and not done, claimed and not answered: what is in Redis will tell.
                 self._pool = None
                 _log.warning("a queue waits", queue=self.key.name, error=repr(error))
-                await asyncio.sleep(_RETRY_SECONDS)
+                # Reading a queue anew costs most: a Redis that is slow is asked for it ever less often.
+                await asyncio.sleep(retry)
+                retry = min(_LONGEST_RETRY_SECONDS, retry * 2)
                 self._wake.set()
             await self._pause(looked, tidied)
 

@@ -14,6 +14,7 @@ from pkg.registry.store import Registry
 from pkg.telemetry.logs import get_logger
 from pkg.wakes import woken
 from services.matchmaking.leading.leader import Leader
+from services.matchmaking.metrics import MatchmakingMetrics
 from services.matchmaking.stores.leading import LeaderStore, QueueKey
 
 _log = get_logger(__name__)
@@ -23,6 +24,7 @@ _RENEW_SHARE: Final = 1 / 3
 _PATIENCE_SECONDS: Final = 1.0
 _FORGET_SECONDS: Final = 3_600.0
 _SILENT_SECONDS: Final = 5.0
+_LONGEST_PAUSE_SECONDS: Final = 60.0
 
 
 def rightful(key: QueueKey, nodes: Iterable[str]) -> str:
@@ -44,6 +46,7 @@ class Leads:
         registry: Registry,
         leader: Callable[[QueueKey, str], Leader],
         clock: Clock,
+        metrics: MatchmakingMetrics,
         *,
         lease_seconds: float,
     ) -> None:
@@ -53,10 +56,12 @@ class Leads:
         self._registry = registry
         self._new_leader = leader
         self._clock = clock
+        self._metrics = metrics
         self._lease = lease_seconds
         self._leaders: dict[QueueKey, tuple[Leader, asyncio.Task[None]]] = {}
         self._wanted: set[QueueKey] = set()
         self._free_since: dict[QueueKey, float] = {}
+        self._failures: dict[QueueKey, tuple[int, float]] = {}  # how often in a row a leader failed, and when last
         self._wake = asyncio.Event()
 
     def want(self, keys: Iterable[QueueKey]) -> None:
@@ -72,30 +77,47 @@ class Leads:
     async def run(self, draining: asyncio.Event) -> None:
         """Works until cancelled; gives all leads away when the process drains."""
         async with asyncio.TaskGroup() as group:
+            renewing = group.create_task(self._renew_always())
             while not draining.is_set():
                 wanted, self._wanted = self._wanted, set()
                 try:
                     await self._round(group, wanted)
                 except OofggError as error:
-                    _log.warning("leads cannot be renewed", error=repr(error))
+                    _log.warning("queues cannot be looked after", error=repr(error))
                     self._wanted |= wanted
                 await woken(self._wake, within=self._lease * _RENEW_SHARE)
                 self._wake.clear()
+            renewing.cancel()
             await self._give_all()
+
+    async def _renew_always(self) -> None:
+        """Renews leads whatever a round takes: when Redis is slow, it takes longer than a lease."""
+        while True:
+            try:
+                await self._renew()
+            except OofggError as error:
+                _log.warning("leads cannot be renewed", error=repr(error))
+            leaders = [leader for leader, _ in self._leaders.values()]
+            self._metrics.queues_led.set(len(leaders))
+            self._metrics.queue_seconds.set(max((leader.silent_seconds for leader in leaders), default=0.0))
+            await asyncio.sleep(self._lease * _RENEW_SHARE)
+
+    async def _renew(self) -> None:
+        mine = {key: leader for key, (leader, _) in self._leaders.items()}
+        for key, lead in zip(mine, await self._store.lead(list(mine), self._lease, take=False), strict=True):
+            leader, task = self._leaders.get(key, (None, None))
+            if task is not None and leader is mine[key] and lead.epoch != leader.epoch:
+                task.cancel()
+                del self._leaders[key]
 
     async def _round(self, group: asyncio.TaskGroup, wanted: set[QueueKey]) -> None:
         for key, (_, task) in list(self._leaders.items()):
             if task.done():
                 del self._leaders[key]
-        mine = list(self._leaders)
-        for key, lead in zip(mine, await self._store.lead(mine, self._lease, take=False), strict=True):
-            leader, task = self._leaders[key]
-            if lead.epoch != leader.epoch:
-                task.cancel()
-                del self._leaders[key]
         now = self._clock.now().timestamp()
         others = [key for key in await self._store.active(now - _FORGET_SECONDS) if key not in self._leaders]
         others += [key for key in wanted.difference(others) if key not in self._leaders]
+        others = [key for key in others if not self._pauses(key)]
         nodes = await self._nodes()
         if others:
             await self._take(group, others, wanted, nodes)
@@ -137,8 +159,20 @@ class Leads:
         try:
             await leader.run()
         except Exception:
-            # It is taken up again, by this node or another, when the lease is over.
-            _log.exception("a leader failed", game=leader.key.game_id, queue=leader.key.name)
+            # It is taken up again, after a pause that grows, by this node or another.
+            self._metrics.leader_failures.inc()
+            now = self._clock.monotonic()
+            count, last = self._failures.get(leader.key, (0, now))
+            count = count + 1 if now - last < 2 * _LONGEST_PAUSE_SECONDS else 1
+            self._failures[leader.key] = count, now
+            _log.exception("a leader failed", game=leader.key.game_id, queue=leader.key.name, times=count)
+
+    def _pauses(self, key: QueueKey) -> bool:
+        """Whether the queue's leader failed here a moment ago."""
+        count, last = self._failures.get(key, (0, 0.0))
+        return count > 0 and self._clock.monotonic() - last < min(
+            _LONGEST_PAUSE_SECONDS, self._lease * 2 ** (count - 2)
+        )
 
     async def _give(self, key: QueueKey, leader: Leader, task: asyncio.Task[None]) -> None:
         """Another node should lead this queue."""

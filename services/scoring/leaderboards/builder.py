@@ -29,6 +29,9 @@ _SCAN: Final = """
 # How long the keys of a window that is over are kept, after its end or after they were built again.
 _KEEP_SECONDS: Final = 3600
 
+# Windows that a process builds at a time: after a restart of Redis, all of them are wanted at once.
+_AT_ONCE: Final = 3
+
 Spawn = Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
 
 
@@ -43,6 +46,7 @@ class Builder:
         self._new_id = new_id
         self._spawn = spawn
         self._building: dict[Spot, asyncio.Task[None]] = {}
+        self._slots = asyncio.Semaphore(_AT_ONCE)
 
     async def want(self, spot: Spot, window: Window, *, within: float) -> None:
         """Has a window built, and waits for it a little: small ones are there at once."""
@@ -53,7 +57,8 @@ class Builder:
 
     async def _build_quietly(self, spot: Spot, window: Window) -> None:
         try:
-            await self.build(spot, window)
+            async with self._slots:
+                await self.build(spot, window)
         except OofggError as error:
             _log.warning("a leaderboard was not built", leaderboard=spot[0], cause=repr(error.__cause__ or error))
         except Exception:

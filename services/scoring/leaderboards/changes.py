@@ -7,6 +7,7 @@ a row of which nobody has said so in time is told again, from the entries as the
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -31,12 +32,13 @@ _POLL_SECONDS: Final = 1.0
 _PAUSE_SECONDS: Final = 1.0
 _CLOSE_SECONDS: Final = 2.0
 _BATCH: Final = 50
+_DUE_AGAIN_SECONDS: Final = 8.0
 _KEYS_AT_ONCE: Final = 1_000
 # Less than any that was taken.
 _LEAST_TURN: Final = 0
 # While somebody tells them, they are nobody else's.
 _TAKE: Final = """
-    update leaderboard_change set due_time = now() + interval '5 seconds' where change_id in (
+    update leaderboard_change set due_time = now() + make_interval(secs => $2) where change_id in (
         select change_id from leaderboard_change where not applied and due_time <= now()
         order by due_time limit $1 for update skip locked
     ) returning change_id, leaderboard_ids, window_starts, user_ids, turn
@@ -72,6 +74,8 @@ class Changes:
         self._entries = entries
         self._ranks = ranks
         self._applied: list[int] = []
+        self._most = _BATCH
+        self._clock = time.monotonic
         self._wake = asyncio.Event()
         self._run_id: str | None = None
 
@@ -113,18 +117,20 @@ class Changes:
 
     async def tend(self) -> None:
         """One look at what there is to do. Raises Unavailable when PostgreSQL is away."""
+        await self._mark_applied()
+        if self._ranks.away or not await self._greet():
+            return
+        while await self._tell_due():
+            # In between, or what writers have told meanwhile would be due as well, and be told again.
+            await self._mark_applied()
+
+    async def _mark_applied(self) -> None:
         marks, self._applied = self._applied, []
         try:
             await self._mark(marks)
         except BaseException:
             self._applied += marks
             raise
-        if self._ranks.away:
-            return
-        if not await self._greet():
-            return
-        while await self._tell_due() == _BATCH:
-            pass
 
     async def _mark(self, change_ids: Sequence[int]) -> None:
         if change_ids:
@@ -160,12 +166,20 @@ class Changes:
         self._run_id = run_id
         return True
 
-    async def _tell_due(self) -> int:
+    async def _tell_due(self) -> bool:
+        """Tells some changes that are due. Whether there may be more, and Redis takes them."""
+        most, began = self._most, self._clock()
         async with self._database.acquire() as connection:
-            rows = await connection.fetch(_TAKE, _BATCH)
-        if rows and await self.tell(key for row in rows for key in _keys(row)):
+            rows = await connection.fetch(_TAKE, most, _DUE_AGAIN_SECONDS)
+        if rows and not await self.tell(key for row in rows for key in _keys(row)):
+            self._most = max(1, most // 4)
+            return False
+        if rows:
             await self._mark([row["change_id"] for row in rows])
-        return len(rows)
+        # What is taken has to be told before it is due again, or others would tell it, too.
+        slow = self._clock() - began > _DUE_AGAIN_SECONDS / 4
+        self._most = max(1, most // 2) if slow else min(_BATCH, most * 2)
+        return len(rows) == most
 
     async def tell(self, changed: Iterable[tuple[Key, int | None]]) -> bool:
         """Brings these entries to Redis as they are now. False when it does not answer.

@@ -220,8 +220,11 @@ class Submitting:
             try:
                 # Hardly any call is a repeat, and one that is fails when its reply is kept: only then is it looked for.
                 return await self._write(group, look=left < _TRIES - 1)
-            except (asyncpg.UniqueViolationError, asyncpg.DeadlockDetectedError, _PerhapsRepeated):
+            except (asyncpg.UniqueViolationError, _PerhapsRepeated):
                 if not left:
+                    raise
+            except Unavailable as error:
+                if not left or not isinstance(error.__cause__, asyncpg.DeadlockDetectedError):
                     raise
         raise AssertionError("the last try returns or raises")
 

@@ -65,5 +65,5 @@ async def test_what_a_projection_has_not_read(
     await eventually(partial(shows, 0), "all are read")
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
-    figures.tell({})
+    figures.tell({}, 0.0)
     assert await shows(0) is False

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.client import AIOKafkaClient
 from google.protobuf.message import DecodeError
 
 from pkg.db.database import Connection, Database
 from pkg.errors import Unavailable
+from pkg.events.lag import ProjectionFigures
 from pkg.events.outbox import Event
 from pkg.events.projection import Projection, ProjectionTimes
 from pkg.events.records import headers_of
 from pkg.events.topics import TopicSpec, ensure_topics
+from pkg.telemetry.metrics import Metrics
 from pkg.testing.brokers import ApacheBroker, Broker
 from tests.integration.events.outboxes import (
     HIDES,
@@ -92,6 +97,19 @@ async def publish(bootstrap: str, topic: str, events: list[Event], count: int = 
         for number, new in enumerate(events, 1):
             headers = headers_of(new, "/test", number, number - 1, 1)
             await producer.send_and_wait(topic, new.payload, key=new.key.encode(), headers=headers, partition=0)
+
+
+async def publish_quickly(bootstrap: str, topic: str, events: list[Event], count: int = 1) -> None:
+    """As a relay does, over `count` partitions in turn."""
+    await ensure_topics(bootstrap, [TopicSpec(topic, count, 7)])
+    async with AIOKafkaProducer(bootstrap_servers=bootstrap) as producer:
+        sent = []
+        for number, new in enumerate(events, 1):
+            headers = headers_of(new, "/test", number, max(0, number - count), 1)
+            sent.append(
+                await producer.send(topic, new.payload, key=new.key.encode(), headers=headers, partition=number % count)
+            )
+        await asyncio.gather(*sent)
 
 
 async def test_from_outbox_to_effect_once(effects: Database, kafka_bootstrap: str, topic_prefix: str) -> None:
@@ -308,6 +326,145 @@ async def test_a_gap_that_retention_made_is_accepted(
         await producer.send_and_wait(topic, b"", key=b"", headers=headers_of(after, "/test", 60, 55, 1))
     async with projecting(effects, kafka_bootstrap, topic):
         await until_applied(effects, [new.event_id, after.event_id])
+
+
+@asynccontextmanager
+async def running(projection: Projection) -> AsyncIterator[None]:
+    task = asyncio.create_task(projection.run())
+    try:
+        yield
+    finally:
+        ended = task.done()
+        task.cancel()
+        told = await asyncio.gather(task, return_exceptions=True)
+        assert not ended, told
+
+
+async def test_a_backlog_that_takes_longer_than_a_look_at_the_end_is_never_taken_for_lost(
+    effects: Database, kafka_bootstrap: str, topic_prefix: str
+) -> None:
+    """Many events were applied long ago and are still in the topic; reading those again would never end."""
+    topic, metrics = topic_prefix + "results", Metrics()
+    old, new = [event(f"old{index}") for index in range(3_000)], [event(f"new{index}") for index in range(600)]
+    await publish_quickly(kafka_bootstrap, topic, [*old, *new])
+    async with effects.acquire() as connection:
+        await connection.execute("insert into position values ($1, 0, $2, $2)", topic, len(old))
+        await connection.execute(
+            "insert into applied_event select $1, unnest($2::uuid[])", topic, [each.event_id for each in old]
+        )
+    asked = 0
+
+    async def apply(connection: Connection, told: Event) -> None:
+        nonlocal asked
+        asked += 1
+        await asyncio.sleep(0.005)
+        await connection.execute("insert into effect values ($1, $2, 'one')", told.event_id, told.key)
+
+    projection = Projection(
+        effects, kafka_bootstrap, TopicSpec(topic, 1, 7), apply, holder="one",
+        times=replace(QUICK, verify=0.05), figures=ProjectionFigures(metrics, topic),
+    )  # fmt: skip
+    async with running(projection):
+        await until_applied(effects, [each.event_id for each in new])
+    assert asked == len(new)
+    assert metrics.registry.get_sample_value("oofgg_projection_went_back_total", {"topic": topic}) == 0
+
+
+async def test_events_that_cannot_be_applied_delay_no_other_key_and_no_other_partition(
+    effects: Database, kafka_bootstrap: str, topic_prefix: str
+) -> None:
+    topic, partitions_ = topic_prefix + "results", 4
+    poison = [event(f"bad{index}", b"trouble") for index in range(40)]
+    good = [event(f"good{index}") for index in range(8)]
+    await publish_quickly(kafka_bootstrap, topic, [*poison, *good], partitions_)
+    attempts: Counter[str] = Counter()
+    began = asyncio.get_running_loop().time()
+    seconds: list[float] = []
+
+    async def apply(_connection: Connection, told: Event) -> None:
+        attempts[told.key] += 1
+        if told.payload == b"trouble":
+            raise KeyError("trouble")
+        seconds.append(asyncio.get_running_loop().time() - began)
+
+    projection = Projection(
+        effects, kafka_bootstrap, TopicSpec(topic, partitions_, 7), apply, holder="one", times=QUICK
+    )  # fmt: skip
+
+    async def buried() -> bool:
+        async with effects.acquire() as connection:
+            return int(await connection.fetchval("select count(*) from dead_letter")) == len(poison)
+
+    async with running(projection):
+        await eventually(buried, "all that cannot be applied is put aside")
+        whole = asyncio.get_running_loop().time() - began
+    assert len(seconds) >= len(good)
+    # In sequence, forty times two pauses of 0.2 s would be sixteen seconds.
+    assert whole < 8
+    assert max(attempts[each.key] for each in poison) <= 4  # once with others, then three times alone
+
+
+async def test_events_of_one_key_keep_their_order_when_the_first_needs_another_attempt(
+    effects: Database, kafka_bootstrap: str, topic_prefix: str
+) -> None:
+    topic = topic_prefix + "results"
+    events = [event("a", b"1"), event("b", b"2"), event("a", b"3")]
+    await publish(kafka_bootstrap, topic, events)
+    order: list[bytes] = []
+    failures = 2
+
+    async def apply(connection: Connection, told: Event) -> None:
+        nonlocal failures
+        if told.payload == b"1" and failures:
+            failures -= 1
+            raise RuntimeError("not now")
+        order.append(told.payload)
+        await connection.execute("insert into effect values ($1, $2, 'one')", told.event_id, told.key)
+
+    async with running(Projection(effects, kafka_bootstrap, TopicSpec(topic, 1, 7), apply, holder="one", times=QUICK)):
+        await until_applied(effects, [each.event_id for each in events])
+    assert order == [b"2", b"1", b"3"]
+
+
+async def test_a_slow_database_is_given_less_at_a_time_until_it_gets_through(
+    effects: Database, kafka_bootstrap: str, topic_prefix: str
+) -> None:
+    """All that waits would take longer than a transaction may: the same batch again and again would never end."""
+    topic = topic_prefix + "results"
+    events = [event(f"k{index}") for index in range(100)]
+    await publish_quickly(kafka_bootstrap, topic, events)
+
+    async def apply(connection: Connection, told: Event) -> None:
+        await asyncio.sleep(0.07)
+        await connection.execute("insert into effect values ($1, $2, 'one')", told.event_id, told.key)
+
+    async with running(Projection(effects, kafka_bootstrap, TopicSpec(topic, 1, 7), apply, holder="one", times=QUICK)):
+        await until_applied(effects, [each.event_id for each in events])
+    async with effects.acquire() as connection:
+        assert await connection.fetchval("select count(*) from dead_letter") == 0
+
+
+async def test_a_reader_keeps_a_partition_while_it_works_longer_than_its_lease(
+    effects: Database, kafka_bootstrap: str, topic_prefix: str
+) -> None:
+    topic = topic_prefix + "results"
+    events = [event(f"k{index}") for index in range(120)]
+    await publish_quickly(kafka_bootstrap, topic, events)
+
+    async def apply(connection: Connection, told: Event) -> None:
+        await asyncio.sleep(0.025)  # a batch takes three seconds, twice the lease
+        await connection.execute("insert into effect values ($1, $2, 'one')", told.event_id, told.key)
+
+    spec = TopicSpec(topic, 1, 7)
+    moved: list[object] = []
+    with structlog.testing.capture_logs() as logs:
+        async with (
+            running(Projection(effects, kafka_bootstrap, spec, apply, holder="one", times=QUICK)),
+            running(Projection(effects, kafka_bootstrap, spec, apply, holder="two", times=QUICK)),
+        ):
+            await until_applied(effects, [each.event_id for each in events])
+        moved = [line for line in logs if line["event"] == "another reader has a partition"]
+    assert not moved
 
 
 async def test_a_quiet_topic_costs_little(

@@ -213,3 +213,33 @@ async def _duel(arena: Arena) -> tuple[Any, Any, str]:
     for who in (one, two):
         await arena.join(who, session.session_id)
     return one, two, session.session_id
+
+
+@pytest.mark.parametrize("when", ["new.seats is not null", "true"], ids=["the result alone", "whatever is written"])
+async def test_a_result_that_cannot_be_written_ends_disputed_and_holds_up_no_other(
+    arena: Arena, database: asyncpg.Connection[Any], when: str
+) -> None:
+    ada, bob, bad = await arena.duel()
+    good = (await arena.create(ada)).session_id
+    for player in (ada, bob):
+        await arena.join(player, good)
+    await database.execute(
+        "create function game.refuse() returns trigger language plpgsql as $$ begin"
+        f" if new.session_id = '{bad}' and {when} then raise exception 'no' using errcode = '22003'; end if;"
+        " return new; end $$;"
+        "create trigger refuse before insert on game.result for each row execute function game.refuse()"
+    )
+    await arena.finish(ada, bad, 1, 2)
+    with pytest.raises(grpc.aio.AioRpcError):
+        await arena.finish(bob, bad, 1, 2)
+    await arena.finish(ada, good, 1, 2)
+    assert (await arena.finish(bob, good, 1, 2)).state == pb.RESULT_STATE_AGREED
+
+    async def over() -> bool:
+        return (await arena.read(ada, bad)).state == pb.SESSION_STATE_FINISHED
+
+    await eventually(over, within=10)
+    assert (await arena.read(ada, bad)).result_state == pb.RESULT_STATE_DISPUTED
+    assert (await arena.finish(bob, bad, 1, 2)).state == pb.RESULT_STATE_DISPUTED
+    figures = arena.running.host.metrics.registry
+    assert figures.get_sample_value("oofgg_results_refused_total") == 1
