@@ -44,6 +44,10 @@ async def test_readme_plays_a_match(envoy: str, channel: grpc.aio.Channel) -> No
     with contextlib.redirect_stdout(shown):
         await main(envoy, cast.game_id)
     assert shown.getvalue() == "bob sees {'move': 'e4'}\n"
+    api_key = await new_api_key(channel, cast)
+    async with oofgg.Client(envoy, api_key=api_key, game=cast.game_id) as server, asyncio.timeout(20):
+        news = await anext(server.history.watch(from_start=True))
+    assert news.match.result_state is oofgg.ResultState.AGREED
 
 
 async def test_identity_how_tos(envoy: str, channel: grpc.aio.Channel, capsys: pytest.CaptureFixture[str]) -> None:
