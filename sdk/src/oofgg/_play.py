@@ -11,9 +11,9 @@ from typing import Self
 
 import grpc.aio
 
-from oofgg import _convert
 from oofgg._calls import NODE_HEADER, Metadata, was_cancelled
 from oofgg._clock import ClockOffset
+from oofgg._command import command, receivers
 from oofgg._connection import Connection
 from oofgg._events import Event
 from oofgg._inbox import Gap, Inbox
@@ -45,10 +45,9 @@ _FIRST_BEAT_SECONDS = 1.0
 _FIRST_BEATS = 4
 # A server that was not heard for so many heartbeats is gone: found well within two.
 _MISSED = 1.75
-_MOST_PAYLOAD = 64 * 1024
-_MOST_NAME = 64
 # Of events that the application has not taken, when another stream is opened: each may bring a window more.
 _MOST_HELD = 64 * 1024
+_NOT_ENTERED = "not playing yet: use `async with client.play(…) as session:`"
 
 _Call = grpc.aio.StreamStreamCall[session_pb2.PlayRequest, session_pb2.PlayResponse]
 # Iterated, not read: `read` gives nothing more once a write has failed, though the reason for the end may be waiting.
@@ -104,6 +103,7 @@ class PlaySession:
     async def __aenter__(self) -> Self:
         if self._task is not None:
             raise RuntimeError("this was entered before; call client.play again")
+        self._connection.require_usable()
         self._task = asyncio.create_task(self._run())
         try:
             await self._opened.wait()
@@ -118,6 +118,8 @@ class PlaySession:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        if self._connection.is_foreign:
+            return  # the other process has the stream
         try:
             if kind is None and self._outbox.unsafe and not self._inbox.over:
                 async with asyncio.timeout(_FLUSH_SECONDS):
@@ -131,7 +133,7 @@ class PlaySession:
     def info(self) -> Session:
         """The session as far as it was received, which may be ahead of the iteration."""
         if self._inbox.session is None:
-            raise RuntimeError("not playing yet: use `async with`")
+            raise RuntimeError(_NOT_ENTERED)
         return self._inbox.session
 
     @property
@@ -187,11 +189,13 @@ class PlaySession:
 
         Returns when it is queued. A RELIABLE command arrives once, whatever happens to the connection, unless this
         process ends first; when 256 of them or 1 MiB are under way, `send` waits. Raises ValueError for what is too
-        large, RuntimeError for a spectator, and the OofggError that ended the stream.
+        large and for NaN and infinities in JSON, TypeError for what cannot be sent, RuntimeError for a spectator, and
+        the OofggError that ended the stream.
         """
-        data, kind = command(payload, kind, key)
+        data, kind = command(payload, kind, delivery, key)
         seats = receivers(to)
         self._require_seat()
+        self._require_entered()
         self._require_open()
         while delivery is Delivery.RELIABLE and not self._outbox.has_room(len(data)):
             await self._wait_safe()
@@ -201,12 +205,14 @@ class PlaySession:
 
     async def flush(self) -> None:
         """Waits until every RELIABLE command is safe with the server. Raises the OofggError that ended the stream."""
+        self._require_entered()
         while self._outbox.unsafe:
             self._require_open()
             await self._wait_safe()
 
     async def started(self) -> None:
         """Waits until enough seats are taken. Raises FailedPrecondition(SESSION_STATE) if the session ends instead."""
+        self._require_entered()
         while self.state in (SessionState.CREATED, SessionState.WAITING):
             self._require_open()
             self._arrived.clear()
@@ -252,6 +258,7 @@ class PlaySession:
         return self
 
     async def __anext__(self) -> Event:
+        self._require_entered()
         while True:
             event = self._inbox.take(asyncio.get_running_loop().time())
             if event is not None:
@@ -265,6 +272,13 @@ class PlaySession:
                 raise StopAsyncIteration
             self._arrived.clear()
             await self._arrived.wait()
+
+    def _require_entered(self) -> None:
+        """Raises RuntimeError for who did not enter it, in a forked process and in another event loop."""
+        if self._task is None:
+            raise RuntimeError(_NOT_ENTERED)
+        if not self._ended:
+            self._connection.require_usable()
 
     def _require_open(self) -> None:
         if self._error is not None:
@@ -310,6 +324,7 @@ class PlaySession:
         self._node = session.node
         loop = asyncio.get_running_loop()
         while True:
+            self._connection.require_usable()
             began = loop.time()
             try:
                 await self._stream(session.session_id)
@@ -324,6 +339,7 @@ class PlaySession:
                 self._connected = False
                 self._policy.worked(loop.time() - began)
             retry = self._policy.next(error, loop.time())
+            self._connection.patience(error, 0.0)  # warns once while nothing answers
             logger.info("the stream of session %s broke, again in %.2f s: %s", session.session_id, retry.delay, error)
             await asyncio.sleep(retry.delay)
             while self._inbox.held > _MOST_HELD:
@@ -398,6 +414,7 @@ class PlaySession:
             response = await anext(responses, None)
         if response is None or not response.HasField("opened"):
             raise Unavailable("the stream ended before it began")
+        self._connection.answered()
         self._inbox.open(response.opened)
         self._outbox.reopen(response.opened.command)
         self._take(response)
@@ -472,25 +489,6 @@ class PlaySession:
             request.heartbeat.nonce = self._beat_sent[0]
         has_content = bool(request.commands) or request.ack_flush or request.HasField("heartbeat")
         return request if has_content else None
-
-
-def command(payload: object, kind: str, key: str) -> tuple[bytes, str]:
-    """What to send, and its kind. Raises ValueError for what is too large, TypeError for what cannot be sent."""
-    data, own_kind = _convert.payload(payload)
-    kind = kind or own_kind
-    if len(data) > _MOST_PAYLOAD:
-        raise ValueError(f"a payload has at most {_MOST_PAYLOAD} bytes; this one has {len(data)}")
-    if len(kind) > _MOST_NAME or len(key) > _MOST_NAME:
-        raise ValueError(f"kind and key have at most {_MOST_NAME} characters")
-    return data, kind
-
-
-def receivers(to: int | Iterable[int]) -> list[int]:
-    """The seats a command is for. Raises ValueError for what is no seat."""
-    seats = [to] if isinstance(to, int) else list(to)
-    if any(seat < 1 for seat in seats):
-        raise ValueError("seats are numbered from 1")
-    return seats
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:

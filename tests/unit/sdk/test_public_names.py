@@ -32,8 +32,8 @@ TicketPlayer TicketReason TicketState TicketStatus TokenInfo Window WindowKind _
 """
 MEMBERS = {
     "Client": (
-        "account become_developer enqueue login login_guest login_info logout metadata play register spectate ticket "
-        "validate_token"
+        "account become_developer close enqueue login login_guest login_info logout metadata play register spectate "
+        "ticket validate_token"
     ),
     "Games": "create create_api_key delete get list list_api_keys revoke_api_key update",
     "OwnAccount": (

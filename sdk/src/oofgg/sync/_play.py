@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from oofgg import _play
+from oofgg._command import command, receivers
 from oofgg._events import Event
 from oofgg._types import Delivery, Outcome, Seat, SeatResult, Session, SessionState
 from oofgg.errors import Cancelled, ResourceExhausted
@@ -51,6 +52,8 @@ class PlaySession:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        if self._portal.is_foreign:
+            return  # the other process has the stream
         with self._closing:
             if self._closed or self not in self._playing:
                 return
@@ -143,11 +146,13 @@ class PlaySession:
 
         Queues and returns at once. A RELIABLE command arrives once, whatever happens to the connection, unless this
         process ends first; while 256 of them or 1 MiB are under way, `send` raises ResourceExhausted and sends nothing.
-        Raises ValueError for what is too large, RuntimeError for a spectator, the OofggError that ended the session.
+        Raises ValueError for what is too large and for NaN and infinities in JSON, TypeError for what cannot be sent,
+        RuntimeError for a spectator, the OofggError that ended the session.
         """
-        data, kind = _play.command(payload, kind, key)
-        seats = _play.receivers(to)
+        data, kind = command(payload, kind, delivery, key)
+        seats = receivers(to)
         self._play._require_seat()
+        self._require_entered()
         self._require_open()
         if not self._outbox.offer(data, kind, delivery, key, seats, team):
             raise ResourceExhausted("Too many commands are under way: send less, or flush.")
@@ -158,6 +163,7 @@ class PlaySession:
 
         Raises DeadlineExceeded after `timeout` seconds, and the OofggError that ended the session.
         """
+        self._require_entered()
         self._portal.call(within(timeout, self._play.flush))
 
     def started(self, timeout: float | None = None) -> None:
@@ -229,7 +235,9 @@ class PlaySession:
 
     def _require_entered(self) -> None:
         if self._play._task is None:
-            raise RuntimeError("not playing yet: use `with`")
+            raise RuntimeError("not playing yet: use `with client.play(…) as session:`")
+        if not self._closed:
+            self._portal.require_process()
 
     def _require_open(self) -> None:
         if self._play._error is not None:
