@@ -26,7 +26,7 @@ from services.game.codec import (
     timestamp,
 )
 from services.game.engine.facts import Profile, SessionFacts, SessionTimes, State
-from services.game.engine.results import ResultState, normalised
+from services.game.engine.results import ResultState
 from services.game.engine.sessions import Session
 from services.game.finish import Finisher
 from services.game.journal import Journal
@@ -154,7 +154,9 @@ class SessionServicer:
             if session.seat_of(caller.user_id) is None:
                 await self._memberships.enter(caller.user_id, request.session_id)
             now = self._now()
-            live.room.apply(session.join(caller.user_id, caller.username, request.team, now), now)
+            live.room.apply(
+                session.join(caller.user_id, caller.username, request.team, now, display_name=caller.display_name), now
+            )
             return pb.JoinResponse(
                 session=session_message(session),
                 seat=seat_message(session.participant(caller.user_id)),
@@ -170,7 +172,7 @@ class SessionServicer:
             seat = session.participant(caller.user_id)
             self._journal.require_available()
             now = self._now()
-            live.room.apply(session.leave(seat.number, now), now)
+            live.room.apply(session.leave(seat.number, now, instance_id=request.instance_id), now)
             return pb.LeaveResponse()
 
         return await self._once("Leave", request, call, pb.LeaveResponse, effect)
@@ -225,9 +227,7 @@ class SessionServicer:
                 self._journal.require_available()
                 live.trace_parent = current_trace_parent.get()
                 live.room.state_result(number, entries, self._now())
-            elif number == 0 and normalised(entries, {seat.number: seat.team for seat in session.roster}) != (
-                session.decision.result
-            ):
+            elif number == 0 and not session.confirms(entries):
                 raise FailedPrecondition(
                     Reason.SESSION_STATE,
                     f"The result of session {session.facts.session_id} is decided, and it is another one.",

@@ -134,7 +134,15 @@ class Stream:
         live, room = self.live, self.live.room
         now = self._streams.now()
         after = opening.after_seq if opening.HasField("after_seq") else None
-        opened = self._opened = room.open(place, after, self.signal, now, epoch=opening.epoch)
+        opened = self._opened = room.open(
+            place,
+            after,
+            self.signal,
+            now,
+            epoch=opening.epoch,
+            instance_id=opening.instance_id,
+            display_name=self._call.caller.display_name,
+        )
         if opened.replaced is not None and (other := live.streams.get(place)):
             other.close(Aborted(Reason.REPLACED, "Another connection took this seat.", session_id=live.session_id))
         live.streams[place] = self

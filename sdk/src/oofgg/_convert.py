@@ -139,7 +139,9 @@ def wire_settings(settings: types.GameSettings) -> game_pb2.GameSettings:
 
 
 def seat(wire: session_pb2.Seat) -> types.Seat:
-    return types.Seat(wire.seat, wire.user_id, wire.username, wire.team, wire.connected, time(wire, "join_time"))
+    return types.Seat(
+        wire.seat, wire.user_id, wire.username, wire.team, wire.connected, time(wire, "join_time"), wire.display_name
+    )
 
 
 def result(wire: session_pb2.Result) -> tuple[types.SeatResult, ...]:
@@ -199,6 +201,7 @@ def session(wire: session_pb2.Session, node: str = "") -> types.Session:
         max_spectators=wire.max_spectators,
         queue=wire.queue,
         end_reason=end_reason(wire.end_reason),
+        departed={left.seat: seat(left) for left in wire.departed_seats},
     )
 
 

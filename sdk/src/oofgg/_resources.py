@@ -207,9 +207,13 @@ class Sessions(_Resource):
         return _convert.session(response.session, response.placement.node), response.seat.seat
 
     async def leave(self, session: str | Session) -> None:
-        """Gives the seat up."""
+        """Gives the account's seat up, whichever of its clients plays there. `PlaySession.leave` is for its own."""
+        await self._leave(session, "")
+
+    async def _leave(self, session: str | Session, instance_id: str) -> None:
+        """The same, unless another client than the one with this id plays there: Aborted(REPLACED)."""
         session_id, node = _which(session)
-        request = session_pb2.LeaveRequest(session_id=session_id, request_id=new_request_id())
+        request = session_pb2.LeaveRequest(session_id=session_id, request_id=new_request_id(), instance_id=instance_id)
         await self._caller.call(self._stubs.sessions.Leave, request, node=node)
 
     async def update(

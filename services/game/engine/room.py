@@ -188,6 +188,7 @@ class Room:
                     self._forget(number)
                     pending.dirty.add(_LIFE)
                 elif change.kind is PresenceKind.JOINED:
+                    pending.dirty.add(_LIFE)  # whoever had left that seat has been replaced
                     self._commands.pop(number, None)
                     seat = self.session.seats[number] = replace(change.seat, join_seq=self._head + 1)
                     change = replace(change, seat=seat)
@@ -253,15 +254,31 @@ class Room:
         """How many watch without a seat."""
         return sum(place >= FIRST_SPECTATOR for place in self.receivers)
 
-    def open(self, place: int, after: int | None, wake: Callable[[], None], now: float, *, epoch: int = 0) -> Opened:
+    def open(
+        self,
+        place: int,
+        after: int | None,
+        wake: Callable[[], None],
+        now: float,
+        *,
+        epoch: int = 0,
+        instance_id: str = "",
+        display_name: str | None = None,
+    ) -> Opened:
         """Opens a stream for a place: after an event it has seen, or (None) with what happens from now on.
 
-        `epoch` is that of the owner it got that event from; 0 when it does not say.
+        `epoch` is that of the owner it got that event from; 0 when it does not say. `instance_id` and `display_name`
+        are as of `Session.connect`.
         """
         session = self.session
         replaced = self.receivers.get(place)
         seat = place if place < FIRST_SPECTATOR else 0
-        ticket = self.apply(session.connect(seat, replaces=replaced is not None) if seat else (), now)
+        changes: Sequence[Change] = ()
+        if seat:
+            changes = session.connect(
+                seat, replaces=replaced is not None, instance_id=instance_id, display_name=display_name
+            )
+        ticket = self.apply(changes, now)
         preface = b""
         resumed = after is not None
         if after is None:

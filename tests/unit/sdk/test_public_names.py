@@ -49,14 +49,16 @@ MEMBERS = {
     "History": "export get list watch",
     "kafka.MatchHistory": "commit position topic",
     "PlaySession": (
-        "clock_offset connected finish flush info kick latency leave seat seats send session_id started state update"
+        "clock_offset connected finish flush info kick latency leave roster seat seats send session_id started state "
+        "update"
     ),
     "sync.Client": (
         "account become_developer close enqueue game login login_guest login_info logout metadata play register "
         "spectate ticket validate_token"
     ),
     "sync.PlaySession": (
-        "clock_offset close connected ended finish flush info kick latency leave poll seat seats send session_id "
+        "clock_offset close connected ended finish flush info kick latency leave poll roster seat seats send "
+        "session_id "
         "started state update wait"
     ),
     "Message": "after_seq data event_time json key kind number parse seat seq text to",

@@ -156,7 +156,8 @@ class SessionServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def Leave(self, request, context):
-        """Gives the seat up. Others see LEFT; the stream of the seat ends.
+        """Gives the seat up. Others see LEFT; the stream of the seat ends. With `instance_id`, ABORTED with REPLACED when
+        another client has taken the seat over.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -393,7 +393,9 @@ class SessionServiceStub(typing.Generic[_SessionServiceCreateSessionType, _Sessi
     """Takes a seat. Joining again answers with the seat the caller has."""
 
     Leave: _SessionServiceLeaveType
-    """Gives the seat up. Others see LEFT; the stream of the seat ends."""
+    """Gives the seat up. Others see LEFT; the stream of the seat ends. With `instance_id`, ABORTED with REPLACED when
+    another client has taken the seat over.
+    """
 
     Kick: _SessionServiceKickType
     """Removes a participant. Others see KICKED; the stream of the seat ends. For the session's creator and the game's
@@ -542,7 +544,9 @@ class SessionServiceServicer(metaclass=abc.ABCMeta):
         request: oofgg.v1.session_pb2.LeaveRequest,
         context: _ServicerContext,
     ) -> typing.Union[oofgg.v1.session_pb2.LeaveResponse, collections.abc.Awaitable[oofgg.v1.session_pb2.LeaveResponse]]:
-        """Gives the seat up. Others see LEFT; the stream of the seat ends."""
+        """Gives the seat up. Others see LEFT; the stream of the seat ends. With `instance_id`, ABORTED with REPLACED when
+        another client has taken the seat over.
+        """
 
     @abc.abstractmethod
     def Kick(
