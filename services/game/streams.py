@@ -178,9 +178,11 @@ class Stream:
         if not pause:
             return
         if pause > _LONGEST_PAUSE_SECONDS:
+            limits = self._streams.budget
             raise ResourceExhausted(
                 Reason.RATE_LIMITED,
-                "You send more than a participant may. Send fewer commands, or smaller ones.",
+                f"You send more than a participant may, which is {limits.commands_per_second:g} commands and "
+                f"{limits.bytes_per_second:g} bytes a second. Wait {pause:.1f} s, and send fewer commands or smaller ones.",
                 retry_after=pause,
             )
         # Not reading is what slows the sender down, all the way back: nothing of it is kept in between.
