@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 COUNTED_BY: Final = "x-oofgg-rate-limit"
 # Less is not worth telling: a whole call takes about as long.
 _LEAST_WAIT_SECONDS: Final = 1.0
-_LIFT: Final = " On a platform for development, `make up ARGS=--lift-limits` starts it without limits for callers on its own machine."
+_LIFT: Final = (
+    " On a platform for development, `make up ARGS=--lift-limits` starts it without limits for callers on its own "
+    "machine."
+)
 
 
 def refusals(limits: Mapping[RateClass, Limits], *, development: bool) -> Iterator[Refusal]:

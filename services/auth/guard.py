@@ -117,11 +117,11 @@ class Guard:
             return
         reset, _ = await self._limiter.get_window_stats(self._rate, what, subject)
         wait = max(1.0, reset - self._clock.now().timestamp())
-        lift = " On a platform for development, `make up ARGS=--lift-limits` starts it without." * self._limits.development
+        lift = " On a platform for development, `make up ARGS=--lift-limits` starts it without."
         raise ResourceExhausted(
             Reason.RATE_LIMITED,
             f"Too many calls: {self._limits.per_minute} a minute may use a secret of one account or key. Wait "
-            f"{math.ceil(wait)} s and try again.{lift}",
+            f"{math.ceil(wait)} s and try again.{lift if self._limits.development else ''}",
             retry_after=wait,
         )
 

@@ -182,7 +182,7 @@ class Stream:
             raise ResourceExhausted(
                 Reason.RATE_LIMITED,
                 f"You send more than a participant may, which is {limits.commands_per_second:g} commands and "
-                f"{limits.bytes_per_second:g} bytes a second. Wait {pause:.1f} s, and send fewer commands or smaller ones.",
+                f"{limits.bytes_per_second:g} bytes a second. Wait {pause:.1f} s, and send fewer or smaller ones.",
                 retry_after=pause,
             )
         # Not reading is what slows the sender down, all the way back: nothing of it is kept in between.
