@@ -22,6 +22,9 @@ TESTS = {
         "tests/integration/sdk/test_matchmaking.py test_free_seats_are_found_by_who_wants_to_play_at_once"
     ),
     "docs/how-to/sessions.md lobby": "tests/e2e/test_docs.py test_session_how_to",
+    "docs/quickstart.md player": (
+        "tests/e2e/test_docs.py test_quickstart_can_be_run_twice_and_what_it_says_to_type_next_plays_a_match"
+    ),
     "sdk/README.md main": (
         "tests/integration/sdk/test_readme.py test_two_copies_of_the_first_example_agree_on_the_result"
     ),
