@@ -29,6 +29,8 @@ def clean_username(text: str, field: str = "username") -> str:
     name = unicodedata.normalize("NFKC", text)
     if not _SHORTEST <= len(name) <= _LONGEST:
         raise invalid_field(field, f"must have {_SHORTEST} to {_LONGEST} characters")
+    if any(character.isspace() for character in name):
+        raise invalid_field(field, "may hold no spaces; the account's `display_name` may, and players see that one")
     if not (_is_letter(name[0]) or name[0].isdigit()):
         raise invalid_field(field, "must begin with a letter or a digit")
     wrong = sorted({letter for letter in name if not (_is_letter(letter) or letter.isdigit() or letter in _MARKS)})

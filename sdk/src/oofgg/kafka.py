@@ -1,4 +1,4 @@
-"""A game's finished matches from Kafka: `pip install oofgg[kafka]`.
+"""A game's finished matches from Kafka: the extra `kafka` of the SDK (`pip install './sdk[kafka]'` from the checkout).
 
 async with MatchHistory("kafka:9092", game_id, position=stored) as history:
     async for record in history:
