@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 from google.protobuf.message import Message
 
 from oofgg.v1 import session_pb2 as pb
-from pkg.auth.caller import Caller, CallerRole
+from pkg.auth.caller import CallerRole
 from pkg.clock import Clock
 from pkg.errors import FailedPrecondition, NotFound, PermissionDenied, Reason, ResourceExhausted, invalid_field
 from pkg.games import GameDirectory
@@ -26,6 +26,7 @@ from services.game.codec import (
     timestamp,
 )
 from services.game.engine.facts import Profile, SessionFacts, SessionTimes, State
+from services.game.engine.order import FIRST_OVERSEER
 from services.game.engine.results import ResultState
 from services.game.engine.sessions import Session
 from services.game.finish import Finisher
@@ -263,13 +264,13 @@ class SessionServicer:
 
     async def play(self, call: StreamCall) -> None:
         first = await self._streams.first_request(call)
-        live, place = await self._place(first.open, call.caller)
+        live, place = await self._place(first.open, call)
         async with self._streams.opening(call, live, unary_sender=False) as stream:
             await stream.hear(first)
             await stream.run(place, first.open, first.commands, reads=True)
 
     async def watch(self, request: pb.WatchRequest, call: StreamCall) -> None:
-        live, place = await self._place(request.open, call.caller)
+        live, place = await self._place(request.open, call)
         async with self._streams.opening(call, live, unary_sender=True) as stream:
             await stream.run(place, request.open, (), reads=False)
 
@@ -307,9 +308,17 @@ class SessionServicer:
         self._journal.require_available()
         return session
 
-    async def _place(self, opening: pb.StreamOpen, caller: Caller) -> tuple[LiveSession, int]:
+    async def _place(self, opening: pb.StreamOpen, call: StreamCall) -> tuple[LiveSession, int]:
         live = await self._owner.get(opening.session_id)
-        session = live.room.session
+        caller, session = call.caller, live.room.session
+        if caller.role is CallerRole.DEVELOPER:
+            await self._games.require_access(caller, session.facts.game_id)
+            if not opening.spectate:
+                raise PermissionDenied(
+                    Reason.NOT_A_PARTICIPANT,
+                    "The game's developer and its servers have no seat. Open the stream with `spectate` to watch.",
+                )
+            return live, live.overseer()
         caller.require_game(session.facts.game_id)
         if not opening.spectate:
             session.require_welcome(caller.user_id)
@@ -374,8 +383,9 @@ def _stream_of(live: LiveSession, user_id: str) -> Stream:
 
     Also one whose seat was given up: it ends once what is still on its way is acknowledged.
     """
-    for stream in live.streams.values():
-        if isinstance(stream, Stream) and stream.user_id == user_id:
+    for place, stream in live.streams.items():
+        # The account of the game's developer may play, too, while its servers watch.
+        if place < FIRST_OVERSEER and isinstance(stream, Stream) and stream.user_id == user_id:
             return stream
     live.room.session.participant(user_id)
     raise not_watching(live.session_id)

@@ -26,7 +26,16 @@ from services.game.engine.facts import (
     StateChanged,
 )
 from services.game.engine.lineage import Lineage
-from services.game.engine.order import LATEST, VOLATILE, Audience, LatestBoard, Private, Tail, VolatileRing
+from services.game.engine.order import (
+    FIRST_OVERSEER,
+    LATEST,
+    VOLATILE,
+    Audience,
+    LatestBoard,
+    Private,
+    Tail,
+    VolatileRing,
+)
 from services.game.engine.results import SeatResult
 from services.game.engine.sessions import Session
 
@@ -252,7 +261,7 @@ class Room:
     @property
     def spectators(self) -> int:
         """How many watch without a seat."""
-        return sum(place >= FIRST_SPECTATOR for place in self.receivers)
+        return sum(FIRST_SPECTATOR <= place < FIRST_OVERSEER for place in self.receivers)
 
     def open(
         self,

@@ -96,3 +96,9 @@ def test_nobody_can_choose_a_guests_name() -> None:
         assert name.startswith(GUEST_PREFIX)
         with pytest.raises(InvalidArgument):
             clean_username(name)
+
+
+def test_a_name_with_a_space_is_told_of_the_display_name() -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        clean_username("Ada Lovelace")
+    assert "no spaces; the account's `display_name` may" in caught.value.violations[0].description

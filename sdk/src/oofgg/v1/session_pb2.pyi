@@ -798,7 +798,9 @@ class StreamOpen(google.protobuf.message.Message):
     everything that kept them from one that has only missed some. 0: unknown.
     """
     spectate: builtins.bool
-    """Watch without a seat: nothing can be sent. The session must allow spectators."""
+    """Watch without a seat: nothing can be sent. The session must allow spectators, except for the game's developer and its
+    servers, who see what is said to some only, too.
+    """
     instance_id: builtins.str
     """Chosen by the client when it begins to play, such as a random UUID, and the same on all streams that it opens for
     that. The same in `Leave` keeps a client that was replaced from giving up the seat of the one that replaced it.

@@ -180,7 +180,8 @@ class SessionServiceServicer(object):
 
     def Play(self, request_iterator, context):
         """Plays: commands in, events out, until the session is over. The first request opens the stream; a second stream
-        for the same seat replaces the first.
+        for the same seat replaces the first. The game's developer and its servers (an API key's token) watch, with
+        `spectate`: any session of their game, all events.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

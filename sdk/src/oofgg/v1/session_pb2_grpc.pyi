@@ -407,7 +407,8 @@ class SessionServiceStub(typing.Generic[_SessionServiceCreateSessionType, _Sessi
 
     Play: _SessionServicePlayType
     """Plays: commands in, events out, until the session is over. The first request opens the stream; a second stream
-    for the same seat replaces the first.
+    for the same seat replaces the first. The game's developer and its servers (an API key's token) watch, with
+    `spectate`: any session of their game, all events.
     """
 
     Watch: _SessionServiceWatchType
@@ -573,7 +574,8 @@ class SessionServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[collections.abc.Iterator[oofgg.v1.session_pb2.PlayResponse], collections.abc.AsyncIterator[oofgg.v1.session_pb2.PlayResponse]]:
         """Plays: commands in, events out, until the session is over. The first request opens the stream; a second stream
-        for the same seat replaces the first.
+        for the same seat replaces the first. The game's developer and its servers (an API key's token) watch, with
+        `spectate`: any session of their game, all events.
         """
 
     @abc.abstractmethod
