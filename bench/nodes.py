@@ -25,6 +25,7 @@ _START_SECONDS = 60.0
 _STOP_SECONDS = 30.0
 _POLL_SECONDS = 0.05
 _HTTP_SECONDS = 5.0
+_direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # whatever proxy the environment names
 _HOST = "127.0.0.1"
 _numbers = itertools.count(2)
 
@@ -128,7 +129,7 @@ def healthy(document: dict[str, Any]) -> set[str]:
 def _healthy(admin: str) -> set[str]:
     """The same, asked of its admin address; nothing while it does not answer."""
     try:
-        with urllib.request.urlopen(f"http://{admin}/clusters?format=json", timeout=_HTTP_SECONDS) as answer:
+        with _direct.open(f"http://{admin}/clusters?format=json", timeout=_HTTP_SECONDS) as answer:
             return healthy(json.load(answer))
     except (OSError, ValueError):
         return set()

@@ -23,6 +23,7 @@ PASSWORD = "correct horse"
 WITH_PASSWORD = 32
 
 _CALL_SECONDS = 30.0
+_DIRECT = [("grpc.enable_http_proxy", 0)]  # whatever proxy the environment names
 _AT_ONCE = 16
 _MOST_ELSEWHERE = 2_000
 
@@ -142,7 +143,8 @@ class Stage:
         async with AsyncExitStack() as stack:
             channel = self.channel
             if node:  # only Envoy finds the nodes
-                channel = await stack.enter_async_context(grpc.aio.insecure_channel(self.endpoints.envoy))
+                direct = grpc.aio.insecure_channel(self.endpoints.envoy, options=_DIRECT)
+                channel = await stack.enter_async_context(direct)
             stub: Any = session_pb2_grpc.SessionServiceStub(channel)
 
             async def sit(start: int) -> None:
@@ -204,7 +206,7 @@ async def open_stage(*, lifted: bool = True) -> AsyncIterator[Stage]:
         platform = Platform(data_dir)
         try:
             await platform.start(lifted=lifted)
-            async with grpc.aio.insecure_channel(platform.endpoints.service) as channel:
+            async with grpc.aio.insecure_channel(platform.endpoints.service, options=_DIRECT) as channel:
                 stage = Stage(platform, channel)
                 await stage.prepare()
                 yield stage

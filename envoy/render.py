@@ -16,6 +16,7 @@ from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSe
 from envoy.certificates import Certificate
 from envoy.classic import ENDPOINTS, SERVICE
 from envoy.json_bodies import UNKNOWN_FIELDS_HEADER, script
+from envoy.limited import COUNTED_BY, refusals
 from envoy.replies import local_replies
 from envoy.routes import CLUSTERS, RateClass, Route, public_routes, read_descriptors
 
@@ -191,6 +192,7 @@ def render(inputs: Inputs) -> str:
         raise ValueError("rate limits cannot be lifted in production")
     descriptors = read_descriptors(inputs.descriptors)
     routes = public_routes(descriptors)
+    development = inputs.environment is Environment.DEVELOPMENT
     template = jinja2.Environment(  # noqa: S701  (YAML, not HTML; every value goes in as JSON)
         loader=jinja2.FileSystemLoader(TEMPLATE.parent), undefined=jinja2.StrictUndefined
     ).get_template(TEMPLATE.name)
@@ -209,7 +211,7 @@ def render(inputs: Inputs) -> str:
         trusted_proxies=inputs.trusted_proxies,
         stripped_headers=STRIPPED_HEADERS,
         sane_request_id=SANE_REQUEST_ID,
-        local_replies=list(local_replies()),
+        local_replies=list(local_replies(refusals(inputs.limits, development=development))),
         json_methods=_json_methods(routes),
         json_script=script(descriptors, routes),
         classic_scripts={f"/{SERVICE}/{endpoint.method}": endpoint.lua for endpoint in ENDPOINTS},
@@ -225,7 +227,8 @@ def render(inputs: Inputs) -> str:
         methods_by_service=_methods_by_service(routes),
         cors_origins=[_origin_matcher(origin) for origin in inputs.cors_origins],
         routes=routes,
-        reflection_services=REFLECTION if inputs.environment is Environment.DEVELOPMENT else (),
+        counted_by=COUNTED_BY,
+        reflection_services=REFLECTION if development else (),
         edge=inputs.edge,
         clusters=[
             {"name": name, **(asdict(inputs.clusters[name]) if inputs.edge is None else {})}

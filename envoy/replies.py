@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 
@@ -210,9 +210,9 @@ REFUSALS = (
 )
 
 
-def local_replies() -> Iterator[LocalReply]:
-    """The mappers for all refusals, first match first."""
-    for refusal in REFUSALS:
+def local_replies(special: Iterable[Refusal] = ()) -> Iterator[LocalReply]:
+    """The mappers for all refusals, first match first; `special` ones come before the general ones."""
+    for refusal in (*special, *REFUSALS):
         yield _grpc_reply(refusal)
         for endpoint in ENDPOINTS:
             yield _classic_reply(endpoint, refusal)

@@ -1,5 +1,6 @@
 """Fixtures for every test."""
 
+import os
 from typing import Any
 
 import pytest
@@ -31,6 +32,11 @@ __all__ = [
     "start_backend",
     "topic_prefix",
 ]
+
+# Plain clients of tests, curl among them, reach this machine directly. That ours do without this is tested with it
+# taken away (tests/integration/sdk/test_proxy.py).
+for _name in ("no_proxy", "NO_PROXY"):
+    os.environ[_name] = ",".join(filter(None, (os.environ.get(_name), "localhost,127.0.0.1,::1")))
 
 # A busy machine is slow, not wrong.
 settings.register_profile("oofgg", deadline=None, suppress_health_check=[HealthCheck.too_slow])

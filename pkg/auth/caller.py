@@ -19,13 +19,17 @@ class CallerRole(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A verified caller. `game_id` is empty for a console login; `login_id` is what a revocation names."""
+    """A verified caller. `game_id` is empty for a console login; `login_id` is what a revocation names.
+
+    `display_name` is what the account wants to be called, as of its token; empty where it is the username.
+    """
 
     user_id: str
     username: str
     role: CallerRole
     game_id: str
     login_id: str
+    display_name: str = ""
 
     def require_game(self, game_id: str) -> None:
         """Raises PermissionDenied(WRONG_GAME) unless the token is for this game."""

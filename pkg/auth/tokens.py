@@ -63,6 +63,8 @@ def sign_access_token(
         "exp": now + seconds,
         "jti": new_id(),
     }
+    if caller.display_name:
+        claims["display"] = caller.display_name
     return jwt.encode(claims, key, algorithm=ALGORITHM, headers={"kid": key_id})
 
 
@@ -116,6 +118,7 @@ def _caller(claims: Mapping[str, Any]) -> Caller:
         role=role,
         game_id=str(claims.get("game", "")),
         login_id=str(claims["sid"]),
+        display_name=str(claims.get("display", "")),
     )
 
 

@@ -26,6 +26,8 @@ _OPTIONS: list[tuple[str, Any]] = [
     ("grpc.use_local_subchannel_pool", 1),
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1000),
+    # A proxy of the environment is for what is outside; it knows nothing of our services.
+    ("grpc.enable_http_proxy", 0),
 ]
 
 

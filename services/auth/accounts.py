@@ -79,6 +79,7 @@ class Login:
             role=CallerRole.PLAYER if self.game_id else self.account.role,
             game_id=self.game_id,
             login_id=self.login_id,
+            display_name=self.account.display_name,
         )
 
 

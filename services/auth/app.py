@@ -10,7 +10,7 @@ from typing import Any
 
 from oofgg.v1 import account_pb2, auth_pb2, classic_pb2
 from pkg.auth.tokens import TokenVerifier
-from pkg.config import Settings
+from pkg.config import Environment, Settings
 from pkg.events.lag import watch_outbox
 from pkg.events.relay import Relay
 from pkg.games import GameDirectory
@@ -119,4 +119,5 @@ def _guard_limits(settings: Settings) -> GuardLimits:
         longest_wait=settings.login_longest_wait_seconds,
         per_minute=settings.secret_calls_per_minute,
         spare_loopback=settings.login_limits_spare_loopback,
+        development=settings.environment is Environment.DEVELOPMENT,
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
+import math
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -60,6 +61,8 @@ class GuardLimits:
     """Calls that use a secret of one account, login or key."""
     spare_loopback: bool = False
     """Nothing is counted for callers on this machine: for load tests."""
+    development: bool = False
+    """Refusals say how to lift the limit."""
 
 
 class Guard:
@@ -113,10 +116,13 @@ class Guard:
         if self._spares(address) or await self._limiter.hit(self._rate, what, subject):
             return
         reset, _ = await self._limiter.get_window_stats(self._rate, what, subject)
+        wait = max(1.0, reset - self._clock.now().timestamp())
+        lift = " On a platform for development, `make up ARGS=--lift-limits` starts it without."
         raise ResourceExhausted(
             Reason.RATE_LIMITED,
-            "Too many of these calls for one account or key. Wait a moment.",
-            retry_after=max(1.0, reset - self._clock.now().timestamp()),
+            f"Too many calls: {self._limits.per_minute} a minute may use a secret of one account or key. Wait "
+            f"{math.ceil(wait)} s and try again.{lift if self._limits.development else ''}",
+            retry_after=wait,
         )
 
     async def _count(self, counter: str, free: int) -> bool:

@@ -38,11 +38,13 @@ def clean_username(text: str, field: str = "username") -> str:
     name = unicodedata.normalize("NFKC", text)
     if not _SHORTEST <= len(name) <= _LONGEST:
         raise invalid_field(field, f"must have {_SHORTEST} to {_LONGEST} characters")
+    if any(character.isspace() for character in name):
+        raise invalid_field(field, "may hold no spaces; the account's `display_name` may, and players see that one")
     if not (_is_letter(name[0]) or name[0].isdigit()):
         raise invalid_field(field, "must begin with a letter or a digit")
     wrong = sorted({letter for letter in name if not (_is_letter(letter) or letter.isdigit() or letter in _MARKS)})
     if " " in wrong:
-        raise invalid_field(field, "may have no spaces; the display name of an account may")
+        raise invalid_field(field, "may have no spaces; the account's `display_name` may")
     if wrong:
         raise invalid_field(field, f"may hold letters, digits, `_`, `-` and `.`, but not {wrong[0]!r}")
     if (scripts := _scripts(name)) and len(scripts) > 1:

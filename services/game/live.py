@@ -8,6 +8,7 @@ from typing import Protocol
 
 from pkg.errors import FailedPrecondition, OofggError, PermissionDenied, Reason
 from services.game.budget import Budgets
+from services.game.engine.order import FIRST_OVERSEER
 from services.game.engine.room import FIRST_SPECTATOR, Room
 
 
@@ -40,6 +41,7 @@ class LiveSession:
         self.budgets: Budgets | None = None  # made with the first stream
         self._touch = touch
         self._spectators = 0
+        self._overseers = 0
         self._waiters: list[tuple[int, asyncio.Future[None]]] = []
 
     @property
@@ -60,7 +62,7 @@ class LiveSession:
                 Reason.SESSION_STATE, "You have a seat in this session. Open the stream without `spectate`."
             )
         for place, stream in self.streams.items():
-            if place >= FIRST_SPECTATOR and stream.user_id == user_id:
+            if FIRST_SPECTATOR <= place < FIRST_OVERSEER and stream.user_id == user_id:
                 return place
         most = session.facts.max_spectators
         if self.room.spectators >= most:
@@ -71,11 +73,16 @@ class LiveSession:
         self._spectators += 1
         return FIRST_SPECTATOR + self._spectators
 
+    def overseer(self) -> int:
+        """A place from which a server of the game watches all that happens. It takes none of the spectators'."""
+        self._overseers += 1
+        return FIRST_OVERSEER + self._overseers
+
     def dismiss_banned(self) -> None:
         """Ends the streams of spectators who may not return. A participant's ends with its last event."""
         banned = self.room.session.banned
         for place, stream in list(self.streams.items()):
-            if place >= FIRST_SPECTATOR and stream.user_id in banned:
+            if FIRST_SPECTATOR <= place < FIRST_OVERSEER and stream.user_id in banned:
                 stream.close(PermissionDenied(Reason.KICKED, "You were removed from this session."))
 
     def touch(self) -> None:

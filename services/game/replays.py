@@ -100,7 +100,10 @@ class ReplayStore:
         tail = room.tail
         joined = b"".join(tail.pieces(tail.first - 1))
         log = await asyncio.to_thread(zlib.compress, joined, _LEVEL)
-        seats = [(seat.number, seat.user_id, seat.join_seq) for seat in room.session.roster]
+        session = room.session
+        seats = [
+            (seat.number, seat.user_id, seat.join_seq) for seat in session.roster if seat.number not in session.absent
+        ]
         return Recording(seats, tail.first, log)
 
     async def keep(self, connection: Connection, room: Room, recording: Recording) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 from google.protobuf.message import Message
 
 from oofgg.v1 import session_pb2 as pb
-from pkg.auth.caller import Caller, CallerRole
+from pkg.auth.caller import CallerRole
 from pkg.clock import Clock
 from pkg.errors import FailedPrecondition, NotFound, PermissionDenied, Reason, ResourceExhausted, invalid_field
 from pkg.games import GameDirectory
@@ -26,7 +26,8 @@ from services.game.codec import (
     timestamp,
 )
 from services.game.engine.facts import Profile, SessionFacts, SessionTimes, State
-from services.game.engine.results import ResultState, normalised
+from services.game.engine.order import FIRST_OVERSEER
+from services.game.engine.results import ResultState
 from services.game.engine.sessions import Session
 from services.game.finish import Finisher
 from services.game.journal import Journal
@@ -154,7 +155,9 @@ class SessionServicer:
             if session.seat_of(caller.user_id) is None:
                 await self._memberships.enter(caller.user_id, request.session_id)
             now = self._now()
-            live.room.apply(session.join(caller.user_id, caller.username, request.team, now), now)
+            live.room.apply(
+                session.join(caller.user_id, caller.username, request.team, now, display_name=caller.display_name), now
+            )
             return pb.JoinResponse(
                 session=session_message(session),
                 seat=seat_message(session.participant(caller.user_id)),
@@ -170,7 +173,7 @@ class SessionServicer:
             seat = session.participant(caller.user_id)
             self._journal.require_available()
             now = self._now()
-            live.room.apply(session.leave(seat.number, now), now)
+            live.room.apply(session.leave(seat.number, now, instance_id=request.instance_id), now)
             return pb.LeaveResponse()
 
         return await self._once("Leave", request, call, pb.LeaveResponse, effect)
@@ -225,9 +228,7 @@ class SessionServicer:
                 self._journal.require_available()
                 live.trace_parent = current_trace_parent.get()
                 live.room.state_result(number, entries, self._now())
-            elif number == 0 and normalised(entries, {seat.number: seat.team for seat in session.roster}) != (
-                session.decision.result
-            ):
+            elif number == 0 and not session.confirms(entries):
                 raise FailedPrecondition(
                     Reason.SESSION_STATE,
                     f"The result of session {session.facts.session_id} is decided, and it is another one.",
@@ -264,13 +265,13 @@ class SessionServicer:
 
     async def play(self, call: StreamCall) -> None:
         first = await self._streams.first_request(call)
-        live, place = await self._place(first.open, call.caller)
+        live, place = await self._place(first.open, call)
         async with self._streams.opening(call, live, unary_sender=False) as stream:
             await stream.hear(first)
             await stream.run(place, first.open, first.commands, reads=True)
 
     async def watch(self, request: pb.WatchRequest, call: StreamCall) -> None:
-        live, place = await self._place(request.open, call.caller)
+        live, place = await self._place(request.open, call)
         async with self._streams.opening(call, live, unary_sender=True) as stream:
             await stream.run(place, request.open, (), reads=False)
 
@@ -308,9 +309,17 @@ class SessionServicer:
         self._journal.require_available()
         return session
 
-    async def _place(self, opening: pb.StreamOpen, caller: Caller) -> tuple[LiveSession, int]:
+    async def _place(self, opening: pb.StreamOpen, call: StreamCall) -> tuple[LiveSession, int]:
         live = await self._owner.get(opening.session_id)
-        session = live.room.session
+        caller, session = call.caller, live.room.session
+        if caller.role is CallerRole.DEVELOPER:
+            await self._games.require_access(caller, session.facts.game_id)
+            if not opening.spectate:
+                raise PermissionDenied(
+                    Reason.NOT_A_PARTICIPANT,
+                    "The game's developer and its servers have no seat. Open the stream with `spectate` to watch.",
+                )
+            return live, live.overseer()
         caller.require_game(session.facts.game_id)
         if not opening.spectate:
             session.require_welcome(caller.user_id)
@@ -375,8 +384,9 @@ def _stream_of(live: LiveSession, user_id: str) -> Stream:
 
     Also one whose seat was given up: it ends once what is still on its way is acknowledged.
     """
-    for stream in live.streams.values():
-        if isinstance(stream, Stream) and stream.user_id == user_id:
+    for place, stream in live.streams.items():
+        # The account of the game's developer may play, too, while its servers watch.
+        if place < FIRST_OVERSEER and isinstance(stream, Stream) and stream.user_id == user_id:
             return stream
     live.room.session.participant(user_id)
     raise not_watching(live.session_id)

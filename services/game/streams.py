@@ -134,7 +134,15 @@ class Stream:
         live, room = self.live, self.live.room
         now = self._streams.now()
         after = opening.after_seq if opening.HasField("after_seq") else None
-        opened = self._opened = room.open(place, after, self.signal, now, epoch=opening.epoch)
+        opened = self._opened = room.open(
+            place,
+            after,
+            self.signal,
+            now,
+            epoch=opening.epoch,
+            instance_id=opening.instance_id,
+            display_name=self._call.caller.display_name,
+        )
         if opened.replaced is not None and (other := live.streams.get(place)):
             other.close(Aborted(Reason.REPLACED, "Another connection took this seat.", session_id=live.session_id))
         live.streams[place] = self
@@ -170,9 +178,11 @@ class Stream:
         if not pause:
             return
         if pause > _LONGEST_PAUSE_SECONDS:
+            limits = self._streams.budget
             raise ResourceExhausted(
                 Reason.RATE_LIMITED,
-                "You send more than a participant may. Send fewer commands, or smaller ones.",
+                f"You send more than a participant may, which is {limits.commands_per_second:g} commands and "
+                f"{limits.bytes_per_second:g} bytes a second. Wait {pause:.1f} s, and send fewer or smaller ones.",
                 retry_after=pause,
             )
         # Not reading is what slows the sender down, all the way back: nothing of it is kept in between.

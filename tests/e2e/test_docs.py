@@ -7,7 +7,10 @@ import contextlib
 import io
 import os
 import re
+import shlex
 import shutil
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -28,13 +31,16 @@ def python_of(page: str) -> dict[str, Any]:
     text = (ROOT / page).read_text()
     blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     assert blocks, f"{page} has no example"
+    names: dict[str, Any] = {"__name__": "example"}
+    exec(compile(own_names("\n".join(blocks)), page, "exec"), names)
+    return names
+
+
+def own_names(code: str) -> str:
     suffix = os.urandom(3).hex()
-    code = "\n".join(blocks)
     for name in ("ada", "bob", "studio"):
         code = code.replace(f'"{name}"', f'"{name}-{suffix}"').replace(f'"{name}@', f'"{name}-{suffix}@')
-    names: dict[str, Any] = {"__name__": "example"}
-    exec(compile(code, page, "exec"), names)
-    return names
+    return code
 
 
 async def test_readme_plays_a_match(envoy: str, channel: grpc.aio.Channel) -> None:
@@ -44,6 +50,10 @@ async def test_readme_plays_a_match(envoy: str, channel: grpc.aio.Channel) -> No
     with contextlib.redirect_stdout(shown):
         await main(envoy, cast.game_id)
     assert shown.getvalue() == "bob sees {'move': 'e4'}\n"
+    api_key = await new_api_key(channel, cast)
+    async with oofgg.Client(envoy, api_key=api_key, game=cast.game_id) as server, asyncio.timeout(20):
+        news = await anext(server.history.watch(from_start=True))
+    assert news.match.result_state is oofgg.ResultState.AGREED
 
 
 async def test_identity_how_tos(envoy: str, channel: grpc.aio.Channel, capsys: pytest.CaptureFixture[str]) -> None:
@@ -127,8 +137,29 @@ def test_readme_example_has_twenty_lines_or_so() -> None:
     assert len([line for line in example[1].splitlines() if line.strip()]) <= 20
 
 
-async def test_quickstart_makes_a_game(envoy: str) -> None:
-    assert await python_of("docs/quickstart.md")["main"](envoy)
+def typed(directory: Path, line: str) -> list[str]:
+    """What somebody sees who types this in the folder where the files of the quickstart are."""
+    program, *arguments = shlex.split(line)
+    assert program == "python"
+    done = subprocess.run(
+        [sys.executable, *arguments], cwd=directory, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_quickstart_can_be_run_twice_and_what_it_says_to_type_next_plays_a_match(envoy: str, tmp_path: Path) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs/quickstart.md").read_text(), re.DOTALL)
+    for name, block in zip(("quickstart.py", "match.py"), blocks, strict=True):
+        (tmp_path / name).write_text(own_names(block))
+    first = typed(tmp_path, f"python quickstart.py {envoy}")
+    again = typed(tmp_path, f"python quickstart.py {envoy}")
+    assert first == again, "the second time it logs in, and finds the game"
+    assert first[-1].startswith(f"  python match.py {envoy} ")
+    for _ in range(2):
+        seen = typed(tmp_path, again[-1])
+        assert seen[-1] == "the result is agreed"
+        assert len(seen) == 3
 
 
 async def test_tls_how_to(platform: Platform, channel: grpc.aio.Channel) -> None:

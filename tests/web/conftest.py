@@ -80,13 +80,20 @@ def envoy(platform: Platform) -> str:
 
 
 @pytest.fixture
-async def game_id(envoy: str) -> str:
-    """A new game."""
+async def studio(envoy: str) -> AsyncIterator[oofgg.Client]:
+    """A developer with a new game, whose console it is."""
     name = f"studio-{os.urandom(4).hex()}"
-    async with oofgg.Client(envoy) as studio:
-        await studio.register(name, f"{name}@example.org", "correct horse")
-        await studio.become_developer()
-        return (await studio.games.create("Rock, paper, scissors")).game_id
+    async with oofgg.Client(envoy) as client:
+        await client.register(name, f"{name}@example.org", "correct horse")
+        await client.become_developer()
+        client.game = (await client.games.create("Rock, paper, scissors")).game_id
+        yield client
+
+
+@pytest.fixture
+def game_id(studio: oofgg.Client) -> str:
+    """Its game."""
+    return studio.game
 
 
 @pytest.fixture

@@ -18,10 +18,17 @@ from tests.web.test_browser import MATCH_SECONDS
 
 WEB = ROOT / "sdk" / "web"
 BLOCKS = re.findall(r"```ts\n(.*?)```", (WEB / "README.md").read_text(), re.DOTALL)
-# What a browser has, and the way a shell starts it.
-START = """
-globalThis.sessionStorage = { getItem: () => null, setItem: () => {}, removeItem: () => {} };
-await main(...process.argv.slice(2));
+# What a browser has, and the way a shell starts an example.
+BROWSER = "globalThis.sessionStorage = { getItem: () => null, setItem: () => {}, removeItem: () => {} };"
+FIRST = "await main(...process.argv.slice(2));"
+DUEL = """
+const [platform, game, username, password] = process.argv.slice(2);
+const client = new Client(platform, { game });
+await client.login(username, password);
+const session = await duel(client);
+console.log(`playing ${session.info.sessionId}`);
+await session.close();
+process.exit(0); // the ticket is watched on
 """
 
 
@@ -41,37 +48,62 @@ def test_an_example_type_checks(built: None, tmp_path: Path, block: int) -> None
     assert (done.returncode, done.stdout) == (0, "")
 
 
-async def test_the_first_example_plays_a_match(built: None, tmp_path: Path, envoy: str, game_id: str) -> None:
-    (tmp_path / "example.ts").write_text(BLOCKS[0] + START)
+def bundled(directory: Path, example: str, start: str) -> Path:
+    """An example as a program for Node."""
+    (directory / "example.ts").write_text(example + BROWSER + start)
     bundle: list[str | Path] = [
         WEB / "node_modules/.bin/esbuild", "example.ts", "--bundle", "--platform=node", "--format=esm",
         f"--alias:@oofgg/web={WEB / 'dist/index.js'}", "--outfile=example.mjs", "--log-level=warning",
     ]  # fmt: skip
-    subprocess.run(bundle, cwd=tmp_path, timeout=60, check=True)
+    subprocess.run(bundle, cwd=directory, timeout=60, check=True)
+    return directory / "example.mjs"
+
+
+async def ran(program: Path, *arguments: str) -> list[str]:
+    """The lines that a program prints which ends as it should."""
+    node = await asyncio.create_subprocess_exec("node", program, *arguments, stdout=PIPE, stderr=PIPE)
+    try:
+        out, err = await node.communicate()
+    finally:
+        if node.returncode is None:
+            node.kill()
+            await node.wait()
+    assert (node.returncode, err.decode()) == (0, "")
+    return out.decode().splitlines()
+
+
+async def test_two_copies_of_the_first_example_agree_on_the_result(
+    built: None, tmp_path: Path, envoy: str, game_id: str
+) -> None:
+    program = bundled(tmp_path, BLOCKS[0], FIRST)
     async with (
         asyncio.timeout(MATCH_SECONDS),
         oofgg.Client(envoy, game=game_id) as ada,
         oofgg.Client(envoy, game=game_id) as bob,
     ):
-        name = await register(ada, "ada")
-        await register(bob, "bob")
+        names = [await register(ada, "ada"), await register(bob, "bob")]
         session = await bob.sessions.create(min_seats=2, max_seats=2)
-        node = await asyncio.create_subprocess_exec(
-            "node", tmp_path / "example.mjs", f"http://{envoy}", game_id, name, PASSWORD, session.session_id,
-            stdout=PIPE, stderr=PIPE,
-        )  # fmt: skip
-        try:
-            async with bob.play(session) as playing:
-                await playing.started()
-                await playing.send({"move": "e5"})
-                async for event in playing:
-                    if isinstance(event, oofgg.Message) and event.seat != playing.seat:
-                        assert event.json() == {"move": "e4"}
-                        await playing.finish({event.seat: 1, playing.seat: 2})
-                assert playing.info.result_state is oofgg.ResultState.AGREED
-            out, err = await node.communicate()
-        finally:
-            if node.returncode is None:
-                node.kill()
-                await node.wait()
-    assert (node.returncode, out.decode(), err.decode()) == (0, "they play { move: 'e5' }\n", "")
+        told = (f"http://{envoy}", game_id)
+        said = await asyncio.gather(*(ran(program, *told, name, PASSWORD, session.session_id) for name in names))
+        assert (await bob.sessions.get(session.session_id)).result_state is oofgg.ResultState.AGREED
+    assert all(lines[-1] == "the result is AGREED" for lines in said), said
+    rolls = [[line for line in lines if line.startswith("seat ")] for lines in said]
+    assert rolls[0] == rolls[1]
+    assert len(rolls[0]) == 2
+
+
+async def test_two_copies_of_the_matchmaking_example_meet_in_one_session(
+    built: None, tmp_path: Path, envoy: str, studio: oofgg.Client, game_id: str
+) -> None:
+    await studio.queues.create(oofgg.Queue("duel", acceptance_seconds=20))
+    program = bundled(tmp_path, BLOCKS[1], DUEL)
+    async with (
+        asyncio.timeout(MATCH_SECONDS),
+        oofgg.Client(envoy, game=game_id) as ada,
+        oofgg.Client(envoy, game=game_id) as bob,
+    ):
+        names = [await register(ada, "ada"), await register(bob, "bob")]
+        said = await asyncio.gather(*(ran(program, f"http://{envoy}", game_id, name, PASSWORD) for name in names))
+    assert said[0][-1].startswith("playing ")
+    assert said[0][-1] == said[1][-1]
+    assert all("PROPOSED []" in lines for lines in said)

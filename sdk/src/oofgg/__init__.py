@@ -6,6 +6,7 @@ async with oofgg.Client("localhost:8080", game="…") as client:
     async with client.play(await ticket.matched()) as session: ...
 """
 
+import oofgg._forks  # noqa: F401  before grpc
 from oofgg import errors
 from oofgg._channel import Stubs
 from oofgg._events import Event, LogReset, Message, Presence, ResultChange, SessionChange, StateChange

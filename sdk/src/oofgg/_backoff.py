@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from dataclasses import dataclass, field
 
@@ -24,3 +25,12 @@ class Backoff:
     def reset(self) -> None:
         """Things work again."""
         self.attempts = 0
+
+
+async def wait(event: asyncio.Event, seconds: float) -> None:
+    """Until the event is set, or this much time has passed."""
+    try:
+        async with asyncio.timeout(max(0.0, seconds)):
+            await event.wait()
+    except TimeoutError:
+        return

@@ -16,7 +16,9 @@ from oofgg.errors import (
     Cancelled,
     DeadlineExceeded,
     FailedPrecondition,
+    OofggError,
     Reason,
+    ResourceExhausted,
     Unauthenticated,
     Unavailable,
     from_rpc_error,
@@ -35,6 +37,10 @@ _Request = TypeVar("_Request", bound="Message")
 _Response = TypeVar("_Response", bound="Message")
 
 _MOST_NODES = 3
+# Who sends too much waits for as long as the platform says, once in a call, and no longer than this.
+_LONGEST_WAIT_SECONDS = 10.0
+# Not all clients that wait should come back at once.
+_WAIT_JITTER = 0.1
 
 
 def was_cancelled() -> bool:
@@ -71,23 +77,32 @@ class Caller:
         """The response. Raises OofggError.
 
         UNAVAILABLE is repeated, and WRONG_NODE: every change that is not idempotent by nature carries a request id.
+        RATE_LIMITED, with which nothing has happened, is waited out once, if the time for the call allows.
         """
+        self.require_usable()
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + self.timeout
+        began = loop.time()
+        deadline = began + self.timeout
         backoff = self._backoff()
-        renewed, nodes = False, 0
+        renewed, waited, nodes = False, False, 0
         while True:
             authorization = await self._authorization() if authorized else ()
             metadata = (*authorization, (NODE_HEADER, node)) if node else authorization
             connection = self.connection.number if self.connection is not None else 0
             try:
-                return await method(request, metadata=metadata, timeout=max(0.001, deadline - loop.time()))
+                response = await method(request, metadata=metadata, timeout=max(0.001, deadline - loop.time()))
             except grpc.aio.AioRpcError as failure:
                 error = from_rpc_error(failure)
+            except grpc.aio.UsageError:
+                raise Cancelled("the client is closed") from None
             except asyncio.CancelledError:
                 if was_cancelled():
                     raise
-                raise Cancelled("the platform ended the call") from None
+                raise Cancelled("the client was closed") from None
+            else:
+                self._heard(None)
+                return response
+            self._heard(error)
             if isinstance(error, FailedPrecondition) and error.reason is Reason.WRONG_NODE:
                 named, nodes = error.metadata.get("node", ""), nodes + 1
                 # One that was asked for and did not answer is gone, until another owns what it ran.
@@ -101,9 +116,16 @@ class Caller:
                     await self.renew(authorization)
                     renewed = True
                     continue
+            elif isinstance(error, ResourceExhausted) and error.reason is Reason.RATE_LIMITED and not waited:
+                waited = True
+                delay = (error.retry_after or 0.0) + backoff.random.uniform(0, _WAIT_JITTER)
+                if error.retry_after and delay < min(_LONGEST_WAIT_SECONDS, deadline - loop.time()):
+                    logger.info("waiting for %.1f s: %s", delay, error)
+                    await asyncio.sleep(delay)
+                    continue
             elif isinstance(error, Unavailable):
                 delay = backoff.delay(error.retry_after)
-                if loop.time() + delay < deadline:
+                if loop.time() + delay < began + self._patience(error):
                     logger.debug("repeating a call in %.2f s: %s", delay, error)
                     await asyncio.sleep(delay)
                     continue
@@ -113,7 +135,21 @@ class Caller:
                 and self.connection is not None
             ):
                 self.connection.replace(connection)  # it may be dead: the next call shall not find out again
-            raise error
+            raise error if self.connection is None else self.connection.failed(error, loop.time() - began)
+
+    def require_usable(self) -> None:
+        """Raises Cancelled when the client was closed; RuntimeError in a forked process and in another event loop."""
+        if self.connection is not None:
+            self.connection.require_usable()
+
+    def _heard(self, error: OofggError | None) -> None:
+        """The platform has answered, unless the error says that nobody did."""
+        cut = isinstance(error, Unavailable | DeadlineExceeded) and error.reason is Reason.UNSPECIFIED
+        if self.connection is not None and not cut:
+            self.connection.answered()
+
+    def _patience(self, error: OofggError) -> float:
+        return self.timeout if self.connection is None else self.connection.patience(error, self.timeout)
 
     async def _authorization(self) -> Metadata:
         return await self.authorize() if self.authorize is not None else ()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
 import grpc
 import grpc.aio
 
+from oofgg._target import Target
 from oofgg.v1 import (
     account_pb2_grpc,
     auth_pb2_grpc,
@@ -35,11 +37,29 @@ _OPTIONS: Sequence[tuple[str, int]] = (
 )
 
 
-def open_channel(target: str, credentials: grpc.ChannelCredentials | None) -> grpc.aio.Channel:
-    """A channel to Envoy; without credentials it is not encrypted."""
+# The process in which the first channel was opened. What gRPC keeps of it cannot be used in a forked process.
+_first_process: int | None = None
+
+
+def open_channel(target: Target, credentials: grpc.ChannelCredentials | None) -> grpc.aio.Channel:
+    """A channel to Envoy; without credentials it is not encrypted.
+
+    It goes through a proxy of the environment only where `Target.proxy_variable` says so. Raises RuntimeError in a
+    process that was forked from one that had opened a channel: calls would hang there.
+    """
+    global _first_process
+    if _first_process is None:
+        _first_process = os.getpid()
+    elif _first_process != os.getpid():
+        raise RuntimeError(
+            f"this process was forked from process {_first_process}, in which an oofgg client was opened before, and "
+            "gRPC does not work here any more: start it with the method 'spawn' or 'forkserver' of multiprocessing, or "
+            "open the first client after the fork"
+        )
+    options = (*_OPTIONS, ("grpc.enable_http_proxy", int(bool(target.proxy_variable))))
     if credentials is None:
-        return grpc.aio.insecure_channel(target, options=_OPTIONS)
-    return grpc.aio.secure_channel(target, credentials, options=_OPTIONS)
+        return grpc.aio.insecure_channel(target.address, options=options)
+    return grpc.aio.secure_channel(target.address, credentials, options=options)
 
 
 class Stubs:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import grpc.aio
 
 from oofgg._channel import Stubs, bind, open_channel
+from oofgg._target import Target
+from oofgg.errors import Cancelled, OofggError, Reason, Unavailable
 
 logger = logging.getLogger("oofgg")
 
+# How long calls are repeated when nothing has ever answered on this machine.
+_NOBODY_HERE_SECONDS = 4.0
 # Calls that are on their way on a connection that was replaced have this long to end by themselves.
 _GRACE_SECONDS = 30.0
 
@@ -24,7 +29,12 @@ class Connection:
     pings are not answered, and until then puts every new call on it.
     """
 
-    def __init__(self, target: str, credentials: grpc.ChannelCredentials | None) -> None:
+    def __init__(self, target: Target, credentials: grpc.ChannelCredentials | None) -> None:
+        self._process = os.getpid()
+        self._loop = asyncio.get_running_loop()
+        self._closed = False
+        self._reached = False
+        self._warned = False
         self._target = target
         self._credentials = credentials
         self._channel = open_channel(target, credentials)
@@ -34,6 +44,44 @@ class Connection:
         self.stubs = Stubs(self._channel)
         self.number = 1
         """Which connection this is: grows when it is replaced."""
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether this is a process that was forked from the one in which it was opened."""
+        return self._process != os.getpid()
+
+    def require_usable(self) -> None:
+        """Raises Cancelled when it was closed; RuntimeError in a forked process and in another event loop."""
+        if self.is_foreign:
+            raise RuntimeError(
+                f"this client was opened in process {self._process}, and this one was forked from it: a client belongs "
+                "to one process"
+            )
+        if self._closed:
+            raise Cancelled("the client is closed")
+        if asyncio.get_running_loop() is not self._loop:
+            raise RuntimeError("this client was opened in another event loop: make one in each event loop")
+
+    def answered(self) -> None:
+        """The platform was heard."""
+        self._reached, self._warned = True, False
+
+    def failed(self, error: OofggError, seconds: float) -> OofggError:
+        """What to raise for a call that failed, and is not repeated any more after `seconds`."""
+        if not _is_silence(error):
+            return error
+        why = f"{self._target.advice()} ({error.message})" if error.message else self._target.advice()
+        return Unavailable(f"{why} Gave up after {seconds:.1f} s.", retry_after=error.retry_after)
+
+    def patience(self, error: OofggError, timeout: float) -> float:
+        """For how many seconds calls that fail like this are repeated."""
+        if _is_silence(error):
+            if not self._warned:
+                self._warned = True
+                logger.warning("%s Trying again. (%s)", self._target.advice(), error.message)
+            if self._target.is_loopback and not self._reached:
+                return min(timeout, _NOBODY_HERE_SECONDS)
+        return timeout
 
     @contextmanager
     def stream(self) -> Iterator[int]:
@@ -59,6 +107,9 @@ class Connection:
 
     async def close(self) -> None:
         """Ends every call."""
+        if self.is_foreign:
+            return  # it is the other process's to close, and nothing here would answer
+        self._closed = True
         closing = list(self._closing)
         for task in closing:
             task.cancel()
@@ -79,3 +130,8 @@ class Connection:
     async def _close_later(self, number: int) -> None:
         await asyncio.sleep(_GRACE_SECONDS)
         await self._replaced.pop(number).close()
+
+
+def _is_silence(error: OofggError) -> bool:
+    """Whether a call has not reached the platform."""
+    return isinstance(error, Unavailable) and error.reason is Reason.UNSPECIFIED

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -30,6 +31,24 @@ def time(owner: ProtobufMessage, name: str) -> datetime | None:
         return None
     stamp: Timestamp = getattr(owner, name)
     return stamp.ToDatetime(tzinfo=UTC)
+
+
+def wire_time(moment: datetime) -> Timestamp:
+    """A moment on the wire. Raises ValueError for one without a time zone, which every machine reads differently."""
+    if moment.tzinfo is None or moment.utcoffset() is None:
+        raise ValueError(
+            f"the time {moment.isoformat()} has no time zone: use datetime.now(UTC), or .replace(tzinfo=…) it"
+        )
+    stamp = Timestamp()
+    stamp.FromDatetime(moment)
+    return stamp
+
+
+def whole(value: int, what: str) -> int:
+    """The number. Raises TypeError for None, floats and everything else that is no whole number."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{what} is {value!r}: give a whole number")
+    return value
 
 
 def short(kind: type[_E], wire: Any, number: int, prefix: str) -> _E:
@@ -120,7 +139,9 @@ def wire_settings(settings: types.GameSettings) -> game_pb2.GameSettings:
 
 
 def seat(wire: session_pb2.Seat) -> types.Seat:
-    return types.Seat(wire.seat, wire.user_id, wire.username, wire.team, wire.connected, time(wire, "join_time"))
+    return types.Seat(
+        wire.seat, wire.user_id, wire.username, wire.team, wire.connected, time(wire, "join_time"), wire.display_name
+    )
 
 
 def result(wire: session_pb2.Result) -> tuple[types.SeatResult, ...]:
@@ -137,15 +158,24 @@ def wire_result(
     if isinstance(stated, Mapping):
         by_seat = scores or {}
         stated = [types.SeatResult(number, place, by_seat.get(number, 0)) for number, place in stated.items()]
+        if unknown := sorted(set(by_seat) - {entry.seat for entry in stated}):
+            raise ValueError(f"there is a score for seat {unknown[0]}, and no place")
     elif scores is not None:
         raise ValueError("a SeatResult has its score itself")
-    return session_pb2.Result(
-        seats=[
-            session_pb2.SeatResult(
-                seat=entry.seat, team=entry.team, placement=entry.placement, score=entry.score, stats=entry.stats
-            )
-            for entry in stated
-        ]
+    return session_pb2.Result(seats=[_seat_result(entry) for entry in stated])
+
+
+def _seat_result(entry: types.SeatResult) -> session_pb2.SeatResult:
+    whose = f"of seat {entry.seat!r}"
+    for name, value in entry.stats.items():
+        if value is None or not math.isfinite(value):
+            raise ValueError(f"the figure {name!r} {whose} is {value!r}: give a finite number")
+    return session_pb2.SeatResult(
+        seat=whole(entry.seat, "the seat"),
+        team=whole(entry.team, f"the team {whose}"),
+        placement=whole(entry.placement, f"the place {whose}"),
+        score=whole(entry.score, f"the score {whose}"),
+        stats=entry.stats,
     )
 
 
@@ -171,6 +201,7 @@ def session(wire: session_pb2.Session, node: str = "") -> types.Session:
         max_spectators=wire.max_spectators,
         queue=wire.queue,
         end_reason=end_reason(wire.end_reason),
+        departed={left.seat: seat(left) for left in wire.departed_seats},
     )
 
 
@@ -227,9 +258,7 @@ def match_filter(
         wanted.result_state = session_pb2.ResultState.Value(f"RESULT_STATE_{result_state}")
     for name, moment in (("from_time", since), ("until_time", until)):
         if moment is not None:
-            if moment.tzinfo is None:
-                raise ValueError("times have to be aware")
-            getattr(wanted, name).FromDatetime(moment.astimezone(UTC).replace(tzinfo=None))
+            getattr(wanted, name).CopyFrom(wire_time(moment))
     return wanted
 
 
@@ -307,4 +336,12 @@ def payload(value: Any) -> tuple[bytes, str]:
         return value.encode(), ""
     if isinstance(value, ProtobufMessage):
         return value.SerializeToString(), value.DESCRIPTOR.full_name
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode(), ""
+    return to_json(value).encode(), ""
+
+
+def to_json(value: Any) -> str:
+    """JSON that every language reads. Raises ValueError for NaN and infinities, TypeError for what is no JSON."""
+    try:
+        return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    except ValueError as error:
+        raise ValueError(f"{value!r} cannot be sent as JSON: {error}") from None

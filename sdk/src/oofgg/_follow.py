@@ -28,6 +28,7 @@ _SILENT_SECONDS = 20.0
 
 async def stream(caller: Caller, method: Any, request: Message) -> AsyncIterator[Any]:
     """Responses of a stream. Raises OofggError when it breaks, or nothing was heard for twenty seconds."""
+    caller.require_usable()
     authorization = await caller.authorize() if caller.authorize is not None else ()
     call = method(request, metadata=authorization)
     responses = call.__aiter__()
@@ -43,6 +44,8 @@ async def stream(caller: Caller, method: Any, request: Message) -> AsyncIterator
         if isinstance(error, Unauthenticated) and error.reason is Reason.TOKEN_EXPIRED and caller.renew is not None:
             await caller.renew(authorization)
         raise error from failure
+    except grpc.aio.UsageError:
+        raise Cancelled("the client is closed") from None
     except TimeoutError:
         raise DeadlineExceeded("nothing was heard from the server for too long") from None
     except asyncio.CancelledError:
@@ -59,6 +62,7 @@ async def follow(
     """Matches of a game as they finish, over as many streams as it takes."""
     backoff = Backoff()
     while True:
+        caller.require_usable()
         request = history_pb2.WatchMatchesRequest(game_id=game_id, position=position, from_start=from_start)
         try:
             async for response in stream(caller, stubs.history.WatchMatches, request):

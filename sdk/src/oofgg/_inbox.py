@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 
 from oofgg import _convert
 from oofgg._events import Event, LogReset, Presence, ResultChange, SessionChange, StateChange
-from oofgg._types import PresenceChange, Session
+from oofgg._types import PresenceChange, Session, SessionState
 from oofgg.v1 import session_pb2
 
 # The server waits once 64 KiB are not acknowledged: tell it well before.
 _ACK_BYTES = 16 * 1024
 _ACK_SECONDS = 0.1
+_GONE = (PresenceChange.LEFT, PresenceChange.KICKED)
 
 
 class Gap(Exception):
@@ -146,10 +147,21 @@ class Inbox:
         elif isinstance(event, ResultChange):
             self.session = replace(session, result=event.result, result_state=event.state)
         elif isinstance(event, Presence):
-            seats = dict(session.seats)
-            if event.change in (PresenceChange.LEFT, PresenceChange.KICKED):
-                seats.pop(event.participant.seat, None)
+            self.session = _after(session, event)
+            if event.change in _GONE:
                 self.dismissed = self.dismissed or event.participant.seat == self.seat
-            else:
-                seats[event.participant.seat] = event.participant
-            self.session = replace(session, seats=dict(sorted(seats.items())))
+
+
+def _after(session: Session, event: Presence) -> Session:
+    who, seats = event.participant, dict(session.seats)
+    departed = dict(session.departed)
+    if event.change in _GONE:
+        seats.pop(who.seat, None)
+        if event.change is PresenceChange.LEFT and session.state in (SessionState.STARTED, SessionState.PAUSED):
+            departed[who.seat] = who
+    else:
+        seats[who.seat] = who
+        departed = {
+            number: left for number, left in departed.items() if number != who.seat and left.user_id != who.user_id
+        }
+    return replace(session, seats=dict(sorted(seats.items())), departed=departed)

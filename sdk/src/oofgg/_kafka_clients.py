@@ -74,6 +74,15 @@ class Clients:
             **self._options,
         )
 
+    async def knows(self, topic: str) -> bool:
+        """Whether the broker has a topic, or shows it: asking for it by name makes it on some brokers."""
+        consumer = self.consumer()
+        try:
+            await self.within(consumer.start())
+            return topic in await self.within(consumer.topics())
+        finally:
+            await self.stop([consumer])
+
     async def left_with(self, group: str, place: TopicPartition) -> OffsetAndMetadata | None:
         """What a group has committed, with its note: a consumer tells the offset alone."""
         admin = AIOKafkaAdminClient(**self._options)

@@ -12,7 +12,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from oofgg._calls import new_request_id
-from oofgg._convert import short, time
+from oofgg._convert import short, time, to_json, whole, wire_time
 from oofgg._leaderboard_types import (
     Around,
     Leaderboard,
@@ -194,11 +194,11 @@ class Leaderboards(_Resource):
         self, leaderboard: str = "wins", *, at: datetime | None = None, game_id: str | None = None
     ) -> AsyncIterator[LeaderboardEntry]:
         """The entries, best first; with `at`, of the window in which that moment lies."""
-        game = self._game(game_id)
+        game, moment = self._game(game_id), _moment(at)
 
         async def page(token: str) -> tuple[Iterable[LeaderboardEntry], str]:
             request = pb.GetLeaderboardRequest(
-                game_id=game, leaderboard=leaderboard, page_size=_PAGE, page_token=token, window_time=_moment(at)
+                game_id=game, leaderboard=leaderboard, page_size=_PAGE, page_token=token, window_time=moment
             )
             response = await self._caller.call(self._stubs.leaderboards.GetLeaderboard, request)
             return map(entry, response.entries), response.next_page_token
@@ -317,21 +317,17 @@ def _submitted(wire: pb.SubmissionResult) -> Submitted:
 
 
 def _moment(at: datetime | None) -> Timestamp | None:
-    if at is None:
-        return None
-    moment = Timestamp()
-    moment.FromDatetime(at)
-    return moment
+    return None if at is None else wire_time(at)
 
 
 def _wire_score(score: Score) -> pb.ScoreSubmission:
     return pb.ScoreSubmission(
         leaderboard=score.leaderboard,
-        score=score.score,
-        subscore=score.subscore,
+        score=whole(score.score, "the score"),
+        subscore=whole(score.subscore, "the subscore"),
         user_id=score.user_id,
         username=score.username,
-        metadata=json.dumps(score.metadata, separators=(",", ":"), ensure_ascii=False) if score.metadata else "",
+        metadata=to_json(score.metadata) if score.metadata else "",
     )
 
 

@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import grpc.aio
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from oofgg import _convert
 from oofgg._calls import Caller, new_request_id
 from oofgg._channel import Stubs
+from oofgg._follow import stream
 from oofgg._resources import paged
 from oofgg._types import Account, LoginInfo
-from oofgg.errors import from_rpc_error
 from oofgg.v1 import account_pb2, auth_pb2
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from oofgg._calls import Metadata
 
 _PAGE = 100
 
@@ -31,10 +25,9 @@ class OwnAccount:
     What cannot be undone asks for the password as well.
     """
 
-    def __init__(self, stubs: Stubs, caller: Caller, metadata: Callable[[], Awaitable[Metadata]]) -> None:
+    def __init__(self, stubs: Stubs, caller: Caller) -> None:
         self._stubs = stubs
         self._caller = caller
-        self._metadata = metadata
 
     async def update(
         self,
@@ -96,13 +89,8 @@ class OwnAccount:
 
     async def export(self) -> dict[str, Any]:
         """All that the platform keeps about the account, of all services."""
-        call = self._stubs.accounts.ExportAccount(
-            account_pb2.ExportAccountRequest(), metadata=await self._metadata(), timeout=self._caller.timeout
-        )
-        try:
-            pieces = [response.chunk async for response in call]
-        except grpc.aio.AioRpcError as failure:
-            raise from_rpc_error(failure) from failure
+        answers = stream(self._caller, self._stubs.accounts.ExportAccount, account_pb2.ExportAccountRequest())
+        pieces = [response.chunk async for response in answers]
         document: dict[str, Any] = json.loads(b"".join(pieces))
         return document
 

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import AsyncIterator, Iterable, Mapping
 from types import TracebackType
 from typing import Self
 
 import grpc.aio
 
-from oofgg import _convert
-from oofgg._calls import NODE_HEADER, Metadata, was_cancelled
-from oofgg._clock import ClockOffset
+from oofgg._backoff import wait
+from oofgg._calls import NODE_HEADER, Metadata, new_request_id, was_cancelled
+from oofgg._command import command, receivers
 from oofgg._connection import Connection
 from oofgg._events import Event
 from oofgg._inbox import Gap, Inbox
 from oofgg._login import LoginKeeper
 from oofgg._outbox import Outbox
-from oofgg._reconnect import ReconnectPolicy
+from oofgg._pulse import Pulse
+from oofgg._reconnect import ReconnectPolicy, has_no_seat
 from oofgg._resources import Sessions
 from oofgg._ticket_types import FoundMatch
 from oofgg._types import Delivery, Outcome, Seat, SeatResult, Session, SessionState
@@ -40,15 +40,11 @@ logger = logging.getLogger("oofgg")
 _OPEN_SECONDS = 10.0
 _FLUSH_SECONDS = 5.0
 _DEFAULT_HEARTBEAT = 10.0
-# Measured soon, and a few times; not at once, for a write into a stream that is refused hides the reason.
-_FIRST_BEAT_SECONDS = 1.0
-_FIRST_BEATS = 4
 # A server that was not heard for so many heartbeats is gone: found well within two.
 _MISSED = 1.75
-_MOST_PAYLOAD = 64 * 1024
-_MOST_NAME = 64
 # Of events that the application has not taken, when another stream is opened: each may bring a window more.
 _MOST_HELD = 64 * 1024
+_NOT_ENTERED = "not playing yet: use `async with client.play(…) as session:`"
 
 _Call = grpc.aio.StreamStreamCall[session_pb2.PlayRequest, session_pb2.PlayResponse]
 # Iterated, not read: `read` gives nothing more once a write has failed, though the reason for the end may be waiting.
@@ -91,10 +87,9 @@ class PlaySession:
         self._error: BaseException | None = None
         self._ended = False
         self._connected = False
-        self._latency: float | None = None
-        self._clock = ClockOffset()
-        self._beat: session_pb2.Heartbeat | None = None
-        self._beat_sent: tuple[int, float] = (0, 0.0)
+        self._pulse = Pulse()
+        # What `leave` gives up is the seat of this client, not that of another one that has taken it over.
+        self._instance_id = new_request_id()
         self._opened = asyncio.Event()
         self._arrived = asyncio.Event()
         self._safe = asyncio.Event()
@@ -104,6 +99,7 @@ class PlaySession:
     async def __aenter__(self) -> Self:
         if self._task is not None:
             raise RuntimeError("this was entered before; call client.play again")
+        self._connection.require_usable()
         self._task = asyncio.create_task(self._run())
         try:
             await self._opened.wait()
@@ -118,6 +114,8 @@ class PlaySession:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        if self._connection.is_foreign:
+            return  # the other process has the stream
         try:
             if kind is None and self._outbox.unsafe and not self._inbox.over:
                 async with asyncio.timeout(_FLUSH_SECONDS):
@@ -131,7 +129,7 @@ class PlaySession:
     def info(self) -> Session:
         """The session as far as it was received, which may be ahead of the iteration."""
         if self._inbox.session is None:
-            raise RuntimeError("not playing yet: use `async with`")
+            raise RuntimeError(_NOT_ENTERED)
         return self._inbox.session
 
     @property
@@ -150,6 +148,11 @@ class PlaySession:
         return self.info.seats
 
     @property
+    def roster(self) -> Mapping[int, Seat]:
+        """Who a result is about, by seat: `seats`, and who has left since it started and was not replaced."""
+        return self.info.roster
+
+    @property
     def seat(self) -> int:
         """Number of the caller's seat; 0 for a spectator."""
         return self._inbox.seat
@@ -162,7 +165,7 @@ class PlaySession:
     @property
     def latency(self) -> float | None:
         """Seconds to the server and back, as last measured: often at first, then with each heartbeat."""
-        return self._latency
+        return self._pulse.latency
 
     @property
     def clock_offset(self) -> float | None:
@@ -170,7 +173,7 @@ class PlaySession:
 
         Right to within half the shortest of the last round trips. None until the first heartbeat was answered.
         """
-        return self._clock.estimate
+        return self._pulse.clock.estimate
 
     async def send(
         self,
@@ -181,32 +184,40 @@ class PlaySession:
         key: str = "",
         to: int | Iterable[int] = (),
         team: int = 0,
-    ) -> None:
+    ) -> bool:
         """Sends bytes, text, a protobuf message or anything JSON-able, of at most 64 KiB, to everybody in the session;
         or, with seats in `to` or a `team`, only to these.
 
-        Returns when it is queued. A RELIABLE command arrives once, whatever happens to the connection, unless this
-        process ends first; when 256 of them or 1 MiB are under way, `send` waits. Raises ValueError for what is too
-        large, RuntimeError for a spectator, and the OofggError that ended the stream.
+        Returns True when it is queued; False, and sends nothing, when the session is over or the seat was given up,
+        which the iteration tells a moment later. A RELIABLE command arrives once, whatever happens to the connection,
+        unless this process ends first; when 256 of them or 1 MiB are under way, `send` waits. Raises ValueError for
+        what is too large and for NaN and infinities in JSON, TypeError for what cannot be sent, RuntimeError for a
+        spectator, and the OofggError that ended the stream.
         """
-        data, kind = command(payload, kind, key)
+        data, kind = command(payload, kind, delivery, key)
         seats = receivers(to)
         self._require_seat()
-        self._require_open()
-        while delivery is Delivery.RELIABLE and not self._outbox.has_room(len(data)):
+        self._require_entered()
+        while not self._is_over():
+            if delivery is not Delivery.RELIABLE or self._outbox.has_room(len(data)):
+                break
             await self._wait_safe()
-            self._require_open()
+        else:
+            return False
         self._outbox.put(data, kind, delivery, key, seats, team)
         self._wake.set()
+        return True
 
     async def flush(self) -> None:
         """Waits until every RELIABLE command is safe with the server. Raises the OofggError that ended the stream."""
+        self._require_entered()
         while self._outbox.unsafe:
             self._require_open()
             await self._wait_safe()
 
     async def started(self) -> None:
         """Waits until enough seats are taken. Raises FailedPrecondition(SESSION_STATE) if the session ends instead."""
+        self._require_entered()
         while self.state in (SessionState.CREATED, SessionState.WAITING):
             self._require_open()
             self._arrived.clear()
@@ -219,7 +230,8 @@ class PlaySession:
     ) -> Outcome:
         """States the result; see `client.sessions.finish`. The session ends when all agree, or their time is up.
 
-        It is about the seats that are taken when the first result is stated: those in `info.result` from then on.
+        It is about everybody in `roster`, also who has left; who had left before the first statement may be left out,
+        and is placed last then.
         """
         return await self._sessions.finish(self.info, result, scores=scores)
 
@@ -244,14 +256,28 @@ class PlaySession:
         """Removes a participant; see `client.sessions.kick`."""
         await self._sessions.kick(self.info, seat, reason=reason, may_return=may_return)
 
-    async def leave(self) -> None:
-        """Gives the seat up, which ends the iteration."""
-        await self._sessions.leave(self.info)
+    async def leave(self) -> bool:
+        """Gives the seat up, which ends the iteration, and returns True.
+
+        Returns False, and nothing happens, when there is nothing to give up: the session is over, the seat is gone, or
+        another client of the same account has taken it over (REPLACED), whose seat it is then.
+        """
+        session = self.info
+        if self._inbox.over or (self._error is not None and has_no_seat(self._error)):
+            return False
+        try:
+            await self._sessions._leave(session, self._instance_id)
+        except OofggError as error:
+            if has_no_seat(error):
+                return False
+            raise
+        return True
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Event:
+        self._require_entered()
         while True:
             event = self._inbox.take(asyncio.get_running_loop().time())
             if event is not None:
@@ -265,6 +291,20 @@ class PlaySession:
                 raise StopAsyncIteration
             self._arrived.clear()
             await self._arrived.wait()
+
+    def _require_entered(self) -> None:
+        """Raises RuntimeError for who did not enter it, in a forked process and in another event loop."""
+        if self._task is None:
+            raise RuntimeError(_NOT_ENTERED)
+        if not self._ended:
+            self._connection.require_usable()
+
+    def _is_over(self) -> bool:
+        """Whether the session is over for this player, which is no error. Raises what ended it otherwise."""
+        if self._inbox.over and self._error is None:
+            return True
+        self._require_open()
+        return False
 
     def _require_open(self) -> None:
         if self._error is not None:
@@ -310,6 +350,7 @@ class PlaySession:
         self._node = session.node
         loop = asyncio.get_running_loop()
         while True:
+            self._connection.require_usable()
             began = loop.time()
             try:
                 await self._stream(session.session_id)
@@ -324,6 +365,7 @@ class PlaySession:
                 self._connected = False
                 self._policy.worked(loop.time() - began)
             retry = self._policy.next(error, loop.time())
+            self._connection.patience(error, 0.0)  # warns once while nothing answers
             logger.info("the stream of session %s broke, again in %.2f s: %s", session.session_id, retry.delay, error)
             await asyncio.sleep(retry.delay)
             while self._inbox.held > _MOST_HELD:
@@ -389,6 +431,7 @@ class PlaySession:
             after_seq=self._inbox.after_seq,
             epoch=self._inbox.epoch,
             spectate=self._spectate,
+            instance_id="" if self._spectate else self._instance_id,
         )
         async with asyncio.timeout(_OPEN_SECONDS):
             try:
@@ -398,6 +441,7 @@ class PlaySession:
             response = await anext(responses, None)
         if response is None or not response.HasField("opened"):
             raise Unavailable("the stream ended before it began")
+        self._connection.answered()
         self._inbox.open(response.opened)
         self._outbox.reopen(response.opened.command)
         self._take(response)
@@ -418,7 +462,8 @@ class PlaySession:
             self._outbox.acknowledge(response.ack_command)
         self._safe.set()
         if response.HasField("heartbeat"):
-            self._take_heartbeat(response.heartbeat, now)
+            self._pulse.receive(response.heartbeat, now)
+            self._wake.set()
         self._inbox.receive(response, now)
         self._arrived.set()
         if response.HasField("status"):
@@ -426,76 +471,29 @@ class PlaySession:
         if self._inbox.ack_due() is not None:
             self._wake.set()
 
-    def _take_heartbeat(self, heartbeat: session_pb2.Heartbeat, now: float) -> None:
-        if not heartbeat.reply:
-            self._beat = session_pb2.Heartbeat(nonce=heartbeat.nonce, reply=True)
-            self._wake.set()
-        elif heartbeat.nonce == self._beat_sent[0]:
-            self._latency = now - self._beat_sent[1]
-            if heartbeat.HasField("send_time"):
-                sent = heartbeat.send_time.ToNanoseconds() / 1e9
-                self._clock.measured(self._latency, sent, time.time())
-
     async def _write(self, call: _Call, heartbeat: float) -> None:
         """Writes what is to be sent until cancelled, or until the stream breaks, which reading notices."""
         loop = asyncio.get_running_loop()
-        first = min(heartbeat, _FIRST_BEAT_SECONDS)
-        beat_at = loop.time() + first
-        beats = 0
+        self._pulse.begin(heartbeat, loop.time())
         self._wake.set()
         try:
             while True:
                 self._wake.clear()
                 now = loop.time()
-                request = self._compose(now, beat=now >= beat_at)
+                request = self._compose(now)
                 if request is not None:
-                    if self._beat_sent[1] == now:
-                        beats += 1
-                        beat_at = now + (heartbeat if beats >= _FIRST_BEATS else first)
                     await call.write(request)
                     continue
-                due = self._inbox.ack_due()
-                await _wait(self._wake, (beat_at if due is None else min(due, beat_at)) - now)
+                due, beat = self._inbox.ack_due(), self._pulse.due
+                await wait(self._wake, (beat if due is None else min(due, beat)) - now)
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
             return
 
-    def _compose(self, now: float, *, beat: bool) -> session_pb2.PlayRequest | None:
+    def _compose(self, now: float) -> session_pb2.PlayRequest | None:
         request = session_pb2.PlayRequest(commands=self._outbox.take())
         due = self._inbox.ack_due()
-        if due is not None and (request.commands or due <= now or self._beat is not None):
+        if due is not None and (request.commands or due <= now or self._pulse.has_reply):
             request.ack_flush = self._inbox.acknowledge()
-        if self._beat is not None:
-            request.heartbeat.CopyFrom(self._beat)
-            self._beat = None
-        elif beat:
-            self._beat_sent = (self._beat_sent[0] + 1, now)
-            request.heartbeat.nonce = self._beat_sent[0]
+        self._pulse.compose(request, now)
         has_content = bool(request.commands) or request.ack_flush or request.HasField("heartbeat")
         return request if has_content else None
-
-
-def command(payload: object, kind: str, key: str) -> tuple[bytes, str]:
-    """What to send, and its kind. Raises ValueError for what is too large, TypeError for what cannot be sent."""
-    data, own_kind = _convert.payload(payload)
-    kind = kind or own_kind
-    if len(data) > _MOST_PAYLOAD:
-        raise ValueError(f"a payload has at most {_MOST_PAYLOAD} bytes; this one has {len(data)}")
-    if len(kind) > _MOST_NAME or len(key) > _MOST_NAME:
-        raise ValueError(f"kind and key have at most {_MOST_NAME} characters")
-    return data, kind
-
-
-def receivers(to: int | Iterable[int]) -> list[int]:
-    """The seats a command is for. Raises ValueError for what is no seat."""
-    seats = [to] if isinstance(to, int) else list(to)
-    if any(seat < 1 for seat in seats):
-        raise ValueError("seats are numbered from 1")
-    return seats
-
-
-async def _wait(event: asyncio.Event, seconds: float) -> None:
-    try:
-        async with asyncio.timeout(max(0.0, seconds)):
-            await event.wait()
-    except TimeoutError:
-        return

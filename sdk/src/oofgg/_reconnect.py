@@ -80,3 +80,13 @@ class ReconnectPolicy:
             # Any node will do: the one that ran the session may be gone.
             return Retry(self.backoff.delay(error.retry_after), node="" if isinstance(error, Unavailable) else None)
         raise error
+
+
+def has_no_seat(error: BaseException) -> bool:
+    """Whether this says that the caller has no seat in the session, or none that it may give up."""
+    return isinstance(error, OofggError) and error.reason in (
+        Reason.REPLACED,
+        Reason.SESSION_STATE,
+        Reason.SESSION_NOT_FOUND,
+        Reason.NOT_A_PARTICIPANT,
+    )

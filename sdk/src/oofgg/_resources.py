@@ -119,7 +119,7 @@ class Games(_Resource):
         """Makes an API key for a game's servers, good until `expire_time` (aware). It is shown this once."""
         request = auth_pb2.CreateApiKeyRequest(game_id=self._game(game_id), name=name, request_id=new_request_id())
         if expire_time is not None:
-            request.expire_time.FromDatetime(expire_time)
+            request.expire_time.CopyFrom(_convert.wire_time(expire_time))
         response = await self._caller.call(self._stubs.auth.CreateApiKey, request)
         return ApiKey(response.api_key_id, response.api_key)
 
@@ -207,9 +207,13 @@ class Sessions(_Resource):
         return _convert.session(response.session, response.placement.node), response.seat.seat
 
     async def leave(self, session: str | Session) -> None:
-        """Gives the seat up."""
+        """Gives the account's seat up, whichever of its clients plays there. `PlaySession.leave` is for its own."""
+        await self._leave(session, "")
+
+    async def _leave(self, session: str | Session, instance_id: str) -> None:
+        """The same, unless another client than the one with this id plays there: Aborted(REPLACED)."""
         session_id, node = _which(session)
-        request = session_pb2.LeaveRequest(session_id=session_id, request_id=new_request_id())
+        request = session_pb2.LeaveRequest(session_id=session_id, request_id=new_request_id(), instance_id=instance_id)
         await self._caller.call(self._stubs.sessions.Leave, request, node=node)
 
     async def update(
@@ -373,15 +377,19 @@ class History(_Resource):
         """
         return follow(self._stubs, self._caller, self._game(game_id), position, from_start)
 
-    async def export(self, *, since: datetime | None = None, game_id: str | None = None) -> AsyncIterator[str]:
+    def export(self, *, since: datetime | None = None, game_id: str | None = None) -> AsyncIterator[str]:
         """Matches as newline-delimited JSON, latest first, in pieces of whole lines; for the game's developer.
 
         Raises OofggError when it breaks: begin again then.
         """
         wanted = _convert.match_filter("", "", None, None, None, "", since, None)
         request = history_pb2.ExportMatchesRequest(game_id=self._game(game_id), filter=wanted)
-        async for response in stream(self._caller, self._stubs.history.ExportMatches, request):
-            yield response.ndjson
+
+        async def pieces() -> AsyncIterator[str]:
+            async for response in stream(self._caller, self._stubs.history.ExportMatches, request):
+                yield response.ndjson
+
+        return pieces()
 
     async def get(self, match_id: str) -> Match:
         """Reads a match; its id is that of its session. Raises NotFound."""

@@ -97,6 +97,7 @@ class Ticket:
         Raises `errors.TicketError` when the ticket ends without one. Raises DeadlineExceeded after `timeout` seconds:
         the ticket goes on waiting then, and one can ask again. Who is cancelled leaves the queues.
         """
+        self._desk.require_usable(self)
         try:
             async with asyncio.timeout(timeout):
                 while not self.state.over:
@@ -162,6 +163,7 @@ class Ticket:
         return self
 
     async def __anext__(self) -> TicketStatus:
+        self._desk.require_usable(self)
         while not self._news:
             if self._ended:
                 if self._error is not None:
@@ -260,6 +262,7 @@ class Ticket:
         loop = asyncio.get_running_loop()
         policy = ReconnectPolicy(self._reconnect_for)
         while True:
+            self._desk.caller.require_usable()
             began, heard = loop.time(), self._status
             try:
                 await self._stream()
@@ -319,6 +322,14 @@ class Desk:
         self._game = game
         self._login = login
         self._leaving: set[asyncio.Task[None]] = set()
+
+    def require_usable(self, ticket: Ticket) -> None:
+        """Raises RuntimeError in a forked process and in another event loop, Cancelled when the client was closed.
+
+        What a ticket that has ended still has to tell is told in any case.
+        """
+        if not ticket._ended:
+            self.caller.require_usable()
 
     @property
     def stubs(self) -> matchmaking_pb2_grpc.MatchmakingServiceAsyncStub:

@@ -201,6 +201,13 @@ class Seat:
     team: int
     connected: bool
     join_time: datetime | None
+    display_name: str = ""
+    """What the player wants to be called, as of the login it plays with; empty where that is the username."""
+
+    @property
+    def name(self) -> str:
+        """The name to show: `display_name`, or else the username."""
+        return self.display_name or self.username
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +252,13 @@ class Session:
     queue: str = ""
     """The queue whose ratings its result moves."""
     end_reason: EndReason = EndReason.UNSPECIFIED
+    departed: Mapping[int, Seat] = field(default_factory=dict)
+    """Seats that were given up since it started, and that nobody has taken again: the result is about these too."""
+
+    @property
+    def roster(self) -> Mapping[int, Seat]:
+        """Who a result is about, by seat: who has a seat, and who has left since it started and was not replaced."""
+        return dict(sorted({**self.departed, **self.seats}.items()))
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Any, Self
 
 import grpc
 
@@ -17,12 +17,18 @@ from oofgg._own_account import OwnAccount
 from oofgg._play import PlaySession
 from oofgg._queues import Queues
 from oofgg._resources import Games, History, Ratings, Sessions
+from oofgg._target import parse_target
 from oofgg._ticket_types import Attribute, FoundMatch, TicketPlayer
 from oofgg._tickets import Desk, Ticket
 from oofgg._types import Account, Login, Session, TokenInfo
 from oofgg.v1 import auth_pb2
 
 DEFAULT_TIMEOUT = 15.0
+_NOT_OPEN = "this client is not open: use `async with oofgg.Client(…) as client:`"
+# What a client has once it is open.
+_PARTS = frozenset(
+    "stubs me games sessions leaderboards history ratings queues _desk _login".split()  # noqa: SIM905
+)
 
 
 class Client:
@@ -31,12 +37,17 @@ class Client:
         async with oofgg.Client("localhost:8080", game="…") as client:
             await client.login("ada", "…")
 
-    With `game`, logins are a player's in that game; without it, console logins. With `api_key`, the client is a
-    game's server, logged in from the start. `timeout` is for each call with its repeats, in seconds. `credentials`,
-    such as `grpc.ssl_channel_credentials()`, encrypt the connection.
+    `target` is host:port. With `game`, logins are a player's in that game; without it, console logins. With `api_key`,
+    the client is a game's server, logged in from the start. `timeout` is for each call with its repeats, in seconds.
+    `credentials`, such as `grpc.ssl_channel_credentials()`, encrypt the connection.
 
     Tokens are renewed by themselves. Calls are repeated while the platform cannot be reached, and then fail with
-    `errors.Unavailable`; everything else they fail with is another `OofggError`. For one event loop.
+    `errors.Unavailable`, which says what to do; where nothing has ever answered on this machine, after four seconds.
+    When the caller sends too much (RATE_LIMITED), they wait once for as long as the platform says, up to ten seconds
+    and within `timeout`. Everything else they fail with is another `OofggError`, after `close` too: Cancelled.
+
+    For one event loop of one process. RuntimeError before it is entered, in another event loop, and in a process that
+    was forked since.
     """
 
     def __init__(
@@ -48,8 +59,9 @@ class Client:
         credentials: grpc.ChannelCredentials | None = None,
         timeout: float = DEFAULT_TIMEOUT,
     ) -> None:
+        """Raises ValueError for a target that cannot be one."""
+        self._target = parse_target(target)
         self.game = game or ""
-        self._target = target
         self._api_key = api_key or ""
         self._credentials = credentials
         self._caller = Caller(timeout)
@@ -64,7 +76,7 @@ class Client:
         """The generated stubs, for what is not wrapped here."""
         self._login = LoginKeeper(self.stubs, self._caller, self._api_key)
         parts = (self.stubs, self._caller, self._game_id)
-        self.me = OwnAccount(self.stubs, self._caller, self._login.metadata)
+        self.me = OwnAccount(self.stubs, self._caller)
         self.games = Games(*parts)
         self.sessions = Sessions(*parts)
         self.leaderboards = Leaderboards(*parts)
@@ -83,11 +95,29 @@ class Client:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._connection is not None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Leaves the queues, ends what is under way, and closes the connection. As leaving the block; may be repeated.
+
+        What a session that is being played has not sent yet is lost: leave its block before.
+        """
+        connection, self._connection = self._connection, None
+        if connection is None or connection.is_foreign:
+            return
+        try:
             await self._desk.close()
             await self._login.close()
-            await self._connection.close()
-            self._connection = None
+        finally:
+            await connection.close()
+
+    if not TYPE_CHECKING:  # a type checker shall still miss what does not exist
+
+        def __getattr__(self, name: str) -> Any:
+            # Asked for only what is not there.
+            if name in _PARTS:
+                raise RuntimeError(_NOT_OPEN)
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     @property
     def login_info(self) -> Login | None:
@@ -154,6 +184,7 @@ class Client:
 
     async def metadata(self) -> Metadata:
         """What to pass as `metadata` to `stubs`: the login's access token, renewed if need be."""
+        self._caller.require_usable()
         return await self._login.metadata()
 
     async def enqueue(
@@ -253,9 +284,10 @@ class Client:
         return self.game or (self.login_info.game_id if self.login_info else "")
 
     def _open_connection(self) -> Connection:
-        if self._connection is None:
-            raise RuntimeError("the client is not open: use `async with`")
-        return self._connection
+        if self._connection is not None:
+            return self._connection
+        self._caller.require_usable()  # tells of one that was closed
+        raise RuntimeError(_NOT_OPEN)
 
     def _accept(
         self, response: auth_pb2.RegisterResponse | auth_pb2.LoginResponse | auth_pb2.LoginGuestResponse

@@ -1,4 +1,4 @@
-"""A game's finished matches from Kafka: `pip install oofgg[kafka]`.
+"""A game's finished matches from Kafka: the extra `kafka` of the SDK (`pip install './sdk[kafka]'` from the checkout).
 
 async with MatchHistory("kafka:9092", game_id, position=stored) as history:
     async for record in history:
@@ -10,6 +10,7 @@ There is no blocking twin: what follows a topic for days is a service of its own
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import OrderedDict, deque
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,19 +18,29 @@ from datetime import datetime
 from types import TracebackType
 from typing import Final, Self
 
-from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
-from aiokafka.errors import OffsetOutOfRangeError, UnknownTopicOrPartitionError
-from aiokafka.structs import OffsetAndMetadata
+try:
+    from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+    from aiokafka.errors import OffsetOutOfRangeError, UnknownTopicOrPartitionError
+    from aiokafka.structs import OffsetAndMetadata
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        "oofgg.kafka needs aiokafka, which the extra `kafka` of oofgg brings: pip install 'oofgg[kafka]', or from the "
+        "checkout pip install './sdk[kafka]'",
+        name=error.name,
+    ) from error
 from google.protobuf.message import DecodeError
 
 from oofgg import errors
 from oofgg._backoff import Backoff
+from oofgg._convert import wire_time
 from oofgg._finished import finished_match
 from oofgg._kafka_clients import FAULTS, REFUSALS, Clients, Security, translated
 from oofgg._types import Match
 from oofgg.events.v1.match_pb2 import MatchFinished
 
 __all__ = ["MatchHistory", "MatchRecord", "Security"]
+
+logger = logging.getLogger("oofgg")
 
 _TOPIC: Final = "oofgg.match-history."
 _TYPE: Final = MatchFinished.DESCRIPTOR.full_name
@@ -82,10 +93,11 @@ class MatchHistory:
 
         Raises ValueError for a position of something else, and for a time that is not aware.
         """
-        if since is not None and since.tzinfo is None:
-            raise ValueError("times have to be aware")
+        if since is not None:
+            wire_time(since)  # refuses one without a time zone
         self._place = TopicPartition(_TOPIC + game, 0)
         self._clients = Clients(bootstrap, security or Security(), timeout)
+        self._entered = False
         self._group = group
         self._since = since
         self._reader: AIOKafkaConsumer | None = None
@@ -115,21 +127,31 @@ class MatchHistory:
         return self._position
 
     async def __aenter__(self) -> Self:
+        self._entered = True
+        known = False
         try:
+            known = await self._clients.knows(self.topic)
             await self._connected()
         except UnknownTopicOrPartitionError:
-            await self._disconnect()  # made with the game's first match
+            await self._disconnect()
         except FAULTS as error:
             await self._disconnect()
             raise translated(error) from error
         except BaseException:
             await self._disconnect()
             raise
+        if not known:
+            logger.warning(
+                "the topic %s does not exist yet: waiting for it. It is made a moment after its game; check the game's "
+                "id, and that its match history on Kafka is not turned off (match_history_topic_disabled).",
+                self.topic,
+            )
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self._entered = False
         await self._disconnect()
 
     def __aiter__(self) -> Self:
@@ -137,6 +159,8 @@ class MatchHistory:
 
     async def __anext__(self) -> MatchRecord:
         """The next match, however long it takes. Raises PermissionDenied, or DataLoss for an unreadable record."""
+        if not self._entered:
+            raise RuntimeError("not reading: use `async with MatchHistory(…) as history:`")
         while not self._ready:
             await self._more()
         record = self._ready.popleft()

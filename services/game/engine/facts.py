@@ -68,6 +68,7 @@ class Seat:
 
     `leave_at`: when it is given up unless a stream opens before; None while one is open. `was_connected`: whether one
     ever was. `join_seq`: number of the event that told of it; what was said to this seat before was for someone else.
+    `instance_id`: what the client that opened a stream last calls itself.
     """
 
     number: int
@@ -79,6 +80,8 @@ class Seat:
     leave_at: float | None
     was_connected: bool = False
     join_seq: int = 0
+    display_name: str = ""
+    instance_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +91,7 @@ class Newcomer:
     user_id: str
     username: str
     team: int
+    display_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,8 @@ def life_field(session: Session) -> bytes:
             "ballot": ballot and {"roster": sorted(ballot.roster), "deadline": ballot.deadline},
             "decision": decision and {"state": decision.state, "result": _result(decision.result)},
             "roster": [_shallow(seat) for seat in session.roster],
+            "absent": sorted(session.absent),
+            "departed": [_shallow(seat) for seat in session.departed.values()],
             "end_reason": session.end_reason,
             "creator_left": session.creator_left,
             "banned": sorted(session.banned),
@@ -78,13 +80,15 @@ def read_session(fields: Mapping[bytes, bytes], times: SessionTimes) -> tuple[Se
     """The session in a hash, and the last reliable command of each seat."""
     life = json.loads(fields[b"life"])
     session = Session(
-        SessionFacts(**json.loads(fields[b"facts"])),
-        Profile(**json.loads(fields[b"profile"])),
+        SessionFacts(**_known(SessionFacts, json.loads(fields[b"facts"]))),
+        Profile(**_known(Profile, json.loads(fields[b"profile"]))),
         times,
         state=State(life["state"]),
         start_time=life["start_time"],
         finish_time=life["finish_time"],
-        roster=tuple(Seat(**seat) for seat in life["roster"]),
+        roster=tuple(Seat(**_known(Seat, seat)) for seat in life["roster"]),
+        absent=frozenset(life.get("absent", ())),
+        departed={seat["number"]: Seat(**_known(Seat, seat)) for seat in life.get("departed", ())},
         end_reason=EndReason(life["end_reason"]),
         creator_left=life["creator_left"],
         banned=frozenset(life["banned"]),
@@ -94,7 +98,7 @@ def read_session(fields: Mapping[bytes, bytes], times: SessionTimes) -> tuple[Se
     for name, value in fields.items():
         kind, _, number = name.partition(b":")
         if kind == b"seat":
-            session.seats[int(number)] = Seat(**json.loads(value))
+            session.seats[int(number)] = Seat(**_known(Seat, json.loads(value)))
         elif kind == b"vote":
             votes[int(number)] = _read_result(json.loads(value))
         elif kind == b"command":
@@ -119,6 +123,12 @@ def _read_result(entries: list[list[int]]) -> Result:
 def _shallow(record: Seat | SessionFacts | Profile) -> dict[str, Any]:
     """As `dataclasses.asdict`, which copies deeply and takes ten times as long."""
     return {name: getattr(record, name) for name in _NAMES[type(record)]}
+
+
+def _known(kind: type[Seat | SessionFacts | Profile], record: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields that this version knows: a newer one may have written more."""
+    names = _NAMES[kind]
+    return {name: value for name, value in record.items() if name in names}
 
 
 def _dump(value: dict[str, Any] | list[list[int]] | None) -> bytes:

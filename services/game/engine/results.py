@@ -1,6 +1,7 @@
 """How a result is agreed on when no host states it.
 
-The first statement opens a ballot among the seats taken at that moment, its roster. Each can state a result until
+The first statement opens a ballot about its roster: the seats taken at that moment, and those that were given up since
+the session started and not taken again. Each can state a result until
 `deadline`; a restatement replaces one's own. It is decided when every seat of the roster that is still held has
 spoken, or at the deadline. Silence abstains. Whoever spoke said the same: AGREED. Otherwise DISPUTED, without a result.
 
@@ -78,10 +79,11 @@ class Ballot:
         return Decision(ResultState.DISPUTED, None)
 
 
-def normalised(entries: Collection[SeatResult], teams: dict[int, int]) -> Result:
+def normalised(entries: Collection[SeatResult], teams: dict[int, int], absent: Collection[int] = ()) -> Result:
     """A result in the one form that can be compared: by seat, with the teams of the seats where none is given.
 
-    Raises InvalidArgument unless there is exactly one entry for each seat in `teams`.
+    Seats in `absent` may be left out and are placed last then. Raises InvalidArgument unless there is exactly one entry
+    for each of the other seats in `teams`.
     """
     seen: set[int] = set()
     for index, entry in enumerate(entries):
@@ -90,6 +92,12 @@ def normalised(entries: Collection[SeatResult], teams: dict[int, int]) -> Result
         if entry.seat in seen:
             raise invalid_field(f"result.seats[{index}].seat", f"seat {entry.seat} is there twice")
         seen.add(entry.seat)
-    if missing := sorted(set(teams) - seen):
-        raise invalid_field("result.seats", f"seat {missing[0]} is missing; state one entry per seat")
+    left_out = sorted(set(teams) - seen)
+    if missing := [seat for seat in left_out if seat not in absent]:
+        raise invalid_field(
+            "result.seats",
+            f"seat {missing[0]} is missing; state one entry per seat, also for who has left since the first statement",
+        )
+    last = max(entry.placement for entry in entries) + 1 if entries else 1
+    entries = [*entries, *(SeatResult(seat, 0, last, 0) for seat in left_out)]
     return tuple(sorted(replace(entry, team=entry.team or teams[entry.seat]) for entry in entries))

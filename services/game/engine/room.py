@@ -26,7 +26,16 @@ from services.game.engine.facts import (
     StateChanged,
 )
 from services.game.engine.lineage import Lineage
-from services.game.engine.order import LATEST, VOLATILE, Audience, LatestBoard, Private, Tail, VolatileRing
+from services.game.engine.order import (
+    FIRST_OVERSEER,
+    LATEST,
+    VOLATILE,
+    Audience,
+    LatestBoard,
+    Private,
+    Tail,
+    VolatileRing,
+)
 from services.game.engine.results import SeatResult
 from services.game.engine.sessions import Session
 
@@ -188,6 +197,7 @@ class Room:
                     self._forget(number)
                     pending.dirty.add(_LIFE)
                 elif change.kind is PresenceKind.JOINED:
+                    pending.dirty.add(_LIFE)  # whoever had left that seat has been replaced
                     self._commands.pop(number, None)
                     seat = self.session.seats[number] = replace(change.seat, join_seq=self._head + 1)
                     change = replace(change, seat=seat)
@@ -251,17 +261,33 @@ class Room:
     @property
     def spectators(self) -> int:
         """How many watch without a seat."""
-        return sum(place >= FIRST_SPECTATOR for place in self.receivers)
+        return sum(FIRST_SPECTATOR <= place < FIRST_OVERSEER for place in self.receivers)
 
-    def open(self, place: int, after: int | None, wake: Callable[[], None], now: float, *, epoch: int = 0) -> Opened:
+    def open(
+        self,
+        place: int,
+        after: int | None,
+        wake: Callable[[], None],
+        now: float,
+        *,
+        epoch: int = 0,
+        instance_id: str = "",
+        display_name: str | None = None,
+    ) -> Opened:
         """Opens a stream for a place: after an event it has seen, or (None) with what happens from now on.
 
-        `epoch` is that of the owner it got that event from; 0 when it does not say.
+        `epoch` is that of the owner it got that event from; 0 when it does not say. `instance_id` and `display_name`
+        are as of `Session.connect`.
         """
         session = self.session
         replaced = self.receivers.get(place)
         seat = place if place < FIRST_SPECTATOR else 0
-        ticket = self.apply(session.connect(seat, replaces=replaced is not None) if seat else (), now)
+        changes: Sequence[Change] = ()
+        if seat:
+            changes = session.connect(
+                seat, replaces=replaced is not None, instance_id=instance_id, display_name=display_name
+            )
+        ticket = self.apply(changes, now)
         preface = b""
         resumed = after is not None
         if after is None:

@@ -30,7 +30,7 @@ from services.game.engine.facts import (
     State,
     StateChanged,
 )
-from services.game.engine.results import Ballot, Decision, ResultState, SeatResult, normalised
+from services.game.engine.results import Ballot, Decision, Result, ResultState, SeatResult, normalised
 
 
 @dataclass(slots=True)
@@ -46,7 +46,9 @@ class Session:
     finish_time: float | None = None
     ballot: Ballot | None = None
     decision: Decision | None = None
-    roster: tuple[Seat, ...] = ()  # who took part, fixed with the decision
+    departed: dict[int, Seat] = field(default_factory=dict)  # who left since it started, and was not replaced
+    roster: tuple[Seat, ...] = ()  # who the result is about, fixed when it is first stated
+    absent: frozenset[int] = frozenset()  # those of the roster that had left by then: a result may leave them out
     end_reason: EndReason = EndReason.NONE
     creator_left: bool = False  # and nobody was there to take over: who joins next does
     banned: frozenset[str] = frozenset()  # accounts that were removed and may not return
@@ -71,9 +73,9 @@ class Session:
             )
         return seat
 
-    def join(self, user_id: str, username: str, team: int, now: float) -> list[Change]:
+    def join(self, user_id: str, username: str, team: int, now: float, *, display_name: str = "") -> list[Change]:
         """Takes the lowest free seat; nothing happens for who has one. Raises as `seat_all`."""
-        return self.seat_all((Newcomer(user_id, username, team),), now)
+        return self.seat_all((Newcomer(user_id, username, team, display_name),), now)
 
     def seat_all(self, newcomers: Sequence[Newcomer], now: float) -> list[Change]:
         """Takes the lowest free seats, in this order, for all of them or for none; nothing happens for who has one.
@@ -176,14 +178,19 @@ class Session:
             raise self._refusal("paused")
         return self._go(State.PAUSED)
 
-    def connect(self, number: int, *, replaces: bool) -> list[Change]:
-        """A stream opened for a seat, perhaps in the place of another."""
+    def connect(
+        self, number: int, *, replaces: bool, instance_id: str = "", display_name: str | None = None
+    ) -> list[Change]:
+        """A stream opened for a seat, perhaps in the place of another. `display_name`: that of its player by now."""
         if self.over:
             return []
         self.quiet_since = None
         again = PresenceKind.RECONNECTED if self.seats[number].was_connected else PresenceKind.CONNECTED
-        seat = replace(self.seats[number], connected=True, leave_at=None, was_connected=True)
-        self.seats[number] = seat
+        seat = self.seats[number]
+        shown = seat.display_name if display_name is None else display_name
+        seat = self.seats[number] = replace(
+            seat, connected=True, leave_at=None, was_connected=True, instance_id=instance_id, display_name=shown
+        )
         return [PresenceChanged(PresenceKind.REPLACED if replaces else again, seat)]
 
     def disconnect(self, number: int, now: float) -> list[Change]:
@@ -204,10 +211,20 @@ class Session:
         if self.quiet_since is not None:
             self.quiet_since = now
 
-    def leave(self, number: int, now: float) -> list[Change]:
-        """Gives a seat up. Raises FailedPrecondition(SESSION_STATE) when the session is over."""
+    def leave(self, number: int, now: float, *, instance_id: str = "") -> list[Change]:
+        """Gives a seat up. Raises FailedPrecondition(SESSION_STATE) when the session is over.
+
+        With `instance_id`, raises Aborted(REPLACED) when another client plays for the seat by now.
+        """
         if self.over:
             raise self._refusal("left")
+        playing = self.seats[number].instance_id
+        if instance_id and playing and instance_id != playing:
+            raise Aborted(
+                Reason.REPLACED,
+                "Another client of your account plays for this seat now; it is not yours to give up.",
+                session_id=self.facts.session_id,
+            )
         return self._vacate(number, PresenceKind.LEFT, "", now)
 
     def kick(self, number: int, reason: str, now: float, *, may_return: bool) -> list[Change]:
@@ -241,11 +258,10 @@ class Session:
         """
         self._require_decidable()
         ballot = self.ballot
-        teams = self._teams()
-        result = normalised(entries, teams)
+        result = self._normalised(entries)
         if ballot is None:
-            ballot = self.ballot = Ballot(frozenset(teams), now + self.times.ballot)
-            self.roster = tuple(self.seats[n] for n in sorted(self.seats))
+            self._fix_roster()
+            ballot = self.ballot = Ballot(frozenset(seat.number for seat in self.roster), now + self.times.ballot)
         ballot.statements[number] = result
         if decided := self._decide(now):
             return decided
@@ -254,8 +270,12 @@ class Session:
     def host_result(self, entries: list[SeatResult], now: float) -> list[Change]:
         """The game's developer or host states the result, which decides it. Raises as `state_result`."""
         self._require_decidable()
-        result = normalised(entries, self._teams())
+        result = self._normalised(entries)
         return self._decided(Decision(ResultState.STATED, result), now)
+
+    def confirms(self, entries: list[SeatResult]) -> bool:
+        """Whether these state the result that is decided. Raises InvalidArgument for what does not fit the seats."""
+        return self.decision is not None and self._normalised(entries) == self.decision.result
 
     def finished(self) -> list[Change]:
         """The decided result is in the database."""
@@ -304,7 +324,13 @@ class Session:
 
     def _seat(self, number: int, newcomer: Newcomer, now: float) -> list[Change]:
         seat = Seat(number, newcomer.user_id, newcomer.username, newcomer.team, False, now, now + self.times.grace)
+        seat = replace(seat, display_name=newcomer.display_name)
         self.seats[number] = seat
+        self.departed = {
+            other.number: other
+            for other in self.departed.values()
+            if other.number != number and other.user_id != seat.user_id
+        }
         changes: list[Change] = [PresenceChanged(PresenceKind.JOINED, seat)]
         if self.creator_left:
             self.creator_left = False
@@ -319,6 +345,8 @@ class Session:
 
     def _vacate(self, number: int, kind: PresenceKind, reason: str, now: float) -> list[Change]:
         seat = replace(self.seats.pop(number), connected=False, leave_at=None)
+        if self.start_time is not None and kind is PresenceKind.LEFT:
+            self.departed[number] = seat
         if self.quiet_since is None and not any(other.connected for other in self.seats.values()):
             self.quiet_since = now
         changes: list[Change] = [PresenceChanged(kind, seat, reason)]
@@ -337,9 +365,20 @@ class Session:
         if self.decision is not None or State.FINISHING not in TRANSITIONS[self.state]:
             raise self._refusal("finished")
 
-    def _teams(self) -> dict[int, int]:
-        seats = self.roster if self.ballot is not None else self.seats.values()
-        return {seat.number: seat.team for seat in seats}
+    def _normalised(self, entries: list[SeatResult]) -> Result:
+        """A statement about the roster, or about who would be in it now."""
+        fixed = self.ballot is not None or self.decision is not None
+        roster = self.roster if fixed else self._lineup()
+        absent = self.absent if fixed else self.departed.keys()
+        return normalised(entries, {seat.number: seat.team for seat in roster}, absent)
+
+    def _lineup(self) -> tuple[Seat, ...]:
+        seats = {**self.departed, **self.seats}
+        return tuple(seats[number] for number in sorted(seats))
+
+    def _fix_roster(self) -> None:
+        self.roster = self._lineup()
+        self.absent = frozenset(self.departed)
 
     def _decide(self, now: float) -> list[Change]:
         if self.ballot is None or self.decision is not None:
@@ -348,9 +387,9 @@ class Session:
         return self._decided(decision, now) if decision else []
 
     def _decided(self, decision: Decision, now: float) -> list[Change]:
-        self.decision = decision
         if self.ballot is None:
-            self.roster = tuple(self.seats[n] for n in sorted(self.seats))
+            self._fix_roster()
+        self.decision = decision
         self.finish_time = now
         return self._go(State.FINISHING)
 

@@ -148,6 +148,8 @@ async def test_a_secret_is_used_so_often_and_not_more(guard: Guard) -> None:
     assert caught.value.reason is Reason.RATE_LIMITED
     assert caught.value.retry_after is not None
     assert caught.value.retry_after >= 1
+    assert "3 a minute may use a secret of one account or key. Wait " in caught.value.message
+    assert "--lift-limits" not in caught.value.message, "that is for development"
     await guard.spend("key", "k2", AWAY)
 
 

@@ -351,20 +351,27 @@ class TestLimits:
         for _ in range(2):
             async with narrow.http.post("/v1/auth/login", json={}) as response:
                 assert response.status == 200
-        code, reason, _ = await refusal(narrow.call(LOGIN))
+        code, reason, message = await refusal(narrow.call(LOGIN))
         assert (code, reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "RATE_LIMITED")
+        assert message.startswith(
+            "Too many calls: one address may make 3 calls of the class CREDENTIAL at once, and 1 a minute. Wait 60 s"
+        )
+        assert "make up ARGS=--lift-limits" in message, "a platform for development"
         async with narrow.http.post("/v1/auth/login", json={}) as response:
             assert response.status == 429
-            assert response.headers["retry-after"] == "1"
+            assert response.headers["retry-after"] == "60"
             told = await response.json()
         assert (told["code"], told["details"][0]["reason"]) == (8, "RATE_LIMITED")
+        assert told["message"] == message
+        assert told["details"][1]["retry_delay"] == "60.0s"
         await narrow.call(VALIDATE)
 
     async def test_per_account(self, stage: Stage, narrow: Door) -> None:
         for _ in range(3):
             await narrow.call(CREATE_GAME, metadata=stage.signer.bearer(sub="eve"))
-        code, reason, _ = await refusal(narrow.call(CREATE_GAME, metadata=stage.signer.bearer(sub="eve")))
+        code, reason, message = await refusal(narrow.call(CREATE_GAME, metadata=stage.signer.bearer(sub="eve")))
         assert (code, reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "RATE_LIMITED")
+        assert message.startswith("Too many calls: one account may make 3 calls of the class WRITE at once")
         await narrow.call(CREATE_GAME, metadata=stage.signer.bearer(sub="ada"))
 
     async def test_a_load_test_on_loopback_can_lift_them(self, stage: Stage, tmp_path: Path) -> None:

@@ -53,8 +53,20 @@ class Auth:
         self.refresh_gate = asyncio.Event()
         self.refresh_gate.set()
         self.ended = False
+        self.refusals: list[tuple[grpc.StatusCode, str, float]] = []
+        """Code, reason and seconds to wait, for the next calls that log in."""
+
+    async def Register(self, request: Any, context: Any) -> Any:  # noqa: N802
+        answer = await self.Login(request, context)
+        return auth_pb2.RegisterResponse.FromString(answer.SerializeToString())
+
+    async def LoginGuest(self, request: Any, context: Any) -> Any:  # noqa: N802
+        answer = await self.Login(request, context)
+        return auth_pb2.LoginGuestResponse.FromString(answer.SerializeToString())
 
     async def Login(self, request: Any, context: Any) -> auth_pb2.LoginResponse:  # noqa: N802
+        if self.refusals:
+            await refuse(context, *self.refusals.pop(0))
         self.issued += 1
         return auth_pb2.LoginResponse(
             user_id="u1", access_token=f"a{self.issued}", refresh_token=f"r{self.issued}", expires_in=self.expires_in

@@ -31,30 +31,25 @@ def examples() -> dict[str, Any]:
     return run(README)
 
 
-async def test_a_match(
+async def test_two_copies_of_the_first_example_agree_on_the_result(
     stage: Stage, examples: dict[str, Any], capsys: pytest.CaptureFixture[str], random_name: Callable[[str], str]
 ) -> None:
-    name = random_name("eve")
-    async with oofgg.Client(stage.target, game=stage.game.game_id) as client:
-        await register(client, name)
-    session = await stage.bob.sessions.create()
-
-    async def bob() -> None:
-        async with stage.bob.play(session) as playing:
-            async for event in playing:
-                if isinstance(event, oofgg.Message) and event.seat != playing.seat:
-                    assert event.json() == {"move": "e4"}
-                    await playing.send({"move": "e5"})
-                if isinstance(event, oofgg.ResultChange) and event.state is oofgg.ResultState.PENDING:
-                    await playing.finish(event.result)
-
+    names = [random_name("left"), random_name("right")]
+    for name in names:
+        async with oofgg.Client(stage.target, game=stage.game.game_id) as client:
+            await register(client, name)
+    session = await stage.bob.sessions.create(min_seats=2, max_seats=2)
     async with asyncio.timeout(20), asyncio.TaskGroup() as group:
-        group.create_task(bob())
-        group.create_task(examples["main"](stage.target, stage.game.game_id, name, PASSWORD, session.session_id))
-    said = capsys.readouterr().out
-    assert "they play {'move': 'e5'}" in said
-    assert f"{name} joined" in said
-    assert "the session is finished" in said.splitlines(), said
+        for name in names:
+            group.create_task(examples["main"](stage.target, stage.game.game_id, name, PASSWORD, session.session_id))
+    ended = await stage.bob.sessions.get(session.session_id)
+    assert ended.result_state is oofgg.ResultState.AGREED
+    best = max(place.score for place in ended.result)
+    assert [place.placement for place in ended.result] == [1 if place.score == best else 2 for place in ended.result]
+    said = capsys.readouterr().out.splitlines()
+    assert said.count("the result is agreed") == 2, said
+    assert said.count("the session is finished") == 2, said
+    assert f"{names[0]} joined" in said
 
 
 async def test_a_developers_side(stage: Stage, examples: dict[str, Any], random_name: Callable[[str], str]) -> None:

@@ -74,9 +74,9 @@ class TestCalls:
         client = oofgg.sync.Client(platform.target)
 
         def game() -> None:
-            with pytest.raises(RuntimeError, match="use `with`"):
+            with pytest.raises(RuntimeError, match="use `with "):
                 client.login("ada", "secret")
-            with pytest.raises(RuntimeError, match="use `with`"):
+            with pytest.raises(RuntimeError, match="use `with "):
                 client.play(SESSION)
             client.close()
             for _ in range(2):  # a closed client can be opened again

@@ -173,7 +173,7 @@ class TestPolling:
             session = client.play(SESSION)
             session.close()
             for ask in (session.poll, lambda: session.wait(1), lambda: session.info, lambda: next(session)):
-                with pytest.raises(RuntimeError, match="use `with`"):
+                with pytest.raises(RuntimeError, match="use `with "):
                     ask()
             with session:
                 pass

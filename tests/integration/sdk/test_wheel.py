@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -58,6 +59,32 @@ def test_what_it_holds(wheel: Path) -> None:
     required = [line for line in metadata.splitlines() if line.startswith("Requires-Dist:") and "extra ==" not in line]
     assert [line.split()[1].partition(">")[0] for line in required] == ["grpcio", "protobuf"]
     assert "# oofgg" in metadata, "the README is its description"
+
+
+def test_it_says_under_which_license_it_is_and_where_it_comes_from(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        (license_file,) = [name for name in archive.namelist() if name.endswith(".dist-info/licenses/LICENSE")]
+        license_text = archive.read(license_file).decode()
+        metadata = archive.read(next(name for name in archive.namelist() if name.endswith("METADATA"))).decode()
+    assert license_text == (ROOT / "LICENSE").read_text()
+    fields: dict[str, list[str]] = {}
+    for line in metadata.partition("\n\n")[0].splitlines():
+        name, _, value = line.partition(": ")
+        fields.setdefault(name, []).append(value)
+    assert fields["License-Expression"] == ["Apache-2.0"]
+    assert fields["License-File"] == ["LICENSE"]
+    urls = dict(url.split(", ") for url in fields["Project-URL"])
+    assert urls.keys() == {"Homepage", "Documentation", "Changelog", "Issues"}
+    assert all(url.startswith("https://") for url in urls.values())
+    assert {"Typing :: Typed", "Framework :: AsyncIO"} <= set(fields["Classifier"])
+
+
+PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/**/*.md"), ROOT / "sdk" / "README.md"])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_until_it_is_published_no_page_installs_it_by_its_name_alone(page: Path) -> None:
+    assert not re.search(r"pip install (-\S+ )*['\"]?oofgg", page.read_text())
 
 
 def test_it_works_with_grpcio_and_protobuf_alone(wheel: Path, tmp_path: Path) -> None:

@@ -14,10 +14,11 @@ import yaml
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
 from envoy.classic import ENDPOINTS
+from envoy.limited import refusals
 from envoy.reference import table
-from envoy.render import Address, Environment, Inputs, json_descriptors, render
+from envoy.render import DEFAULT_LIMITS, Address, Environment, Inputs, json_descriptors, render
 from envoy.replies import REFUSALS, local_replies, status_details
-from envoy.routes import CLUSTERS, public_routes, read_descriptors
+from envoy.routes import CLUSTERS, RateClass, public_routes, read_descriptors
 from oofgg.v1 import errors_pb2
 
 ROOT = Path(__file__).parents[3]
@@ -82,6 +83,17 @@ def test_refusals_are_for_grpc_and_for_json() -> None:
         encoded = dict(grpc_reply.headers)["grpc-status-details-bin"]
         decoded = errors_pb2.Status.FromString(base64.b64decode(encoded + "=" * (-len(encoded) % 4)))
         assert decoded.code == json_reply.json["code"]
+
+
+@pytest.mark.parametrize("development", [True, False])
+def test_a_refused_call_is_told_the_limit_the_wait_and_in_development_how_to_lift_it(development: bool) -> None:
+    found = list(refusals(DEFAULT_LIMITS, development=development))
+    assert len(found) == 2 * len(RateClass)
+    for refusal in found:
+        assert refusal.retry_after is not None
+        assert f"Wait {refusal.retry_after:g} s" in refusal.message
+        assert ("--lift-limits" in refusal.message) is development
+    assert len({refusal.message for refusal in found}) == len(found), "each names its own limit"
 
 
 @pytest.mark.parametrize(("text", "host", "port"), [("auth:1", "auth", 1), ("[::1]:80", "::1", 80)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import product
 from typing import Any
 
@@ -21,6 +22,7 @@ from services.game.engine.facts import (
     State,
     StateChanged,
 )
+from services.game.engine.records import all_fields, read_session
 from services.game.engine.results import Ballot, Decision, ResultState, SeatResult, normalised
 from services.game.engine.sessions import Session
 from tests.unit.game.model import facts
@@ -198,6 +200,101 @@ def test_what_was_said_counts_although_the_speaker_left() -> None:
     made.leave(1, 11.0)
     made.state_result(2, BOB_WINS, 12.0)
     assert made.decision == Decision(ResultState.DISPUTED, None)
+
+
+def trio() -> Session:
+    made = session(min_seats=3, max_seats=3)
+    for name in ("ada", "bob", "cy"):
+        made.join(name, name.title(), 0, 1.0)
+    return made
+
+
+def test_a_result_is_about_who_left_after_the_start_too() -> None:
+    made = trio()
+    made.leave(1, 5.0)
+    with_ada = [SeatResult(1, 0, 1, 7), SeatResult(2, 0, 2, 3), SeatResult(3, 0, 3, 1)]
+    made.state_result(2, with_ada, 10.0)
+    made.state_result(3, with_ada, 11.0)
+    assert made.decision == Decision(ResultState.AGREED, tuple(with_ada)), (
+        "the winner may leave before the others speak"
+    )
+    assert [seat.user_id for seat in made.roster] == ["ada", "bob", "cy"]
+
+
+def test_who_left_before_the_first_statement_may_be_left_out_and_is_placed_last() -> None:
+    made = trio()
+    made.leave(2, 5.0)
+    among_the_rest = [SeatResult(1, 0, 1, 0), SeatResult(3, 0, 2, 0)]
+    made.state_result(1, among_the_rest, 10.0)
+    made.state_result(3, [*among_the_rest, SeatResult(2, 0, 3, 0)], 11.0)
+    assert made.decision == Decision(
+        ResultState.AGREED, (SeatResult(1, 0, 1, 0), SeatResult(2, 0, 3, 0), SeatResult(3, 0, 2, 0))
+    )
+
+
+def test_who_leaves_after_the_first_statement_stays_in_the_result() -> None:
+    made = trio()
+    everybody = [SeatResult(1, 0, 1, 0), SeatResult(2, 0, 2, 0), SeatResult(3, 0, 3, 0)]
+    made.state_result(1, everybody, 10.0)
+    made.leave(1, 11.0)
+    with pytest.raises(InvalidArgument, match="seat 1 is missing"):
+        made.state_result(2, everybody[1:], 12.0)
+    made.state_result(2, everybody, 12.0)
+    made.state_result(3, everybody, 13.0)
+    assert made.decision == Decision(ResultState.AGREED, tuple(everybody))
+
+
+def test_a_result_is_not_about_who_was_replaced_came_back_was_kicked_or_left_before_the_start() -> None:
+    made = session(min_seats=2, max_seats=3)
+    made.join("early", "Early", 0, 1.0)
+    made.leave(1, 2.0)
+    for name in ("ada", "bob", "cy"):
+        made.join(name, name.title(), 0, 3.0)
+    made.leave(1, 5.0)
+    made.leave(2, 5.0)
+    made.join("dee", "Dee", 0, 6.0)  # in ada's place
+    made.leave(1, 7.0)
+    made.join("bob", "Bob", 0, 8.0)  # back, in another place
+    made.kick(3, "", 9.0, may_return=False)
+    made.host_result([SeatResult(1, 0, 1, 0)], 10.0)
+    assert [(seat.number, seat.user_id) for seat in made.roster] == [(1, "bob")]
+
+
+def test_a_client_that_was_replaced_cannot_give_up_the_seat() -> None:
+    made = duel()
+    made.connect(1, replaces=False, instance_id="phone")
+    made.connect(1, replaces=True, instance_id="desk")
+    with pytest.raises(Aborted) as caught:
+        made.leave(1, 5.0, instance_id="phone")
+    assert caught.value.reason is Reason.REPLACED
+    made.disconnect(1, 6.0)
+    with pytest.raises(Aborted):
+        made.leave(1, 7.0, instance_id="phone")  # the other is away for a moment
+    assert told(made.leave(1, 8.0, instance_id="desk")) == ["1 LEFT", "profile 2"]
+    assert told(made.leave(2, 9.0)) == ["2 LEFT"], "without an id, the account leaves"
+
+
+def test_what_leaving_needs_survives_a_takeover() -> None:
+    made = trio()
+    made.connect(2, replaces=False, instance_id="phone", display_name="Bobby")
+    made.leave(1, 5.0)
+    fields = {name.encode(): value for name, value in all_fields(made, {}).items()}
+    read, _ = read_session(fields, made.times)
+    assert read == made
+    made.state_result(2, [SeatResult(2, 0, 1, 0), SeatResult(3, 0, 2, 0)], 6.0)
+    fields = {name.encode(): value for name, value in all_fields(made, {}).items()}
+    assert read_session(fields, made.times)[0] == made
+
+
+def test_what_a_newer_version_has_written_is_passed_over() -> None:
+    made = duel()
+    fields = {name.encode(): value for name, value in all_fields(made, {}).items()}
+    fields[b"seat:1"] = fields[b"seat:1"][:-1] + b',"from_the_future":1}'
+    life = json.loads(fields[b"life"])
+    for new in ("absent", "departed"):
+        del life[new]  # what an older version wrote
+    fields[b"life"] = json.dumps(life).encode()
+    assert read_session(fields, made.times)[0] == made
 
 
 def test_nobody_joins_while_a_result_is_decided() -> None:

@@ -10,6 +10,7 @@ import pytest
 import uvloop
 
 from oofgg.v1 import session_pb2 as pb
+from pkg.auth.caller import Caller, CallerRole
 from pkg.clock import SystemClock
 from services.game.budget import BudgetLimits
 from services.game.engine.delivery import Receiver
@@ -26,7 +27,7 @@ class SilentCall:
     """A call whose client only listens."""
 
     def __init__(self) -> None:
-        self.caller = SimpleNamespace(login_id="login", user_id="user1")
+        self.caller = Caller("user1", "ada", CallerRole.PLAYER, "g1", "login")
         self.written: list[bytes] = []
 
     async def write(self, message: bytes) -> None:

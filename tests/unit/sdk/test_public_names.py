@@ -32,8 +32,8 @@ TicketPlayer TicketReason TicketState TicketStatus TokenInfo Window WindowKind _
 """
 MEMBERS = {
     "Client": (
-        "account become_developer enqueue login login_guest login_info logout metadata play register spectate ticket "
-        "validate_token"
+        "account become_developer close enqueue login login_guest login_info logout metadata play register spectate "
+        "ticket validate_token"
     ),
     "Games": "create create_api_key delete get list list_api_keys revoke_api_key update",
     "OwnAccount": (
@@ -49,14 +49,16 @@ MEMBERS = {
     "History": "export get list watch",
     "kafka.MatchHistory": "commit position topic",
     "PlaySession": (
-        "clock_offset connected finish flush info kick latency leave seat seats send session_id started state update"
+        "clock_offset connected finish flush info kick latency leave roster seat seats send session_id started state "
+        "update"
     ),
     "sync.Client": (
         "account become_developer close enqueue game login login_guest login_info logout metadata play register "
         "spectate ticket validate_token"
     ),
     "sync.PlaySession": (
-        "clock_offset close connected ended finish flush info kick latency leave poll seat seats send session_id "
+        "clock_offset close connected ended finish flush info kick latency leave poll roster seat seats send "
+        "session_id "
         "started state update wait"
     ),
     "Message": "after_seq data event_time json key kind number parse seat seq text to",

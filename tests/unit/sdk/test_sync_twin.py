@@ -27,7 +27,7 @@ NAMES = [
     "Ticket",
 ]
 # What only the twin has.
-MORE = {"Client": {"close", "game"}, "PlaySession": {"close", "ended", "poll", "wait"}, "Ticket": {"poll"}}
+MORE = {"Client": {"game"}, "PlaySession": {"close", "ended", "poll", "wait"}, "Ticket": {"poll"}}
 # What waits may be told for how long.
 ARGUMENTS = {
     ("PlaySession", "flush"): "(self, timeout: 'float' = 5.0) -> 'None'",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Any, Self
 
 import grpc
 
@@ -30,7 +30,7 @@ class Client:
 
     Takes the same arguments and raises the same errors. Calls wait, at most `timeout` seconds; what they fail with is
     raised where they were made. Any thread may call, and any may close: calls that wait then raise `errors.Cancelled`,
-    and so does everything afterwards.
+    and so does everything afterwards. Not for a thread that runs an event loop, nor for a forked process: RuntimeError.
     """
 
     me: OwnAccount
@@ -79,6 +79,14 @@ class Client:
         """Ends what is under way, sessions that are being played too, and the connection. As leaving the block."""
         self._portal.close(self._close)
 
+    if not TYPE_CHECKING:  # a type checker shall still miss what does not exist
+
+        def __getattr__(self, name: str) -> Any:
+            # Asked for only what is not there.
+            if name in type(self).__annotations__:
+                self._portal.require_opened()
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
     @property
     def game(self) -> str:
         """The game that logins are for; empty for console logins."""
@@ -87,6 +95,7 @@ class Client:
     @property
     def login_info(self) -> Login | None:
         """Who is logged in."""
+        self._portal.require_opened()
         return self._client.login_info
 
     def register(self, username: str, email: str, password: str) -> Login:

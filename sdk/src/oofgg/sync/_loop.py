@@ -51,6 +51,11 @@ class _LoopThread:
             shared._users += 1
             return shared
 
+    @property
+    def is_foreign(self) -> bool:
+        """Whether this is a process that was forked from the one whose thread it is."""
+        return self._process != os.getpid()
+
     def release(self) -> None:
         """Ends the thread if this was its last user."""
         with self._lock:
@@ -98,7 +103,8 @@ class Portal:
         self._opened = False
 
     def open(self) -> None:
-        """Raises RuntimeError if it is open."""
+        """Raises RuntimeError if it is open, and in a thread whose event loop it would hold up."""
+        _require_no_loop()
         with self._lock:
             if self._thread is not None:
                 raise RuntimeError("this client is open already")
@@ -106,13 +112,32 @@ class Portal:
             self._opened = True
 
     def require_open(self) -> _LoopThread:
-        """Raises Cancelled when the client was closed, RuntimeError when it was never opened."""
+        """Raises Cancelled when the client was closed, RuntimeError when it was never opened, or before a fork."""
         thread = self._thread
         if thread is None:
-            if self._opened:
-                raise Cancelled("the client is closed")
-            raise RuntimeError("this client is not open: use `with`")
+            self.require_opened()
+            raise Cancelled("the client is closed")
+        self.require_process()
         return thread
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether this is a process that was forked since it was opened."""
+        thread = self._thread
+        return thread is not None and thread.is_foreign
+
+    def require_process(self) -> None:
+        """Raises RuntimeError in a process that was forked since it was opened."""
+        if self.is_foreign:
+            raise RuntimeError(
+                "this client was opened in another process, from which this one was forked: a client belongs to one "
+                "process"
+            )
+
+    def require_opened(self) -> None:
+        """Raises RuntimeError when it was never opened."""
+        if not self._opened:
+            raise RuntimeError("this client is not open: use `with oofgg.sync.Client(…) as client:`")
 
     def call(self, work: Coroutine[Any, Any, _T]) -> _T:
         """Runs it on the loop and waits. Raises what it raises, and Cancelled when the client is closed meanwhile.
@@ -121,6 +146,7 @@ class Portal:
         """
         with self._lock:
             try:
+                _require_no_loop()
                 call = asyncio.run_coroutine_threadsafe(work, self.require_open().loop)
             except BaseException:
                 work.close()
@@ -152,6 +178,8 @@ class Portal:
 
     def close(self, last: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Cancels every call that waits, and runs `last`. Does nothing when it is not open."""
+        if self.is_foreign:
+            return  # it is the other process's to close, and nothing here would answer
         with self._lock:
             thread, self._thread = self._thread, None
             waiting = list(self._calls)
@@ -163,6 +191,18 @@ class Portal:
             asyncio.run_coroutine_threadsafe(within(_CLOSE_SECONDS, last), thread.loop).result()
         finally:
             thread.release()
+
+
+def _require_no_loop() -> None:
+    """Raises RuntimeError in a thread that runs an event loop: waiting in it would stop everything there."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    raise RuntimeError(
+        "oofgg.sync waits, and this thread runs an event loop, which would stand still: use oofgg.Client with "
+        "`async with` here, or call this in a thread of its own (asyncio.to_thread)"
+    )
 
 
 async def within(seconds: float | None, begin: Callable[[], Coroutine[Any, Any, _T]]) -> _T:

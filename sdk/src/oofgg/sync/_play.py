@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from oofgg import _play
+from oofgg._command import command, receivers
 from oofgg._events import Event
 from oofgg._types import Delivery, Outcome, Seat, SeatResult, Session, SessionState
 from oofgg.errors import Cancelled, ResourceExhausted
@@ -51,6 +52,8 @@ class PlaySession:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        if self._portal.is_foreign:
+            return  # the other process has the stream
         with self._closing:
             if self._closed or self not in self._playing:
                 return
@@ -81,6 +84,11 @@ class PlaySession:
     def seats(self) -> Mapping[int, Seat]:
         """Who is in it, by seat."""
         return self.info.seats
+
+    @property
+    def roster(self) -> Mapping[int, Seat]:
+        """Who a result is about, by seat: `seats`, and who has left since it started and was not replaced."""
+        return self.info.roster
 
     @property
     def seat(self) -> int:
@@ -137,27 +145,35 @@ class PlaySession:
         key: str = "",
         to: int | Iterable[int] = (),
         team: int = 0,
-    ) -> None:
+    ) -> bool:
         """Sends bytes, text, a protobuf message or anything JSON-able, of at most 64 KiB, to everybody in the session;
         or, with seats in `to` or a `team`, only to these.
 
-        Queues and returns at once. A RELIABLE command arrives once, whatever happens to the connection, unless this
-        process ends first; while 256 of them or 1 MiB are under way, `send` raises ResourceExhausted and sends nothing.
-        Raises ValueError for what is too large, RuntimeError for a spectator, the OofggError that ended the session.
+        Queues it and returns True at once; False, and sends nothing, when the session is over or the seat was given up,
+        which `poll` tells a moment later. A RELIABLE command arrives once, whatever happens to the connection, unless
+        this process ends first; while 256 of them or 1 MiB are under way, `send` raises ResourceExhausted and sends
+        nothing.
+        Raises ValueError for what is too large and for NaN and infinities in JSON, TypeError for what cannot be sent,
+        RuntimeError for a spectator, the OofggError that ended the session.
         """
-        data, kind = _play.command(payload, kind, key)
-        seats = _play.receivers(to)
+        data, kind = command(payload, kind, delivery, key)
+        seats = receivers(to)
         self._play._require_seat()
+        self._require_entered()
+        if self._play._inbox.over and self._play._error is None:
+            return False
         self._require_open()
         if not self._outbox.offer(data, kind, delivery, key, seats, team):
             raise ResourceExhausted("Too many commands are under way: send less, or flush.")
         self._wake()
+        return True
 
     def flush(self, timeout: float = FLUSH_SECONDS) -> None:
         """Waits until every RELIABLE command is safe with the server.
 
         Raises DeadlineExceeded after `timeout` seconds, and the OofggError that ended the session.
         """
+        self._require_entered()
         self._portal.call(within(timeout, self._play.flush))
 
     def started(self, timeout: float | None = None) -> None:
@@ -173,7 +189,8 @@ class PlaySession:
     ) -> Outcome:
         """States the result; see `client.sessions.finish`. The session ends when all agree, or their time is up.
 
-        It is about the seats that are taken when the first result is stated: those in `info.result` from then on.
+        It is about everybody in `roster`, also who has left; who had left before the first statement may be left out,
+        and is placed last then.
         """
         self._require_entered()
         return self._portal.call(self._play.finish(result, scores=scores))
@@ -202,10 +219,14 @@ class PlaySession:
         self._require_entered()
         self._portal.call(self._play.kick(seat, reason=reason, may_return=may_return))
 
-    def leave(self) -> None:
-        """Gives the seat up, which ends the session for this player."""
+    def leave(self) -> bool:
+        """Gives the seat up, which ends the session for this player, and returns True.
+
+        Returns False, and nothing happens, when there is nothing to give up: the session is over, the seat is gone, or
+        another client of the same account has taken it over (REPLACED), whose seat it is then.
+        """
         self._require_entered()
-        self._portal.call(self._play.leave())
+        return self._portal.call(self._play.leave())
 
     def __iter__(self) -> Self:
         return self
@@ -229,7 +250,9 @@ class PlaySession:
 
     def _require_entered(self) -> None:
         if self._play._task is None:
-            raise RuntimeError("not playing yet: use `with`")
+            raise RuntimeError("not playing yet: use `with client.play(…) as session:`")
+        if not self._closed:
+            self._portal.require_process()
 
     def _require_open(self) -> None:
         if self._play._error is not None:

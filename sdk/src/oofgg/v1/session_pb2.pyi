@@ -213,6 +213,7 @@ class Seat(google.protobuf.message.Message):
     TEAM_FIELD_NUMBER: builtins.int
     CONNECTED_FIELD_NUMBER: builtins.int
     JOIN_TIME_FIELD_NUMBER: builtins.int
+    DISPLAY_NAME_FIELD_NUMBER: builtins.int
     seat: builtins.int
     """Number of the seat, from 1."""
     user_id: builtins.str
@@ -223,6 +224,10 @@ class Seat(google.protobuf.message.Message):
     """Team, from 1; 0 where there are none."""
     connected: builtins.bool
     """Whether a stream is open for it."""
+    display_name: builtins.str
+    """The name that player wants to be shown with, as of the login with which the seat was taken or played last; empty
+    where it is the username.
+    """
     @property
     def join_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """When it was taken."""
@@ -236,9 +241,10 @@ class Seat(google.protobuf.message.Message):
         team: builtins.int = ...,
         connected: builtins.bool = ...,
         join_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        display_name: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["join_time", b"join_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["connected", b"connected", "join_time", b"join_time", "seat", b"seat", "team", b"team", "user_id", b"user_id", "username", b"username"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["connected", b"connected", "display_name", b"display_name", "join_time", b"join_time", "seat", b"seat", "team", b"team", "user_id", b"user_id", "username", b"username"]) -> None: ...
 
 Global___Seat: typing_extensions.TypeAlias = Seat
 
@@ -283,6 +289,7 @@ class Session(google.protobuf.message.Message):
     MAX_SPECTATORS_FIELD_NUMBER: builtins.int
     END_REASON_FIELD_NUMBER: builtins.int
     QUEUE_FIELD_NUMBER: builtins.int
+    DEPARTED_SEATS_FIELD_NUMBER: builtins.int
     session_id: builtins.str
     """Id of the session, and of the match in the history."""
     game_id: builtins.str
@@ -335,6 +342,12 @@ class Session(google.protobuf.message.Message):
     def result(self) -> Global___Result:
         """Result, once there is one."""
 
+    @property
+    def departed_seats(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Seat]:
+        """Seats that were given up since it started, and that nobody has taken again: the result is about these too. A result
+        that leaves out who had left before it was first stated places them last.
+        """
+
     def __init__(
         self,
         *,
@@ -357,9 +370,10 @@ class Session(google.protobuf.message.Message):
         max_spectators: builtins.int = ...,
         end_reason: Global___EndReason.ValueType = ...,
         queue: builtins.str = ...,
+        departed_seats: collections.abc.Iterable[Global___Seat] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["create_time", b"create_time", "finish_time", b"finish_time", "result", b"result", "start_time", b"start_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["attributes", b"attributes", "create_time", b"create_time", "creator_user_id", b"creator_user_id", "end_reason", b"end_reason", "finish_time", b"finish_time", "flush_window_ms", b"flush_window_ms", "game_id", b"game_id", "label", b"label", "max_seats", b"max_seats", "max_spectators", b"max_spectators", "min_seats", b"min_seats", "queue", b"queue", "result", b"result", "result_state", b"result_state", "seats", b"seats", "session_id", b"session_id", "start_time", b"start_time", "state", b"state", "version", b"version"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["attributes", b"attributes", "create_time", b"create_time", "creator_user_id", b"creator_user_id", "departed_seats", b"departed_seats", "end_reason", b"end_reason", "finish_time", b"finish_time", "flush_window_ms", b"flush_window_ms", "game_id", b"game_id", "label", b"label", "max_seats", b"max_seats", "max_spectators", b"max_spectators", "min_seats", b"min_seats", "queue", b"queue", "result", b"result", "result_state", b"result_state", "seats", b"seats", "session_id", b"session_id", "start_time", b"start_time", "state", b"state", "version", b"version"]) -> None: ...
 
 Global___Session: typing_extensions.TypeAlias = Session
 
@@ -774,6 +788,7 @@ class StreamOpen(google.protobuf.message.Message):
     AFTER_SEQ_FIELD_NUMBER: builtins.int
     EPOCH_FIELD_NUMBER: builtins.int
     SPECTATE_FIELD_NUMBER: builtins.int
+    INSTANCE_ID_FIELD_NUMBER: builtins.int
     session_id: builtins.str
     """The session."""
     after_seq: builtins.int
@@ -783,7 +798,13 @@ class StreamOpen(google.protobuf.message.Message):
     everything that kept them from one that has only missed some. 0: unknown.
     """
     spectate: builtins.bool
-    """Watch without a seat: nothing can be sent. The session must allow spectators."""
+    """Watch without a seat: nothing can be sent. The session must allow spectators, except for the game's developer and its
+    servers, who see what is said to some only, too.
+    """
+    instance_id: builtins.str
+    """Chosen by the client when it begins to play, such as a random UUID, and the same on all streams that it opens for
+    that. The same in `Leave` keeps a client that was replaced from giving up the seat of the one that replaced it.
+    """
     def __init__(
         self,
         *,
@@ -791,9 +812,10 @@ class StreamOpen(google.protobuf.message.Message):
         after_seq: builtins.int | None = ...,
         epoch: builtins.int = ...,
         spectate: builtins.bool = ...,
+        instance_id: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_after_seq", b"_after_seq", "after_seq", b"after_seq"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_after_seq", b"_after_seq", "after_seq", b"after_seq", "epoch", b"epoch", "session_id", b"session_id", "spectate", b"spectate"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_after_seq", b"_after_seq", "after_seq", b"after_seq", "epoch", b"epoch", "instance_id", b"instance_id", "session_id", b"session_id", "spectate", b"spectate"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["_after_seq", b"_after_seq"]) -> typing.Literal["after_seq"] | None: ...
 
 Global___StreamOpen: typing_extensions.TypeAlias = StreamOpen
@@ -1472,17 +1494,23 @@ class LeaveRequest(google.protobuf.message.Message):
 
     SESSION_ID_FIELD_NUMBER: builtins.int
     REQUEST_ID_FIELD_NUMBER: builtins.int
+    INSTANCE_ID_FIELD_NUMBER: builtins.int
     session_id: builtins.str
     """The session."""
     request_id: builtins.str
     """Same id, same reply, for 24 hours. Optional, at most 64 characters."""
+    instance_id: builtins.str
+    """The `instance_id` of the caller's streams. Leave only if no client with another one has opened a stream for the seat
+    since. Empty: the account leaves, whichever client plays for it.
+    """
     def __init__(
         self,
         *,
         session_id: builtins.str = ...,
         request_id: builtins.str = ...,
+        instance_id: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["request_id", b"request_id", "session_id", b"session_id"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["instance_id", b"instance_id", "request_id", b"request_id", "session_id", b"session_id"]) -> None: ...
 
 Global___LeaveRequest: typing_extensions.TypeAlias = LeaveRequest
 

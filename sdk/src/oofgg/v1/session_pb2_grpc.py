@@ -156,7 +156,8 @@ class SessionServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def Leave(self, request, context):
-        """Gives the seat up. Others see LEFT; the stream of the seat ends.
+        """Gives the seat up. Others see LEFT; the stream of the seat ends. With `instance_id`, ABORTED with REPLACED when
+        another client has taken the seat over.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -179,7 +180,8 @@ class SessionServiceServicer(object):
 
     def Play(self, request_iterator, context):
         """Plays: commands in, events out, until the session is over. The first request opens the stream; a second stream
-        for the same seat replaces the first.
+        for the same seat replaces the first. The game's developer and its servers (an API key's token) watch, with
+        `spectate`: any session of their game, all events.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

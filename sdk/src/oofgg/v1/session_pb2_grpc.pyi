@@ -393,7 +393,9 @@ class SessionServiceStub(typing.Generic[_SessionServiceCreateSessionType, _Sessi
     """Takes a seat. Joining again answers with the seat the caller has."""
 
     Leave: _SessionServiceLeaveType
-    """Gives the seat up. Others see LEFT; the stream of the seat ends."""
+    """Gives the seat up. Others see LEFT; the stream of the seat ends. With `instance_id`, ABORTED with REPLACED when
+    another client has taken the seat over.
+    """
 
     Kick: _SessionServiceKickType
     """Removes a participant. Others see KICKED; the stream of the seat ends. For the session's creator and the game's
@@ -405,7 +407,8 @@ class SessionServiceStub(typing.Generic[_SessionServiceCreateSessionType, _Sessi
 
     Play: _SessionServicePlayType
     """Plays: commands in, events out, until the session is over. The first request opens the stream; a second stream
-    for the same seat replaces the first.
+    for the same seat replaces the first. The game's developer and its servers (an API key's token) watch, with
+    `spectate`: any session of their game, all events.
     """
 
     Watch: _SessionServiceWatchType
@@ -542,7 +545,9 @@ class SessionServiceServicer(metaclass=abc.ABCMeta):
         request: oofgg.v1.session_pb2.LeaveRequest,
         context: _ServicerContext,
     ) -> typing.Union[oofgg.v1.session_pb2.LeaveResponse, collections.abc.Awaitable[oofgg.v1.session_pb2.LeaveResponse]]:
-        """Gives the seat up. Others see LEFT; the stream of the seat ends."""
+        """Gives the seat up. Others see LEFT; the stream of the seat ends. With `instance_id`, ABORTED with REPLACED when
+        another client has taken the seat over.
+        """
 
     @abc.abstractmethod
     def Kick(
@@ -569,7 +574,8 @@ class SessionServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[collections.abc.Iterator[oofgg.v1.session_pb2.PlayResponse], collections.abc.AsyncIterator[oofgg.v1.session_pb2.PlayResponse]]:
         """Plays: commands in, events out, until the session is over. The first request opens the stream; a second stream
-        for the same seat replaces the first.
+        for the same seat replaces the first. The game's developer and its servers (an API key's token) watch, with
+        `spectate`: any session of their game, all events.
         """
 
     @abc.abstractmethod
