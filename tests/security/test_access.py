@@ -120,8 +120,11 @@ FILLED: dict[str, Callable[[Any], object]] = {
     "SetGameQuotas": lambda request: request.quotas.SetInParent(),
     "CreateLeaderboard": lambda request: setattr(request.leaderboard, "name", "stolen"),
     "UpdateLeaderboard": lambda request: request.update_mask.paths.append("description"),
-    "SubmitScore": lambda request: setattr(request.score, "leaderboard", "stolen"),
-    "SubmitScores": lambda request: request.scores.add(leaderboard="stolen"),
+    "SubmitScore": lambda request: request.MergeFrom(
+        type(request)(score=leaderboard_pb2.ScoreSubmission(leaderboard="stolen", score=1))
+    ),
+    "SubmitScores": lambda request: request.scores.add(leaderboard="stolen", score=1),
+    "AnswerProposal": lambda request: setattr(request, "accept", True),
     "GetEntries": lambda request: request.user_ids.append("0" * 32),
     "RemoveEntry": lambda request: setattr(request, "user_id", "0" * 32),
     "CreateQueue": lambda request: setattr(request.queue, "name", "stolen"),

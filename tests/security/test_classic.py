@@ -82,7 +82,11 @@ async def test_a_session_that_was_logged_out_is_no_session(
         pytest.param(LOGIN, b"[]", 400, LOGIN_FAILED, id="a list"),
         pytest.param(LOGIN, b'"ada"', 400, LOGIN_FAILED, id="a text"),
         pytest.param(LOGIN, b"\xff\xfe", 400, LOGIN_FAILED, id="no text at all"),
-        pytest.param(LOGIN, {"username": 'a"b\\c\n', "password": "x"}, 401, LOGIN_FAILED, id="quotes"),
+        pytest.param(LOGIN, {"username": 'a"b\\c', "password": "x"}, 401, LOGIN_FAILED, id="quotes"),
+        pytest.param(LOGIN, {"username": 'a"b\\c\n', "password": "x"}, 400, LOGIN_FAILED, id="a line break"),
+        pytest.param(
+            LOGIN, {"username": "ada", "password": "x", "gameid": "g"}, 400, LOGIN_FAILED, id="a misspelt field"
+        ),
         pytest.param(LOGIN, {"username": "x" * 1000, "password": "x"}, 400, LOGIN_FAILED, id="too long"),
         pytest.param(VALIDATE, {"session_token": ""}, 400, VALIDATE_FAILED, id="token empty"),
         pytest.param(VALIDATE, {}, 400, VALIDATE_FAILED, id="token missing"),
