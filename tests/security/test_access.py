@@ -11,7 +11,7 @@ import grpc
 import pytest
 from google.protobuf.descriptor import MethodDescriptor
 
-from oofgg.v1 import access_pb2, auth_pb2, auth_pb2_grpc, session_pb2, session_pb2_grpc
+from oofgg.v1 import access_pb2, auth_pb2, auth_pb2_grpc, leaderboard_pb2, session_pb2, session_pb2_grpc
 from pkg.embedded import Platform
 from pkg.errors import Reason
 from tests.e2e.callers import (

@@ -85,7 +85,7 @@ async def test_a_session_that_was_logged_out_is_no_session(
         pytest.param(LOGIN, {"username": 'a"b\\c', "password": "x"}, 401, LOGIN_FAILED, id="quotes"),
         pytest.param(LOGIN, {"username": 'a"b\\c\n', "password": "x"}, 400, LOGIN_FAILED, id="a line break"),
         pytest.param(
-            LOGIN, {"username": "ada", "password": "x", "gameid": "g"}, 400, LOGIN_FAILED, id="a misspelt field"
+            LOGIN, {"username": "ada", "password": "x", "game": "g"}, 400, LOGIN_FAILED, id="an unknown field"
         ),
         pytest.param(LOGIN, {"username": "x" * 1000, "password": "x"}, 400, LOGIN_FAILED, id="too long"),
         pytest.param(VALIDATE, {"session_token": ""}, 400, VALIDATE_FAILED, id="token empty"),
