@@ -42,7 +42,7 @@ class _Pool(redis.BlockingConnectionPool):
     async def get_connection(self, command_name: str | None = None, *keys: Any, **options: Any) -> AbstractConnection:
         if self._is_closed:
             raise faults.ConnectionError("The connections to Redis are closed: this process ends.")
-        connection: AbstractConnection = await super().get_connection()
+        connection: AbstractConnection = await super().get_connection()  # type: ignore[no-untyped-call]
         return connection
 
     async def release(self, connection: AbstractConnection) -> None:

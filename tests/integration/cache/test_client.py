@@ -23,7 +23,7 @@ async def connected(url: str) -> int:
 async def test_a_command_under_way_when_the_client_is_closed_leaves_no_connection_open(redis_url: str) -> None:
     before = await connected(redis_url)
     async with open_redis(redis_url) as client:
-        waiting = asyncio.create_task(client.blpop(["nothing"], timeout=1))
+        waiting = asyncio.ensure_future(client.blpop(["nothing"], timeout=1))
         while await connected(redis_url) == before:
             await asyncio.sleep(0.01)
         await asyncio.sleep(0.05)  # it has sent its command
