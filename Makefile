@@ -11,8 +11,13 @@ SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
+# What `make test-fast` runs beside the units: of each service, and of what all of them stand on, what most depends on.
+FAST := $(addprefix tests/integration/,matchmaking/test_tickets.py game/test_sessions.py game/test_finish.py \
+    auth/test_auth.py auth/test_accounts.py catalog scoring/test_scoring.py scoring/test_leaderboards.py \
+    sdk/test_scripted_calls.py sdk/test_commanding.py edge/test_registry.py envoy/test_front_door.py cache \
+    runtime/test_start.py) tests/unit
 SDK_LOCKS := sdk-oldest sdk-middle
-.PHONY: help demo demo-arena up secrets backup restore test test-unit test-bench test-matrix web explorers kafka test-web test-explorers test-kafka test-chaos test-compose-engine soak bots bench lint types format proto proto-check proto-baseline breaking lock setup setup-dev clean
+.PHONY: help demo demo-arena up secrets backup restore test test-unit test-fast test-bench test-matrix web explorers kafka test-web test-explorers test-kafka test-chaos test-compose-engine soak bots bench lint types format proto proto-check proto-baseline breaking lock setup setup-dev clean
 
 help: ## Show this
 	@echo "oofgg, an open, self-hosted game backend. Start with \`make demo\`."
@@ -38,7 +43,10 @@ restore: setup ## Go back to a backup of the embedded platform (FROM=file), whil
 	@$(BIN)/python -m services restore $(or $(FROM),$(error FROM=file is needed)) $(ARGS)
 
 test: setup-dev ## Run all tests: units, real backends, the whole platform through Envoy (ARGS are for pytest)
-	$(BIN)/pytest --numprocesses 2 --no-loadscope-reorder $(ARGS)
+	$(BIN)/pytest --numprocesses 3 --no-loadscope-reorder $(ARGS)
+
+test-fast: setup-dev ## Run the units and the most telling tests with backends: a minute, for the inner loop
+	$(BIN)/pytest -q --numprocesses 3 --no-loadscope-reorder $(FAST) $(ARGS)
 
 test-bench: setup-dev ## Test the generator of load that `make bench` builds (needs Go)
 	$(BIN)/pytest tests/bench $(ARGS)

@@ -89,7 +89,7 @@ class Settings(BaseSettings):
     )
     postgres_pool_size: int = Field(10, ge=6, description="Connections per service in this process.")
 
-    grpc_address: str = Field("127.0.0.1:9000", description="Where this process serves gRPC.")
+    grpc_address: str = Field("127.0.0.1:9000", description="Where this process serves gRPC; port 0 is any free one.")
     ops_address: str = Field(
         "127.0.0.1:9001", description="Where it serves /metrics, /healthz, /readyz. Keep it private."
     )

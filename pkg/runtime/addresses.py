@@ -20,8 +20,9 @@ class CannotStart(Exception):
 class AddressClaims:
     """Keeps the addresses of a process from others until its servers listen there.
 
-    A claim is a socket that is bound and does not listen. Linux lets a server of the same user bind beside it and
-    gives its port to nobody who asks for a free one; on other systems the claim only finds out who was first.
+    A claim is a socket that is bound and does not listen. Linux lets a server that sets SO_REUSEADDR, as gRPC and
+    aiohttp do, bind beside it, and gives its port to nobody who asks for a free one. On other systems the claim only
+    finds out who was first.
     """
 
     def __init__(self, settings: Settings) -> None:

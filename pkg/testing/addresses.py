@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import atexit
 import socket
 from collections import deque
 from typing import Final
 
-# More than are in use at the same time; a server that listens keeps its port by itself.
+# More than are in use at the same time. A server that listens keeps its port by itself.
 _KEPT: Final[deque[socket.socket]] = deque()
 _MOST_KEPT: Final = 200
+
+
+def _close_oldest(spared: int) -> None:
+    while len(_KEPT) > spared:
+        _KEPT.popleft().close()
+
+
+atexit.register(_close_oldest, 0)
 
 
 def reserve_address(host: str = "127.0.0.1") -> str:
@@ -21,6 +30,5 @@ def reserve_address(host: str = "127.0.0.1") -> str:
     reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     reserved.bind((host, 0))
     _KEPT.append(reserved)
-    if len(_KEPT) > _MOST_KEPT:
-        _KEPT.popleft().close()
+    _close_oldest(_MOST_KEPT)
     return f"{host}:{reserved.getsockname()[1]}"

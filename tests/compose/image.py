@@ -124,8 +124,10 @@ def build(directory: Path, scratch: Path, python: Path) -> Image:
 
 def _run(image: Image, command: str) -> None:
     kept = {key: value for key, value in os.environ.items() if key.startswith(("PIP_", "HOME", "LANG", "SSL_", "http"))}
+    # The option keeps the image small. Here, what `make setup` has fetched need not be fetched once more.
+    cached = command.replace(" --no-cache-dir", "")
     subprocess.run(
-        ["/bin/sh", "-c", image.moved(command)],
+        ["/bin/sh", "-c", image.moved(cached)],
         cwd=image.directory,
         env={**kept, **image.environment},
         check=True,

@@ -5,7 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator
+import socket
+import time
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 import grpc
@@ -23,6 +27,7 @@ LOGIN = "/oofgg.v1.AuthService/Login"
 JSON_LOGIN = "/v1/auth/login"
 CREDENTIALS = json.dumps({"username": "nobody", "password": "wrong"})
 WITHIN = 30.0
+PATIENCE = 60.0
 
 
 @pytest.fixture
@@ -82,6 +87,47 @@ def post(path: str, body: str = CREDENTIALS, *, version: str = "1.1", **headers:
 def status(answer: bytes) -> int:
     assert answer.startswith(b"HTTP/1.1 "), answer[:200]
     return int(answer.split(b" ", 2)[1])
+
+
+def never_end_the_headers(host: str, port: int) -> bytes:
+    """Sends one more header all the time; returns what is answered."""
+    with socket.create_connection((host, port), timeout=0.5) as stranger:
+        stranger.sendall(f"POST {JSON_LOGIN} HTTP/1.1\r\nHost: oofgg\r\n".encode())
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            with contextlib.suppress(ConnectionError):
+                stranger.sendall(b"x-more: x\r\n")
+            with contextlib.suppress(TimeoutError):
+                return stranger.recv(65_536)
+    raise AssertionError("Envoy goes on listening")
+
+
+def never_end_the_handshake(host: str, port: int) -> bytes:
+    """Begins TLS and says nothing more; returns what comes until the other end closes the connection."""
+    with socket.create_connection((host, port), timeout=PATIENCE) as stranger:
+        stranger.sendall(b"\x16\x03\x01")
+        return stranger.recv(65_536)
+
+
+@dataclass
+class SlowStrangers:
+    """What becomes of those whom Envoy gives ten seconds: they wait while the other tests run."""
+
+    headers: Future[bytes]
+    handshake: Future[bytes]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def slow_strangers(platform: Platform) -> Iterator[SlowStrangers]:
+    def address(text: str) -> tuple[str, int]:
+        host, _, port = text.rpartition(":")
+        return host, int(port)
+
+    with ThreadPoolExecutor(2) as threads:
+        yield SlowStrangers(
+            threads.submit(never_end_the_headers, *address(platform.endpoints.envoy)),
+            threads.submit(never_end_the_handshake, *address(platform.endpoints.envoy_tls)),
+        )
 
 
 @pytest.mark.usefixtures("bystander")
@@ -163,22 +209,9 @@ class TestHttp:
         answer = await say(envoy, post(JSON_LOGIN, '{"username":' * 20_000, content_type="application/json"))
         assert status(answer) in (400, 413)
 
-    async def test_headers_that_never_end(self, envoy: str) -> None:
+    async def test_headers_that_never_end(self, slow_strangers: SlowStrangers) -> None:
         """Ten seconds are enough for anybody to say what they want."""
-        host, _, port = envoy.rpartition(":")
-        reader, writer = await asyncio.open_connection(host, int(port))
-        try:
-            async with asyncio.timeout(60):
-                writer.write(f"POST {JSON_LOGIN} HTTP/1.1\r\nHost: oofgg\r\n".encode())
-                answer = asyncio.create_task(reader.read(65_536))
-                while not answer.done():
-                    with contextlib.suppress(ConnectionError):
-                        writer.write(b"x-more: x\r\n")
-                        await writer.drain()
-                    await asyncio.wait([answer], timeout=0.5)
-                assert status(await answer) == 504
-        finally:
-            writer.close()
+        assert status(await asyncio.wrap_future(slow_strangers.headers)) == 504
 
 
 @pytest.mark.usefixtures("bystander")
@@ -228,13 +261,5 @@ class TestHttp2:
         assert b"HTTP/1.1" not in answer, "closed with a frame, or at once"
 
 
-async def test_a_handshake_that_never_ends(platform: Platform) -> None:
-    host, _, port = platform.endpoints.envoy_tls.rpartition(":")
-    reader, writer = await asyncio.open_connection(host, int(port))
-    try:
-        writer.write(b"\x16\x03\x01")
-        await writer.drain()
-        async with asyncio.timeout(60):
-            assert await reader.read() == b""
-    finally:
-        writer.close()
+async def test_a_handshake_that_never_ends(slow_strangers: SlowStrangers) -> None:
+    assert await asyncio.wrap_future(slow_strangers.handshake) == b""

@@ -20,9 +20,9 @@ def stage() -> Iterator[Stage]:
         started.base = started.serve("auth", "catalog", node="base", migrate="true")
         wait_ready(started.base)
         first = started.serve("game", node=GAMES[0], migrate="true")
+        edge = started.serve("edge", node="edge")
         wait_ready(first)
         games = [first, *(started.serve("game", node=node) for node in GAMES[1:])]
-        edge = started.serve("edge", node="edge")
         wait_ready(*games, edge)
         envoy = started.open_envoy()
         expected = {game.grpc_address for game in games}

@@ -10,16 +10,18 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import redis
 
-from pkg.embedded import EmbeddedError, Options, Platform
+from pkg.embedded import EmbeddedError, Endpoints, Options, Platform
 from pkg.embedded.envoy import Envoy
 from pkg.embedded.errors import DiskFull
 from pkg.embedded.ports import Ports
 from pkg.testing.directories import data_directory
+from services.up import describe
 
 ROOT = Path(__file__).parents[3]
 WITHIN_SECONDS = 30.0
@@ -188,3 +190,14 @@ def test_the_usual_port_needs_no_words_and_a_wanted_one_that_is_taken_is_refused
     assert envoy(free).notice == ""
     with listener() as taken, pytest.raises(EmbeddedError, match=f"Port {taken}, which Envoy should listen on"):
         envoy(free, fixed=taken)
+
+
+def test_up_prints_the_address_that_the_docs_use() -> None:
+    endpoints = Endpoints("/data", "", "", "127.0.0.1:9092", envoy="127.0.0.1:8080", envoy_tls="127.0.0.1:8443")
+    shown = describe(endpoints)
+    assert "Envoy        localhost:8080   gRPC" in shown
+    assert "with TLS     localhost:8443" in shown
+    assert "grpcurl -plaintext localhost:8080 list" in shown
+    assert "127.0.0.1:8080" not in shown
+    elsewhere = describe(replace(endpoints, envoy="192.0.2.1:8080"))
+    assert "192.0.2.1:8080" in elsewhere

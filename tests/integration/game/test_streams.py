@@ -64,7 +64,8 @@ async def test_a_receiver_that_never_acknowledges_costs_only_itself(with_setting
         await one.until(lambda: len(one.messages) == sent)
 
 
-async def test_a_receiver_that_never_reads_costs_only_itself(arena: Arena) -> None:
+async def test_a_receiver_that_never_reads_costs_only_itself(with_settings: Build) -> None:
+    arena = await with_settings(bytes_per_second=10_000_000, session_bytes_per_second=10_000_000)
     ada, bob, session_id = await arena.duel(flush_window_ms=0)
     call = arena.sessions.Play(metadata=bob)
     await call.write(pb.PlayRequest(open=pb.StreamOpen(session_id=session_id)))

@@ -14,6 +14,7 @@ from oofgg.v1 import auth_pb2, session_pb2
 from oofgg.v1 import matchmaking_pb2 as pb
 from pkg.errors import Reason
 from pkg.rpc.status import from_rpc_error
+from pkg.testing.clock import SteppedClock
 from tests.integration.calls import bearer, eventually, reason_of, register
 from tests.integration.conftest import StartServices
 from tests.integration.game.players import WITHIN
@@ -21,8 +22,14 @@ from tests.integration.matchmaking.lobby import ALL, Lobby, attributes, teams
 
 
 @pytest.fixture
-async def lobby(start_services: StartServices) -> Lobby:
-    return await Lobby.build(await start_services(ALL))
+def clock() -> SteppedClock:
+    """The clock of the services."""
+    return SteppedClock()
+
+
+@pytest.fixture
+async def lobby(start_services: StartServices, clock: SteppedClock) -> Lobby:
+    return await Lobby.build(await start_services(ALL, clock=clock))
 
 
 async def test_two_players_meet_in_a_session_with_seats_for_both(lobby: Lobby) -> None:
@@ -267,13 +274,14 @@ async def test_a_deleted_queue_lets_its_tickets_go(lobby: Lobby) -> None:
     assert await reason_of(refused) is Reason.QUEUE_NOT_FOUND
 
 
-async def test_a_refused_session_returns_the_tickets(lobby: Lobby) -> None:
+async def test_a_refused_session_returns_the_tickets(lobby: Lobby, clock: SteppedClock) -> None:
     await lobby.define()
     ada, bob = await lobby.players("ada", "bob")
     registered = await register(lobby.arena.auth, "kim", game_id=lobby.game_id)
     kim = bearer(registered.access_token)
     # A game that may have one session, and has it.
     await _allow_one_session(lobby)
+    clock.advance(5.5)  # what is known of a game is remembered for a moment
     await lobby.arena.create(kim)
     first = await lobby.enqueue(ada)
     await lobby.enqueue(bob)
@@ -287,7 +295,6 @@ async def _allow_one_session(lobby: Lobby) -> None:
         await connection.execute("update catalog.game set quota_sessions = 1 where game_id = $1", lobby.game_id)
     finally:
         await connection.close()
-    await asyncio.sleep(5.5)  # what is known of a game is remembered for a moment
 
 
 async def test_a_ticket_that_nobody_watches_expires(lobby: Lobby, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -379,7 +386,9 @@ async def test_a_session_gets_players_for_those_who_left(lobby: Lobby) -> None:
     assert (await lobby.read(late, after.ticket_id)).state == pb.TICKET_STATE_QUEUED
 
 
-async def test_what_a_leader_has_missed_it_reads_again(lobby: Lobby) -> None:
+async def test_what_a_leader_has_missed_it_reads_again(lobby: Lobby, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.matchmaking.leading.leader._TIDY_SECONDS", 0.1)
+    monkeypatch.setattr("services.matchmaking.leading.leader._QUIET_SECONDS", 0.2)
     await lobby.define()
     ada, bob = await lobby.players("ada", "bob")
     ticket = await lobby.enqueue(ada)
@@ -388,6 +397,5 @@ async def test_what_a_leader_has_missed_it_reads_again(lobby: Lobby) -> None:
     # The leader believes that the ticket has left.
     await host.redis.xadd(f"{{mm:{lobby.game_id}}}:f:duel", {"o": "-", "t": ticket.ticket_id})
     await host.redis.publish(f"mm:node:{host.incarnation}", f"f {lobby.game_id} duel")
-    await asyncio.sleep(6.0)
     await lobby.enqueue(bob)
     assert (await lobby.over(ada, ticket.ticket_id)).state == pb.TICKET_STATE_MATCHED

@@ -150,8 +150,15 @@ async def test_a_seat_is_left_and_taken(stage: Stage, random_name: Callable[[str
     await asyncio.to_thread(program)
 
 
+@pytest.fixture
+def wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sessions that take whatever is sent, at once."""
+    for name in ("BYTES_PER_SECOND", "SESSION_BYTES_PER_SECOND"):
+        monkeypatch.setenv(f"OOFGG_GAME_{name}", "10000000")
+
+
 async def test_a_game_that_stands_still_stays_small_and_comes_back(
-    stage: Stage, random_name: Callable[[str], str]
+    wide: None, stage: Stage, random_name: Callable[[str], str]
 ) -> None:
     """While it does not poll, the others say more than the session keeps for anyone who does not keep up."""
     session = await stage.ada.sessions.create(min_seats=2)
