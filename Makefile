@@ -12,7 +12,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 SDK_LOCKS := sdk-oldest sdk-middle
-.PHONY: help demo demo-arena up secrets backup restore test test-unit test-matrix web explorers kafka test-web test-explorers test-kafka test-chaos soak bots bench lint types format proto proto-check proto-baseline breaking lock setup setup-dev clean
+.PHONY: help demo demo-arena up secrets backup restore test test-unit test-matrix web explorers kafka test-web test-explorers test-kafka test-chaos test-overload soak bots bench lint types format proto proto-check proto-baseline breaking lock setup setup-dev clean
 
 help: ## Show this
 	@echo "oofgg, an open, self-hosted game backend. Start with \`make demo\`."
@@ -66,6 +66,9 @@ test-kafka: setup-dev kafka ## Kill relay, projections and broker while results 
 
 test-chaos: setup-dev ## Kill, pause, cut and drain parts of a running platform under load: four minutes
 	$(BIN)/pytest tests/chaos $(ARGS)
+
+test-overload: setup-dev ## Give each background worker twice what it can do while its backends are slow (SECONDS=6; 60 for the long form)
+	OOFGG_OVERLOAD_SECONDS=$(or $(SECONDS),6) $(BIN)/pytest tests/overload $(ARGS)
 
 soak: setup-dev ## The same for MINUTES (30), in a random order, with an eye on memory (SEED=n repeats it)
 	@$(BIN)/python -m tests.chaos.soak --minutes $(or $(MINUTES),30) $(if $(SEED),--seed $(SEED)) $(ARGS)
