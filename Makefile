@@ -17,7 +17,7 @@ FAST := $(addprefix tests/integration/,matchmaking/test_tickets.py game/test_ses
     sdk/test_scripted_calls.py sdk/test_commanding.py edge/test_registry.py envoy/test_front_door.py cache \
     runtime/test_start.py) tests/unit
 SDK_LOCKS := sdk-oldest sdk-middle
-.PHONY: help demo demo-arena up secrets backup restore test test-unit test-fast test-bench test-matrix web explorers kafka test-web test-explorers test-kafka test-chaos test-compose-engine soak bots bench lint types format proto proto-check proto-baseline breaking lock setup setup-dev clean
+.PHONY: help demo demo-arena up secrets backup restore test test-unit test-fast test-bench test-matrix web explorers kafka test-web test-explorers test-kafka test-chaos test-compose-engine soak bots bench lint types format proto proto-check proto-baseline breaking lock setup setup-dev clean test-overload
 
 help: ## Show this
 	@echo "oofgg, an open, self-hosted game backend. Start with \`make demo\`."
@@ -80,6 +80,9 @@ test-chaos: setup-dev ## Kill, pause, cut and drain parts of a running platform 
 
 test-compose-engine: setup-dev ## Build, start, upgrade, scale, kill, save and restore the platform of docker-compose.yaml (needs Docker 25 or later)
 	$(BIN)/pytest tests/compose_engine $(ARGS)
+
+test-overload: setup-dev ## Give each background worker twice what it can do while its backends are slow (SECONDS=6; 60 for the long form)
+	OOFGG_OVERLOAD_SECONDS=$(or $(SECONDS),6) $(BIN)/pytest tests/overload $(ARGS)
 
 soak: setup-dev ## The same for MINUTES (30), in a random order, with an eye on memory (SEED=n repeats it)
 	@$(BIN)/python -m tests.chaos.soak --minutes $(or $(MINUTES),30) $(if $(SEED),--seed $(SEED)) $(ARGS)

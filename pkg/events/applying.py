@@ -33,7 +33,7 @@ from pkg.telemetry.tracing import Tracing
 
 _log = get_logger(__name__)
 
-MOST_RECORDS: Final = 200
+_MOST_RECORDS: Final = 200
 _ATTEMPTS: Final = 3
 _ATTEMPT_PAUSE_SECONDS: Final = 0.2
 # A batch that takes longer than this is followed by a smaller one, a much faster one by a larger one.
@@ -91,6 +91,8 @@ class PartitionReader:
         self.position = position
         self.busy = False
         """Whether somebody works on it; set by who does."""
+        self.retired = False
+        """Whether others should go on from here: it is done after the batch it is at."""
         self.placed = False
         """Whether the consumer reads on from `position`."""
         self.caught_up_at = shared.clock.monotonic()
@@ -98,19 +100,20 @@ class PartitionReader:
         self.due = -1
         """The offset of the topic's last record at the last look."""
         self._shared = shared
-        self._most = MOST_RECORDS
+        self._most = _MOST_RECORDS
 
     async def apply(self, records: Sequence[Record]) -> None:
-        """Applies records or puts them aside, and moves the position behind them. Waits for PostgreSQL while it is
-        away. Raises PositionMoved when another reader has this partition."""
+        """Applies records or puts them aside, and moves the position behind them, unless it is retired meanwhile. Waits
+        for PostgreSQL while it is away. Raises PositionMoved when another reader has this partition."""
         done = 0
         pauses = _Pauses()
-        while done < len(records):
+        while done < len(records) and not self.retired:
             batch = records[done : done + self._most]
-            began = self._shared.clock.monotonic()
             try:
                 async with self._shared.batches:
+                    began = self._shared.clock.monotonic()  # waiting for its turn says nothing of PostgreSQL
                     await self._commit(batch, self._after(batch))
+                    self._learn(len(batch), self._shared.clock.monotonic() - began)
             except PositionMoved:
                 raise
             except Unavailable as error:
@@ -125,8 +128,6 @@ class PartitionReader:
             except Exception as error:
                 _log.info("events are applied one by one", topic=self._shared.topic, error=repr(error))
                 await self._apply_singly(batch)
-            else:
-                self._learn(len(batch), self._shared.clock.monotonic() - began)
             pauses = _Pauses()
             done += len(batch)
 
@@ -142,7 +143,7 @@ class PartitionReader:
         if seconds > _LONG_SECONDS:
             self._most = max(1, min(self._most, records) // 2)
         elif seconds < _SHORT_SECONDS and records == self._most:
-            self._most = min(MOST_RECORDS, self._most * 2)
+            self._most = min(_MOST_RECORDS, self._most * 2)
 
     def _after(self, records: Sequence[Record]) -> Position:
         numbers = [numbers_of(record.headers).number for record in records]

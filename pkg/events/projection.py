@@ -24,7 +24,7 @@ from pkg.clock import SystemClock
 from pkg.db.database import Database
 from pkg.errors import OofggError
 from pkg.events import clients
-from pkg.events.applying import MOST_RECORDS, Apply, Applying, PartitionReader, Record
+from pkg.events.applying import Apply, Applying, PartitionReader, Record
 from pkg.events.cluster import Cluster
 from pkg.events.dead_letters import replay_marked
 from pkg.events.lag import ProjectionFigures
@@ -146,7 +146,7 @@ class Projection:
         if claimed.keys() != self._readers.keys():
             _log.info("reading", topic=self._spec.name, partitions=sorted(claimed))
         for number in self._readers.keys() - claimed.keys():
-            del self._readers[number]
+            self._readers.pop(number).retired = True
         for number, position in claimed.items():
             if position is None:
                 continue
@@ -220,7 +220,8 @@ class Projection:
         fetched: dict[TopicPartition, list[Record]] = {}
         try:
             if readers:
-                glance = consumer.getmany(*readers, timeout_ms=_GLANCE_MS, max_records=MOST_RECORDS)
+                # All that has come: the client asks a broker for nothing while some partition's records are left to it.
+                glance = consumer.getmany(*readers, timeout_ms=_GLANCE_MS)
                 fetched = await clients.whole(glance, within=clients.REQUEST_MS / 1000)
         except OffsetOutOfRangeError as error:
             for place in error.args[0]:

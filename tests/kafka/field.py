@@ -107,9 +107,11 @@ class Field:
             await asyncio.sleep(_POLL_SECONDS)
 
     async def settled(self) -> None:
-        """Waits until everything that was written has arrived everywhere."""
-        deadline = time.monotonic() + _SETTLE_SECONDS
-        while any(left := dict(await self.ask(_UNSETTLED)).values()):
+        """Waits until everything that was written has arrived everywhere, for as long as that gets on."""
+        deadline, least = time.monotonic() + _SETTLE_SECONDS, None
+        while any((left := dict(await self.ask(_UNSETTLED))).values()):
+            if least is None or sum(left.values()) < least:
+                deadline, least = time.monotonic() + _SETTLE_SECONDS, sum(left.values())
             assert time.monotonic() < deadline, f"{left}; {[program.said() for program in self._programs]}"
             await asyncio.sleep(_POLL_SECONDS)
 
