@@ -285,7 +285,9 @@ class SessionServicer:
         ticket = stream.take_commands(request.commands)
         command = live.room.safe_command(stream.receiver.place)
         await live.confirmed(ticket)
-        return pb.SendResponse(ack_command=command, throttle_ms=ceil(held_up * 1000))
+        return pb.SendResponse(
+            ack_command=command, throttle_ms=ceil(held_up * 1000), server_time=timestamp(self._now())
+        )
 
     async def _speaker(self, call: Call, session: Session) -> int:
         """The seat that speaks; 0 for the game's developer."""

@@ -1091,17 +1091,24 @@ class SendResponse(google.protobuf.message.Message):
 
     ACK_COMMAND_FIELD_NUMBER: builtins.int
     THROTTLE_MS_FIELD_NUMBER: builtins.int
+    SERVER_TIME_FIELD_NUMBER: builtins.int
     ack_command: builtins.int
     """Highest number of a reliable command of this seat that is safe."""
     throttle_ms: builtins.int
     """For how many milliseconds this call was held up, because the sender is over its budget."""
+    @property
+    def server_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """The server's clock when it answered."""
+
     def __init__(
         self,
         *,
         ack_command: builtins.int = ...,
         throttle_ms: builtins.int = ...,
+        server_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["ack_command", b"ack_command", "throttle_ms", b"throttle_ms"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["server_time", b"server_time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["ack_command", b"ack_command", "server_time", b"server_time", "throttle_ms", b"throttle_ms"]) -> None: ...
 
 Global___SendResponse: typing_extensions.TypeAlias = SendResponse
 
