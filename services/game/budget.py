@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+
+from pkg.errors import Reason, ResourceExhausted
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,3 +81,21 @@ class Budgets:
         pause, together = own.spend(commands, size, now), self._all.spend(commands, size, now)
         # When all together send too much, those who send much wait; the others are not to suffer from it.
         return pause if own.is_light else max(pause, together)
+
+
+@contextmanager
+def counted(counter: Counter[str], user_id: str, most: int) -> Iterator[None]:
+    """One more of an account's. Raises ResourceExhausted(QUOTA_EXCEEDED) when it has as many as it may."""
+    if counter[user_id] >= most:
+        raise ResourceExhausted(
+            Reason.QUOTA_EXCEEDED,
+            f"You have {most} streams open here, which is as many as a player may.",
+            quota="streams",
+        )
+    counter[user_id] += 1
+    try:
+        yield
+    finally:
+        counter[user_id] -= 1
+        if not counter[user_id]:
+            del counter[user_id]

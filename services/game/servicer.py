@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
+from math import ceil
 from typing import Any, Final, TypeVar
 
 from google.protobuf.message import Message
@@ -279,13 +280,15 @@ class SessionServicer:
         live = await self._owner.get(request.session_id)
         call.caller.require_game(live.room.session.facts.game_id)
         stream = _stream_of(live, call.caller.user_id)
-        await stream.hear(request)
+        held_up = await stream.hear(request)
         stream.acknowledge(request.ack_flush)
         await stream.has_room()
         ticket = stream.take_commands(request.commands)
         command = live.room.safe_command(stream.receiver.place)
         await live.confirmed(ticket)
-        return pb.SendResponse(ack_command=command)
+        return pb.SendResponse(
+            ack_command=command, throttle_ms=ceil(held_up * 1000), server_time=timestamp(self._now())
+        )
 
     async def _speaker(self, call: Call, session: Session) -> int:
         """The seat that speaks; 0 for the game's developer."""

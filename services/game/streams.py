@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from math import ceil
+from typing import TYPE_CHECKING, Any, Final
 
 from oofgg.v1 import errors_pb2
 from oofgg.v1 import session_pb2 as pb
@@ -29,17 +30,18 @@ from pkg.errors import (
 )
 from pkg.rpc.call import StreamCall
 from pkg.rpc.status import to_details
-from services.game.budget import BudgetLimits, Budgets
+from services.game.budget import BudgetLimits, Budgets, counted
 from services.game.codec import session_message, timestamp, trailer
 from services.game.engine.delivery import AckError, Receiver
 from services.game.engine.order import LATEST, VOLATILE
 from services.game.engine.room import FIRST_SPECTATOR, Opened
+from services.game.intake import Waiting, is_replaceable, looking
 from services.game.journal import Journal
 from services.game.live import LiveSession
 from services.game.nodes.owner import shutting_down
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
 
 # What the protos allow.
 MOST_PAYLOAD: Final = 64 * 1024
@@ -91,6 +93,9 @@ class Stream:
         self._error: OofggError | None = None
         self._half_closed = False
         self._beat: pb.Heartbeat | None = None
+        self._throttle_ms = 0
+        self._looking = looking(streams.budget, now)
+        self._reading: asyncio.Future[Any] | None = None  # a request that is awaited while others wait
         self._opened: Opened | None = None
 
     @property
@@ -168,15 +173,21 @@ class Stream:
                 reader.cancel()
                 await asyncio.gather(reader, return_exceptions=True)
 
-    async def hear(self, request: pb.PlayRequest | pb.SendRequest) -> None:
-        """Something came from the participant: returns once it may be taken, and the next be read.
+    async def hear(self, request: pb.PlayRequest | pb.SendRequest) -> float:
+        """Something came from the participant: returns once it may be taken, and the seconds for which it had to wait.
 
         Raises ResourceExhausted(RATE_LIMITED) when that would take too long.
         """
+        pause = self._spend(len(request.commands) or _REQUEST_COST, request.ByteSize())
+        if pause:
+            await asyncio.sleep(pause)
+            self.heard = self._loop.time()
+        return pause
+
+    def _spend(self, commands: float, size: int) -> float:
+        """Spends what came, and returns the seconds for which it has to wait. Raises as `hear`."""
         self.heard = now = self._loop.time()
-        pause = self._budgets.spend(self.user_id, len(request.commands) or _REQUEST_COST, request.ByteSize(), now)
-        if not pause:
-            return
+        pause = self._budgets.spend(self.user_id, commands, size, now)
         if pause > _LONGEST_PAUSE_SECONDS:
             limits = self._streams.budget
             raise ResourceExhausted(
@@ -185,9 +196,7 @@ class Stream:
                 f"{limits.bytes_per_second:g} bytes a second. Wait {pause:.1f} s, and send fewer or smaller ones.",
                 retry_after=pause,
             )
-        # Not reading is what slows the sender down, all the way back: nothing of it is kept in between.
-        await asyncio.sleep(pause)
-        self.heard = self._loop.time()
+        return pause
 
     def take_commands(self, commands: Sequence[pb.Command]) -> int:
         """Takes what the participant sent and returns the ticket that confirms the reliable commands.
@@ -229,25 +238,82 @@ class Stream:
             await self.live.confirmed(room.confirmed + 1)
 
     async def _read(self) -> None:
+        request = None
         try:
-            while (request := await self._call.read()) is not None:
-                await self.hear(request)
-                if request.HasField("open"):
-                    raise InvalidArgument(
-                        Reason.PROTOCOL_VIOLATION, "open: only the first request of a stream opens it."
-                    )
-                self.acknowledge(request.ack_flush)
+            request = await self._call.read()
+            while request is not None:
+                pause = self._spend(len(request.commands) or _REQUEST_COST, request.ByteSize())
+                self._answer(request)
+                if pause:
+                    request = await self._hold(request.commands, pause)
+                    continue
                 if request.commands:
                     self.take_commands(request.commands)
                     await self.has_room()
-                if request.HasField("heartbeat") and not request.heartbeat.reply:
-                    self.beat(pb.Heartbeat(nonce=request.heartbeat.nonce, reply=True))
+                request = await self._call.read()
         except OofggError as error:
             self.close(error)
         finally:
             # However reading ended, there is no one to write to for long.
             self._half_closed = True
             self.wake()
+            if self._reading is not None:
+                self._reading.cancel()
+                await asyncio.gather(self._reading, return_exceptions=True)
+
+    def _answer(self, request: pb.PlayRequest) -> None:
+        """Takes what a request has beside commands. Raises InvalidArgument(PROTOCOL_VIOLATION)."""
+        if request.HasField("open"):
+            raise InvalidArgument(Reason.PROTOCOL_VIOLATION, "open: only the first request of a stream opens it.")
+        self.acknowledge(request.ack_flush)
+        if request.HasField("heartbeat") and not request.heartbeat.reply:
+            self.beat(pb.Heartbeat(nonce=request.heartbeat.nonce, reply=True))
+
+    async def _hold(self, commands: Sequence[pb.Command], pause: float) -> pb.PlayRequest | None:
+        """Takes commands of a participant that is over its budget, when it may be read again; returns what comes then.
+
+        Not reading on is what slows a sender down, all the way back. But LATEST values that are read meanwhile replace
+        those that wait, so that what is taken in the end is new; and the sender is told to wait by itself.
+        """
+        waiting, now = Waiting(commands), self._loop.time()
+        until = now + pause
+        self._throttle(pause)
+        following: pb.PlayRequest | None = None
+        came = False
+        while not came and self._looking.spend(1, 0, now) == 0 and now < until:
+            came, following = await self._read_until(until)
+            now = self._loop.time()
+            if following is None or not is_replaceable(following.commands):
+                break
+            self._answer(following)
+            self._looking.spend(len(following.commands), following.ByteSize(), now)
+            if new := waiting.replace(following.commands):
+                until = max(until, now + self._spend(len(new), sum(command.ByteSize() for command in new)))
+            self.heard, came, following = now, False, None
+        await asyncio.sleep(max(0.0, until - self._loop.time()))
+        self.heard = self._loop.time()
+        self.take_commands(waiting.commands())
+        await self.has_room()
+        if came:
+            return following
+        _, following = await self._read_until(None)
+        return following
+
+    async def _read_until(self, until: float | None) -> tuple[bool, pb.PlayRequest | None]:
+        """Whether something came by then, and what: None is the end of the stream."""
+        if self._reading is None:
+            self._reading = asyncio.ensure_future(self._call.read())
+        timeout = None if until is None else max(0.0, until - self._loop.time())
+        done, _ = await asyncio.wait([self._reading], timeout=timeout)
+        if not done:
+            return False, None
+        reading, self._reading = self._reading, None
+        return True, reading.result()
+
+    def _throttle(self, pause: float) -> None:
+        """Has the sender told to wait."""
+        self._throttle_ms = ceil(pause * 1000)
+        self.wake()
 
     async def _deliver(self, receiver: Receiver) -> None:
         loop = self._loop
@@ -257,6 +323,10 @@ class Stream:
                 raise self._error
             if self._beat is not None:
                 await self._write_heartbeat(self._beat, receiver)
+                continue
+            if self._throttle_ms:
+                told, self._throttle_ms = pb.PlayResponse(throttle_ms=self._throttle_ms), 0
+                await self._write(told.SerializeToString())
                 continue
             now = loop.time()
             due = receiver.due(now)
@@ -357,7 +427,7 @@ class Streams:
             raise shutting_down()
         self.journal.require_available()
         stream = Stream(call, live, self, unary_sender=unary_sender, now=asyncio.get_running_loop().time())
-        with _counted(self._by_user, stream.user_id, self.limits.per_player):
+        with counted(self._by_user, stream.user_id, self.limits.per_player):
             self._open.add(stream)
             try:
                 yield stream
@@ -375,7 +445,7 @@ class Streams:
                 Reason.OVERLOADED, "Too many streams wait to be opened. Try again shortly.", retry_after=1.0
             )
         try:
-            with _counted(self._unopened, call.caller.user_id, self.limits.unopened_per_player):
+            with counted(self._unopened, call.caller.user_id, self.limits.unopened_per_player):
                 async with asyncio.timeout(_FIRST_REQUEST_SECONDS):
                     request: pb.PlayRequest | None = await call.read()
         except TimeoutError as error:
@@ -414,21 +484,3 @@ def not_watching(session_id: str) -> PermissionDenied:
     return PermissionDenied(
         Reason.NOT_A_PARTICIPANT, "You have no open stream in this session. Open Watch first.", session_id=session_id
     )
-
-
-@contextmanager
-def _counted(counter: Counter[str], user_id: str, most: int) -> Iterator[None]:
-    """One more of an account's. Raises ResourceExhausted(QUOTA_EXCEEDED) when it has as many as it may."""
-    if counter[user_id] >= most:
-        raise ResourceExhausted(
-            Reason.QUOTA_EXCEEDED,
-            f"You have {most} streams open here, which is as many as a player may.",
-            quota="streams",
-        )
-    counter[user_id] += 1
-    try:
-        yield
-    finally:
-        counter[user_id] -= 1
-        if not counter[user_id]:
-            del counter[user_id]

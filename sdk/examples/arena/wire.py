@@ -37,7 +37,7 @@ def fact(event: oofgg.Event) -> Fact | None:
         case oofgg.StateChange(state=oofgg.SessionState.STARTED):
             return Started(0, at)
         case oofgg.Presence(change=oofgg.PresenceChange.JOINED, participant=who):
-            return Joined(who.seat, at, who.username)
+            return Joined(who.seat, at, who.name)
         case oofgg.Presence(change=oofgg.PresenceChange.LEFT | oofgg.PresenceChange.KICKED, participant=who):
             return Left(who.seat, at)
         case oofgg.Message():

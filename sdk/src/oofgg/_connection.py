@@ -62,6 +62,10 @@ class Connection:
         if asyncio.get_running_loop() is not self._loop:
             raise RuntimeError("this client was opened in another event loop: make one in each event loop")
 
+    def time(self) -> float:
+        """The clock of its event loop, for every thread."""
+        return self._loop.time()
+
     def answered(self) -> None:
         """The platform was heard."""
         self._reached, self._warned = True, False

@@ -85,6 +85,10 @@ class Outbox:
             size += len(command.payload)
         return batch
 
+    def hold(self) -> None:
+        """Nothing can leave for a while: what is not worth waiting for is dropped."""
+        self._volatile.clear()
+
     def acknowledge(self, number: int) -> None:
         """Reliable commands up to this number are safe."""
         while self._sent and (first := next(iter(self._sent))) <= number:

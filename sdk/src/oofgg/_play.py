@@ -21,8 +21,9 @@ from oofgg._outbox import Outbox
 from oofgg._pulse import Pulse
 from oofgg._reconnect import ReconnectPolicy, has_no_seat
 from oofgg._resources import Sessions
+from oofgg._session_view import NOT_ENTERED, SessionView
 from oofgg._ticket_types import FoundMatch
-from oofgg._types import Delivery, Outcome, Seat, SeatResult, Session, SessionState
+from oofgg._types import Delivery, Outcome, SeatResult, Session, SessionState
 from oofgg.errors import (
     Cancelled,
     DeadlineExceeded,
@@ -44,14 +45,14 @@ _DEFAULT_HEARTBEAT = 10.0
 _MISSED = 1.75
 # Of events that the application has not taken, when another stream is opened: each may bring a window more.
 _MOST_HELD = 64 * 1024
-_NOT_ENTERED = "not playing yet: use `async with client.play(…) as session:`"
+_THROTTLED_SECONDS = 1.0
 
 _Call = grpc.aio.StreamStreamCall[session_pb2.PlayRequest, session_pb2.PlayResponse]
 # Iterated, not read: `read` gives nothing more once a write has failed, though the reason for the end may be waiting.
 _Responses = AsyncIterator[session_pb2.PlayResponse]
 
 
-class PlaySession:
+class PlaySession(SessionView):
     """A seat in a session that is being played. Made by `Client.play`; see there.
 
     Iterate to receive: RELIABLE events come once each and in order, whatever happens to the connection. Iteration ends
@@ -90,6 +91,7 @@ class PlaySession:
         self._pulse = Pulse()
         # What `leave` gives up is the seat of this client, not that of another one that has taken it over.
         self._instance_id = new_request_id()
+        self._quiet_until = 0.0  # the platform takes nothing before
         self._opened = asyncio.Event()
         self._arrived = asyncio.Event()
         self._safe = asyncio.Event()
@@ -126,38 +128,6 @@ class PlaySession:
             await self._stop()
 
     @property
-    def info(self) -> Session:
-        """The session as far as it was received, which may be ahead of the iteration."""
-        if self._inbox.session is None:
-            raise RuntimeError(_NOT_ENTERED)
-        return self._inbox.session
-
-    @property
-    def session_id(self) -> str:
-        """Id of the session, and of its match in the history."""
-        return self.info.session_id
-
-    @property
-    def state(self) -> SessionState:
-        """Where the session is in its life."""
-        return self.info.state
-
-    @property
-    def seats(self) -> Mapping[int, Seat]:
-        """Who is in it, by seat."""
-        return self.info.seats
-
-    @property
-    def roster(self) -> Mapping[int, Seat]:
-        """Who a result is about, by seat: `seats`, and who has left since it started and was not replaced."""
-        return self.info.roster
-
-    @property
-    def seat(self) -> int:
-        """Number of the caller's seat; 0 for a spectator."""
-        return self._inbox.seat
-
-    @property
     def connected(self) -> bool:
         """Whether a stream is open at the moment. False while it is opened again, and when `state.over`."""
         return self._connected
@@ -166,6 +136,14 @@ class PlaySession:
     def latency(self) -> float | None:
         """Seconds to the server and back, as last measured: often at first, then with each heartbeat."""
         return self._pulse.latency
+
+    @property
+    def throttled(self) -> bool:
+        """Whether the platform takes less than this client sends, now or a moment ago: send less often, or less.
+
+        Meanwhile RELIABLE commands wait, newer LATEST values replace older ones, and VOLATILE commands are dropped.
+        """
+        return self._connected and self._connection.time() < self._quiet_until + _THROTTLED_SECONDS
 
     @property
     def clock_offset(self) -> float | None:
@@ -295,7 +273,7 @@ class PlaySession:
     def _require_entered(self) -> None:
         """Raises RuntimeError for who did not enter it, in a forked process and in another event loop."""
         if self._task is None:
-            raise RuntimeError(_NOT_ENTERED)
+            raise RuntimeError(NOT_ENTERED)
         if not self._ended:
             self._connection.require_usable()
 
@@ -460,6 +438,8 @@ class PlaySession:
         now = asyncio.get_running_loop().time()
         if response.ack_command:
             self._outbox.acknowledge(response.ack_command)
+        if response.throttle_ms:
+            self._quiet_until = now + response.throttle_ms / 1000
         self._safe.set()
         if response.HasField("heartbeat"):
             self._pulse.receive(response.heartbeat, now)
@@ -484,13 +464,17 @@ class PlaySession:
                 if request is not None:
                     await call.write(request)
                     continue
-                due, beat = self._inbox.ack_due(), self._pulse.due
-                await wait(self._wake, (beat if due is None else min(due, beat)) - now)
+                times = (self._inbox.ack_due(), self._pulse.due, self._quiet_until)
+                await wait(self._wake, min(at for at in times if at is not None and at > now) - now)
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
             return
 
     def _compose(self, now: float) -> session_pb2.PlayRequest | None:
-        request = session_pb2.PlayRequest(commands=self._outbox.take())
+        request = session_pb2.PlayRequest()
+        if now < self._quiet_until:
+            self._outbox.hold()
+        else:
+            request.commands.extend(self._outbox.take())
         due = self._inbox.ack_due()
         if due is not None and (request.commands or due <= now or self._pulse.has_reply):
             request.ack_flush = self._inbox.acknowledge()

@@ -267,7 +267,8 @@ class Client:
     ) -> PlaySession:
         """Watches a session without a seat, where it allows spectators: as `play`, but nothing can be sent.
 
-        What is said to some participants only is not seen. Raises FailedPrecondition(SESSION_FULL).
+        What is said to some participants only is not seen. Raises FailedPrecondition(SESSION_FULL). A game's server (a
+        client with `api_key`) and its developer watch any session of their game, and see everything.
         """
         return PlaySession(
             sessions=self.sessions,

@@ -6,6 +6,9 @@ import { fromConnectError } from "./errors.js";
 
 const NODE_HEADER = "x-oofgg-node";
 const MOST_NODES = 3;
+// Who sends too much waits for as long as the platform says, once in a call, and no longer than this.
+const LONGEST_WAIT_MS = 10_000;
+const WAIT_JITTER_MS = 100;
 
 /** Where the header with the access token comes from. */
 export interface Authority {
@@ -35,6 +38,7 @@ export class Caller {
    * The response. Throws OofggError.
    *
    * UNAVAILABLE is repeated, and WRONG_NODE: every change that is not idempotent by nature carries a request id.
+   * RATE_LIMITED, with which nothing has happened, is waited out once, if the time for the call allows.
    */
   async call<I, O>(method: (request: I, options: CallOptions) => Promise<O>, request: I, rules: CallRules): Promise<O> {
     const deadline = performance.now() + this.timeoutMs;
@@ -42,6 +46,7 @@ export class Caller {
     let node = rules.node ?? "";
     let nodes = 0;
     let renewed = false;
+    let waited = false;
     for (;;) {
       const authorization = (await rules.authority?.authorization()) ?? "";
       try {
@@ -62,6 +67,11 @@ export class Caller {
         } else if (error.reason === "TOKEN_EXPIRED" && rules.authority && !renewed) {
           await rules.authority.renewed(authorization);
           renewed = true;
+        } else if (error.reason === "RATE_LIMITED" && error.retryAfterMs && !waited) {
+          waited = true;
+          const delay = error.retryAfterMs + Math.random() * WAIT_JITTER_MS;
+          if (delay > Math.min(LONGEST_WAIT_MS, deadline - performance.now())) throw error;
+          await sleep(delay, rules.signal);
         } else if (error.code === Code.Unavailable) {
           const delay = backoff.delay(error.retryAfterMs);
           if (performance.now() + delay >= deadline) throw error;

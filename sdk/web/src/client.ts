@@ -21,6 +21,8 @@ import { resultOf, type Places } from "./results.js";
 import { enqueueRequest, isOver, WatchedTicket, type EnqueueOptions } from "./ticket.js";
 import { WatchedSession, type WatchOptions } from "./watch.js";
 
+const PAGE = 100;
+
 export interface ClientOptions {
   /** Log in as a player of this game; without it logins are console logins. */
   game?: string;
@@ -42,6 +44,20 @@ export interface SessionOptions {
   maxSpectators?: number;
   /** Longest time between two flushes under load, 0 to 1,000. */
   flushWindowMs?: number;
+}
+
+export interface ListOptions {
+  /** Only sessions in this state. */
+  state?: SessionState;
+  /** Only sessions with this label. */
+  label?: string;
+}
+
+export interface KickOptions {
+  /** What to say about it, at most 200 characters; all participants see it. */
+  reason?: string;
+  /** Whether that account may join again. */
+  mayReturn?: boolean;
 }
 
 /** The generated clients, for what is not wrapped: `client.call(client.stubs.history.getMatch, { matchId })`. */
@@ -103,6 +119,16 @@ export class Client {
     return this.#login.accept(await this.caller.call(this.stubs.auth.login, request, {}), this.game);
   }
 
+  /**
+   * Logs in with the secret of a device, 16 to 128 characters that nobody can guess, such as a random UUID. A device
+   * without an account gets one, unless `existingOnly`: then it throws ACCOUNT_NOT_FOUND. Who has the secret has the
+   * account.
+   */
+  async loginGuest(deviceId: string, { existingOnly = false } = {}): Promise<Login> {
+    const request = { deviceId, gameId: this.game, existingOnly };
+    return this.#login.accept(await this.caller.call(this.stubs.auth.loginGuest, request, {}), this.game);
+  }
+
   /** Ends the login: its tokens stop working everywhere, its streams end. */
   async logout(): Promise<void> {
     await this.call(this.stubs.auth.logout, {});
@@ -118,6 +144,17 @@ export class Client {
   async createSession(options: SessionOptions = {}): Promise<Session> {
     const request = { gameId: this.game, ...options, requestId: newRequestId() };
     return present((await this.call(this.stubs.sessions.createSession, request)).session);
+  }
+
+  /** Sessions of the game that are not over, newest first: all, or those in a state or with a label. */
+  async *listSessions(options: ListOptions = {}): AsyncGenerator<Session, void> {
+    for (let pageToken = ""; ; ) {
+      const request = { gameId: this.game, ...options, pageSize: PAGE, pageToken };
+      const page = await this.call(this.stubs.sessions.listSessions, request);
+      yield* page.sessions;
+      pageToken = page.nextPageToken;
+      if (!pageToken) return;
+    }
   }
 
   /** Takes a seat, or keeps the one the caller has. Throws SESSION_FULL, SESSION_STATE. */
@@ -161,9 +198,14 @@ export class Client {
     }
   }
 
-  /** Gives the seat up. */
-  async leave(sessionId: string): Promise<void> {
-    await this.call(this.stubs.sessions.leave, { sessionId, requestId: newRequestId() });
+  /** Gives the account's seat up, whichever of its clients plays there; `session.leave` is for its own. */
+  async leave(sessionId: string, instanceId = ""): Promise<void> {
+    await this.call(this.stubs.sessions.leave, { sessionId, instanceId, requestId: newRequestId() });
+  }
+
+  /** Removes a participant, for good unless `mayReturn`. For the session's creator. Throws NOT_OWNER. */
+  async kick(sessionId: string, seat: number, options: KickOptions = {}): Promise<void> {
+    await this.call(this.stubs.sessions.kick, { sessionId, seat, ...options, requestId: newRequestId() });
   }
 
   /** States the result: a place per seat, perhaps with scores. Players have to agree. */

@@ -135,7 +135,13 @@ export class Inbox {
       if (body.value.result) session.result = body.value.result;
     } else if (body.case === "presence" && body.value.seat) {
       const { seat } = body.value;
-      const gone = [PresenceChange.LEFT, PresenceChange.KICKED].includes(body.value.change);
+      const { change } = body.value;
+      const gone = [PresenceChange.LEFT, PresenceChange.KICKED].includes(change);
+      const departed = session.departedSeats.filter(
+        (left) => left.seat !== seat.seat && (gone || left.userId !== seat.userId),
+      );
+      const begun = [SessionState.STARTED, SessionState.PAUSED].includes(session.state);
+      session.departedSeats = change === PresenceChange.LEFT && begun ? [...departed, seat] : departed;
       const others = session.seats.filter((other) => other.seat !== seat.seat);
       session.seats = gone ? others : [...others, seat].sort((one, two) => one.seat - two.seat);
       this.dismissed ||= gone && seat.seat === this.seat;

@@ -1,5 +1,12 @@
 // The browser client of oofgg. Everything public is named here.
-export { Client, type ClientOptions, type SessionOptions, type Stubs } from "./client.js";
+export {
+  Client,
+  type ClientOptions,
+  type KickOptions,
+  type ListOptions,
+  type SessionOptions,
+  type Stubs,
+} from "./client.js";
 export { Code, fromConnectError, OofggError, type FieldViolation, type Reason } from "./errors.js";
 export { type Login, type LoginStorage } from "./login.js";
 export { json, text } from "./payload.js";

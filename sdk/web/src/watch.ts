@@ -3,10 +3,12 @@
 // A page has no bidirectional streams: `Watch` brings the events, and `Send`, one call at a time, carries commands,
 // acknowledgements and signs of life the other way.
 import type { MessageInitShape } from "@bufbuild/protobuf";
+import { timestampMs } from "@bufbuild/protobuf/wkt";
 
 import { sleep } from "./backoff.js";
-import { headersOf } from "./calls.js";
-import type { Client } from "./client.js";
+import { headersOf, newRequestId } from "./calls.js";
+import type { Client, KickOptions } from "./client.js";
+import { ClockOffset } from "./clock.js";
 import { Code, fromConnectError, OofggError } from "./errors.js";
 import { DeliveryClass, SessionState, type SendRequestSchema } from "./gen/oofgg/v1/session_pb.js";
 import type { MatchInfo } from "./gen/oofgg/v1/matchmaking_pb.js";
@@ -14,6 +16,7 @@ import type {
   Event,
   FinishResponse,
   Placement,
+  Seat,
   Session,
   StreamOpened,
   WatchResponse,
@@ -34,6 +37,7 @@ const DEFAULT_HEARTBEAT_MS = 10_000;
 const MISSED = 1.75;
 const MOST_PAYLOAD = 64 * 1024;
 const MOST_NAME = 64;
+const THROTTLED_MS = 1_000;
 // An event without its payload, about.
 const EVENT_BYTES = 64;
 
@@ -80,6 +84,10 @@ export class WatchedSession implements AsyncIterableIterator<Event> {
   #ended = false;
   #error: OofggError | undefined;
   #beat = false; // the server wants a sign of life
+  #clock = new ClockOffset();
+  #throttledUntil = 0;
+  // What `leave` gives up is the seat of this client, not that of another one that has taken it over.
+  #instanceId = newRequestId();
   #changed = new Signal(); // for who waits for events, room or the end
   #wake = new Signal(); // for the sender
   #closing = new AbortController();
@@ -104,19 +112,38 @@ export class WatchedSession implements AsyncIterableIterator<Event> {
     return this.#inbox.seat;
   }
 
+  /** Who a result is about: who has a seat, and who has left since the session started and was not replaced. */
+  get roster(): Seat[] {
+    return [...this.info.seats, ...this.info.departedSeats].sort((one, two) => one.seat - two.seat);
+  }
+
   /** Whether a stream is open at the moment. */
   get connected(): boolean {
     return this.#connected;
   }
 
   /**
+   * Milliseconds by which the platform's clock is ahead: `Date.now() + clockOffset` is the time of `eventTime`. Right to
+   * within half the shortest of the last round trips; undefined until the first thing that was sent was answered.
+   */
+  get clockOffset(): number | undefined {
+    return this.#clock.estimate;
+  }
+
+  /** Whether the platform takes less than this client sends, now or a moment ago: send less often, or less. */
+  get throttled(): boolean {
+    return performance.now() < this.#throttledUntil;
+  }
+
+  /**
    * Sends bytes, text or anything JSON, of at most 64 KiB, to everybody in the session, or only to some seats or a team.
    *
-   * Resolves when it is queued. A RELIABLE command arrives once, whatever happens to the connection, unless the page is
+   * Resolves to true when it is queued; to false, and sends nothing, when the session is over or the seat was given up,
+   * which the iteration tells a moment later. A RELIABLE command arrives once, whatever happens to the connection, unless the page is
    * closed first; when 256 of them or 1 MiB are under way, `send` waits. Throws RangeError for what is too large, and
    * the OofggError that ended the session.
    */
-  async send(payload: unknown, options: SendOptions = {}): Promise<void> {
+  async send(payload: unknown, options: SendOptions = {}): Promise<boolean> {
     const { delivery = DeliveryClass.RELIABLE, key = "", kind = "", to = [], team = 0 } = options;
     if (this.#spectate) throw new TypeError("a spectator cannot send: watch without `spectate` to take a seat");
     const bytes = encode(payload);
@@ -124,10 +151,15 @@ export class WatchedSession implements AsyncIterableIterator<Event> {
     if (key.length > MOST_NAME || kind.length > MOST_NAME) {
       throw new RangeError(`kind and key have at most ${MOST_NAME} characters`);
     }
-    this.#requireOpen();
-    while (delivery === DeliveryClass.RELIABLE && !this.#outbox.hasRoom(bytes.length)) await this.#change();
-    this.#outbox.put(bytes, kind, delivery, key, [to].flat(), team);
-    this.#wake.wake();
+    while (!this.#isOver()) {
+      if (delivery !== DeliveryClass.RELIABLE || this.#outbox.hasRoom(bytes.length)) {
+        this.#outbox.put(bytes, kind, delivery, key, [to].flat(), team);
+        this.#wake.wake();
+        return true;
+      }
+      await this.#changed.wait();
+    }
+    return false;
   }
 
   /** Waits until every RELIABLE command is safe with the platform. Throws the OofggError that ended the session. */
@@ -141,14 +173,34 @@ export class WatchedSession implements AsyncIterableIterator<Event> {
     this.#requireOpen();
   }
 
-  /** States the result: a place per seat, `{1: 1, 2: 2}`. The session ends when all agree, or their time is up. */
+  /**
+   * States the result: a place per seat, `{1: 1, 2: 2}`. The session ends when all agree, or their time is up. It is about
+   * everybody in `roster`, also who has left.
+   */
   finish(places: Places, scores: Places = {}): Promise<FinishResponse> {
     return this.#client.finish(this.info.sessionId, places, scores);
   }
 
-  /** Gives the seat up, which ends the iteration. */
-  leave(): Promise<void> {
-    return this.#client.leave(this.info.sessionId);
+  /** Removes a participant; see `Client.kick`. */
+  kick(seat: number, options: KickOptions = {}): Promise<void> {
+    return this.#client.kick(this.info.sessionId, seat, options);
+  }
+
+  /**
+   * Gives the seat up, which ends the iteration, and resolves to true. It resolves to false, and nothing happens, when
+   * there is nothing to give up: the session is over, the seat is gone, or another client of the same account has taken
+   * it over (REPLACED), whose seat it is then.
+   */
+  async leave(): Promise<boolean> {
+    const { sessionId } = this.info;
+    if (this.#inbox.over || hasNoSeat(this.#error)) return false;
+    try {
+      await this.#client.leave(sessionId, this.#instanceId);
+    } catch (failure) {
+      if (hasNoSeat(fromConnectError(failure))) return false;
+      throw failure;
+    }
+    return true;
   }
 
   /** Stops watching, once what was sent is safe or five seconds are over. The seat is kept for a while. */
@@ -181,6 +233,13 @@ export class WatchedSession implements AsyncIterableIterator<Event> {
     while (!this.#inbox.session && !this.#ended) await this.#changed.wait();
     if (this.#error) throw this.#error;
     return this;
+  }
+
+  /** Whether the session is over for this player, which is no error. Throws what ended it otherwise. */
+  #isOver(): boolean {
+    if (this.#inbox.over && !this.#error) return true;
+    this.#requireOpen();
+    return false;
   }
 
   #requireOpen(): void {
@@ -265,7 +324,8 @@ export class WatchedSession implements AsyncIterableIterator<Event> {
       this.#authorization = await this.#client.authority.authorization();
       const { afterSeq, epoch } = this.#inbox;
       const from = afterSeq === undefined ? {} : { afterSeq, epoch };
-      const open = { sessionId, spectate: this.#spectate, ...from };
+      const instanceId = this.#spectate ? "" : this.#instanceId;
+      const open = { sessionId, spectate: this.#spectate, instanceId, ...from };
       const headers = headersOf(this.#authorization, this.#node);
       for await (const response of this.#client.stubs.sessions.watch({ open }, { headers, signal })) {
         if (response.opened) {
@@ -317,8 +377,13 @@ export class WatchedSession implements AsyncIterableIterator<Event> {
         continue;
       }
       try {
+        const began = performance.now();
         const response = await caller.call(stubs.sessions.send, request, { authority, node: this.#node, signal });
         this.#outbox.acknowledge(response.ackCommand);
+        if (response.throttleMs) this.#throttledUntil = performance.now() + THROTTLED_MS;
+        else if (response.serverTime) {
+          this.#clock.add(performance.now() - began, timestampMs(response.serverTime), Date.now());
+        }
         this.#changed.wake();
       } catch (failure) {
         const error = fromConnectError(failure);
@@ -338,4 +403,10 @@ export class WatchedSession implements AsyncIterableIterator<Event> {
     this.#beat = false;
     return { sessionId, commands, ackFlush: this.#inbox.acknowledge() };
   }
+}
+
+/** Whether this says that the caller has no seat in the session, or none that it may give up. */
+function hasNoSeat(error: OofggError | undefined): boolean {
+  const reasons = ["REPLACED", "SESSION_STATE", "SESSION_NOT_FOUND", "NOT_A_PARTICIPANT"];
+  return error !== undefined && reasons.includes(error.reason);
 }

@@ -77,10 +77,12 @@ class TestPolling:
                 assert not session.ended
                 assert len(session.poll()) == 2
                 assert session.ended
-                for ask in (session.poll, lambda: session.wait(PATIENCE), lambda: session.send("x")):
+                for ask in (session.poll, lambda: session.wait(PATIENCE)):
                     with pytest.raises(errors.FailedPrecondition) as over:
                         ask()
                     assert over.value.reason is oofgg.Reason.SESSION_STATE
+                assert session.send("x") is False
+                assert session.leave() is False
             assert list(session) == []
 
         await in_a_game(platform, game, script)

@@ -50,7 +50,7 @@ MEMBERS = {
     "kafka.MatchHistory": "commit position topic",
     "PlaySession": (
         "clock_offset connected finish flush info kick latency leave roster seat seats send session_id started state "
-        "update"
+        "throttled update"
     ),
     "sync.Client": (
         "account become_developer close enqueue game login login_guest login_info logout metadata play register "
@@ -59,7 +59,7 @@ MEMBERS = {
     "sync.PlaySession": (
         "clock_offset close connected ended finish flush info kick latency leave poll roster seat seats send "
         "session_id "
-        "started state update wait"
+        "started state throttled update wait"
     ),
     "Message": "after_seq data event_time json key kind number parse seat seq text to",
     "OofggError": "add_note args code request_id with_traceback",

@@ -214,7 +214,8 @@ class Client:
     ) -> PlaySession:
         """Watches a session without a seat, where it allows spectators: as `play`, but nothing can be sent.
 
-        What is said to some participants only is not seen. Raises FailedPrecondition(SESSION_FULL).
+        What is said to some participants only is not seen. Raises FailedPrecondition(SESSION_FULL). A game's server (a
+        client with `api_key`) and its developer watch any session of their game, and see everything.
         """
         self._portal.require_open()
         play = self._client.spectate(session, after_seq=after_seq, reconnect_for=reconnect_for)

@@ -106,6 +106,14 @@ class PlaySession:
         return self._play.latency
 
     @property
+    def throttled(self) -> bool:
+        """Whether the platform takes less than this client sends, now or a moment ago: send less often, or less.
+
+        Meanwhile RELIABLE commands wait, newer LATEST values replace older ones, and VOLATILE commands are dropped.
+        """
+        return self._play.throttled
+
+    @property
     def clock_offset(self) -> float | None:
         """Seconds by which the server's clock is ahead: `time.time() + clock_offset` is the time of `event_time`.
 

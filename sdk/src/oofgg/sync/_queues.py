@@ -105,6 +105,10 @@ class SharedOutbox(Outbox):
         with self._lock:
             return super().take()
 
+    def hold(self) -> None:
+        with self._lock:
+            super().hold()
+
     def acknowledge(self, number: int) -> None:
         with self._lock:
             super().acknowledge(number)

@@ -945,10 +945,16 @@ class PlayResponse(google.protobuf.message.Message):
     OPENED_FIELD_NUMBER: builtins.int
     HEARTBEAT_FIELD_NUMBER: builtins.int
     STATUS_FIELD_NUMBER: builtins.int
+    THROTTLE_MS_FIELD_NUMBER: builtins.int
     flush: builtins.int
     """Number of this flush on this stream, from 1; 0 when nothing here wants acknowledgement."""
     ack_command: builtins.int
     """Highest number of a reliable command of this seat that is safe; 0 for no news."""
+    throttle_ms: builtins.int
+    """The sender is over its budget, and nothing that it sends is taken for so many milliseconds from now on. A client waits
+    for so long, and then sends the newest of its LATEST values. Meanwhile newer values that it sends all the same replace
+    older ones, and VOLATILE commands are dropped.
+    """
     @property
     def events(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Event]:
         """In order."""
@@ -974,9 +980,10 @@ class PlayResponse(google.protobuf.message.Message):
         opened: Global___StreamOpened | None = ...,
         heartbeat: Global___Heartbeat | None = ...,
         status: oofgg.v1.errors_pb2.Status | None = ...,
+        throttle_ms: builtins.int = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["heartbeat", b"heartbeat", "opened", b"opened", "status", b"status"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["ack_command", b"ack_command", "events", b"events", "flush", b"flush", "heartbeat", b"heartbeat", "opened", b"opened", "status", b"status"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["ack_command", b"ack_command", "events", b"events", "flush", b"flush", "heartbeat", b"heartbeat", "opened", b"opened", "status", b"status", "throttle_ms", b"throttle_ms"]) -> None: ...
 
 Global___PlayResponse: typing_extensions.TypeAlias = PlayResponse
 
@@ -1083,14 +1090,25 @@ class SendResponse(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     ACK_COMMAND_FIELD_NUMBER: builtins.int
+    THROTTLE_MS_FIELD_NUMBER: builtins.int
+    SERVER_TIME_FIELD_NUMBER: builtins.int
     ack_command: builtins.int
     """Highest number of a reliable command of this seat that is safe."""
+    throttle_ms: builtins.int
+    """For how many milliseconds this call was held up, because the sender is over its budget."""
+    @property
+    def server_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """The server's clock when it answered."""
+
     def __init__(
         self,
         *,
         ack_command: builtins.int = ...,
+        throttle_ms: builtins.int = ...,
+        server_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["ack_command", b"ack_command"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["server_time", b"server_time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["ack_command", b"ack_command", "server_time", b"server_time", "throttle_ms", b"throttle_ms"]) -> None: ...
 
 Global___SendResponse: typing_extensions.TypeAlias = SendResponse
 
