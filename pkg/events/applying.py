@@ -34,6 +34,8 @@ from pkg.telemetry.tracing import Tracing
 _log = get_logger(__name__)
 
 _MOST_RECORDS: Final = 200
+# A reader that begins knows nothing of PostgreSQL's pace, and a batch that does not get through costs seconds.
+_FIRST_RECORDS: Final = 16
 _ATTEMPTS: Final = 3
 _ATTEMPT_PAUSE_SECONDS: Final = 0.2
 # A batch that takes longer than this is followed by a smaller one, a much faster one by a larger one.
@@ -52,6 +54,24 @@ Apply = Callable[[Connection, Event], Awaitable[None]]
 Record = ConsumerRecord[bytes, bytes]
 
 
+class Pace:
+    """How many events fit into a transaction, for all partitions of a projection: what one has found helps the others."""
+
+    def __init__(self) -> None:
+        self.most = _FIRST_RECORDS
+
+    def took(self, records: int, seconds: float) -> None:
+        """A batch got through."""
+        if seconds > _LONG_SECONDS:
+            self.most = max(1, min(self.most, records) // 2)
+        elif seconds < _SHORT_SECONDS and records >= self.most:
+            self.most = min(_MOST_RECORDS, self.most * 2)
+
+    def failed(self, records: int) -> None:
+        """A batch did not get through in time."""
+        self.most = max(1, min(self.most, records // 4))
+
+
 @dataclass(frozen=True, slots=True)
 class Applying:
     """What the partitions of a projection share."""
@@ -63,6 +83,7 @@ class Applying:
     clock: Clock
     tracing: Tracing | None = None
     figures: ProjectionFigures | None = None
+    pace: Pace = field(default_factory=Pace)
     batches: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held during a batch: two would lock the rows of the same players in different orders."""
     singles: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_SINGLES_AT_ONCE))
@@ -100,7 +121,6 @@ class PartitionReader:
         self.due = -1
         """The offset of the topic's last record at the last look."""
         self._shared = shared
-        self._most = _MOST_RECORDS
 
     async def apply(self, records: Sequence[Record]) -> None:
         """Applies records or puts them aside, and moves the position behind them, unless it is retired meanwhile. Waits
@@ -108,19 +128,20 @@ class PartitionReader:
         done = 0
         pauses = _Pauses()
         while done < len(records) and not self.retired:
-            batch = records[done : done + self._most]
+            batch: Sequence[Record] = ()
             try:
                 async with self._shared.batches:
+                    batch = records[done : done + self._shared.pace.most]
                     began = self._shared.clock.monotonic()  # waiting for its turn says nothing of PostgreSQL
                     await self._commit(batch, self._after(batch))
-                    self._learn(len(batch), self._shared.clock.monotonic() - began)
+                    self._shared.pace.took(len(batch), self._shared.clock.monotonic() - began)
             except PositionMoved:
                 raise
             except Unavailable as error:
                 # Less at a time, unless nobody gets an answer. So little, and it still fails: it may be one of them.
                 answering = await self._is_answering()
                 if answering:
-                    self._most = max(1, len(batch) // 4)
+                    self._shared.pace.failed(len(batch))
                 if len(batch) > _FEW_RECORDS or not answering:
                     await pauses.rest(self._shared.topic, self.partition, error)
                     continue
@@ -138,12 +159,6 @@ class PartitionReader:
             await self._shared.positions.advance(connection, self.partition, self.position, end)
         self.position = end
         self.placed = False
-
-    def _learn(self, records: int, seconds: float) -> None:
-        if seconds > _LONG_SECONDS:
-            self._most = max(1, min(self._most, records) // 2)
-        elif seconds < _SHORT_SECONDS and records == self._most:
-            self._most = min(_MOST_RECORDS, self._most * 2)
 
     def _after(self, records: Sequence[Record]) -> Position:
         numbers = [numbers_of(record.headers).number for record in records]

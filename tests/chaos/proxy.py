@@ -72,8 +72,10 @@ class Link:
 
 
 class Proxy:
-    """Forwards connections to `target` (host:port, or the path of a Unix socket) from an address of its own, until it is
-    told otherwise."""
+    """Forwards connections to `target` from an address of its own, until it is told otherwise.
+
+    The target is host:port, or the path of a Unix socket.
+    """
 
     def __init__(self, target: str) -> None:
         self.delay = 0.0

@@ -23,7 +23,7 @@ async def neighbours(
         Proxy(_redis_target(redis_url)) as redis,
         Proxy(kafka_bootstrap) as kafka,
     ):
-        real = aiokafka.client.create_conn
+        real: Any = vars(aiokafka.client)["create_conn"]
 
         async def connect(host: str, port: int, **options: Any) -> Any:
             # A broker tells its clients its own address.

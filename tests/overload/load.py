@@ -52,7 +52,8 @@ class Outcome:
     def __str__(self) -> str:
         return (
             f"can do {self.capacity:.0f}/s, was given {self.offered:.0f}/s and did {self.throughput:.0f}/s "
-            f"({self.throughput / self.capacity:.2f} of it); {self.backlog} waited in the end, for {self.drained_in:.1f} s"
+            f"({self.throughput / self.capacity:.2f} of it); {self.backlog} waited in the end, "
+            f"for {self.drained_in:.1f} s"
         )
 
 

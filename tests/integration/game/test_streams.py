@@ -13,7 +13,7 @@ import pytest
 
 from oofgg.v1 import auth_pb2
 from oofgg.v1 import session_pb2 as pb
-from pkg.errors import Reason
+from pkg.errors import Reason, Unavailable
 from tests.integration.calls import eventually, reason_of
 from tests.integration.conftest import StartServices
 from tests.integration.game.conftest import SERVICES
@@ -284,3 +284,22 @@ async def test_a_flood_without_commands_is_read_slowly_too(with_settings: Build)
         await two.send(say(1))
         await two.kept(1)
         assert one.heartbeats < 600
+
+
+async def test_a_session_that_redis_refuses_holds_up_no_other(arena: Arena) -> None:
+    """Its log is something else by now, as after a mistake of an operator; the others are kept as usual."""
+    ada, bob, bad = await arena.duel(flush_window_ms=0)
+    good = (await arena.create(ada, flush_window_ms=0)).session_id
+    for player in (ada, bob):
+        await arena.join(player, good)
+    redis: Any = arena.running.host.redis
+    await redis.delete(f"{{s:{bad}}}:log")
+    await redis.set(f"{{s:{bad}}}:log", "not a log")
+    async with arena.play(ada, good) as whole:
+        for number in range(1, 21):
+            if number % 5 == 1:
+                with pytest.raises(Unavailable):
+                    async with arena.play(ada, bad):
+                        pass
+            await whole.send(say(number, f"kept {number}"))
+            await whole.kept(number)
