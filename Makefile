@@ -13,9 +13,8 @@ SHELL := bash
 .DELETE_ON_ERROR:
 # What `make test-fast` runs beside the units: of each service, and of what all of them stand on, what most depends on.
 FAST := $(addprefix tests/integration/,matchmaking/test_tickets.py game/test_sessions.py game/test_finish.py \
-    auth/test_auth.py auth/test_accounts.py catalog scoring/test_scoring.py scoring/test_leaderboards.py \
-    sdk/test_scripted_calls.py sdk/test_commanding.py edge/test_registry.py envoy/test_front_door.py cache \
-    runtime/test_start.py) tests/unit
+    auth/test_auth.py catalog scoring/test_scoring.py sdk/test_scripted_calls.py edge/test_registry.py \
+    envoy/test_front_door.py cache) tests/unit --ignore=tests/unit/docs/test_matchmaking.py
 SDK_LOCKS := sdk-oldest sdk-middle
 .PHONY: help demo demo-arena up secrets backup restore test test-unit test-fast test-bench test-matrix web explorers kafka test-web test-explorers test-kafka test-chaos test-compose-engine soak bots bench lint types format proto proto-check proto-baseline breaking lock setup setup-dev clean test-overload
 
