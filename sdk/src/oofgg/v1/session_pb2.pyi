@@ -1020,10 +1020,13 @@ class WatchResponse(google.protobuf.message.Message):
     OPENED_FIELD_NUMBER: builtins.int
     HEARTBEAT_FIELD_NUMBER: builtins.int
     STATUS_FIELD_NUMBER: builtins.int
+    THROTTLE_MS_FIELD_NUMBER: builtins.int
     flush: builtins.int
     """Number of this flush on this stream, from 1; 0 when nothing here wants acknowledgement."""
     ack_command: builtins.int
     """Highest number of a reliable command of this seat that is safe; 0 for no news."""
+    throttle_ms: builtins.int
+    """Never set: the response of `Send` tells it."""
     @property
     def events(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Event]:
         """In order."""
@@ -1049,9 +1052,10 @@ class WatchResponse(google.protobuf.message.Message):
         opened: Global___StreamOpened | None = ...,
         heartbeat: Global___Heartbeat | None = ...,
         status: oofgg.v1.errors_pb2.Status | None = ...,
+        throttle_ms: builtins.int = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["heartbeat", b"heartbeat", "opened", b"opened", "status", b"status"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["ack_command", b"ack_command", "events", b"events", "flush", b"flush", "heartbeat", b"heartbeat", "opened", b"opened", "status", b"status"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["ack_command", b"ack_command", "events", b"events", "flush", b"flush", "heartbeat", b"heartbeat", "opened", b"opened", "status", b"status", "throttle_ms", b"throttle_ms"]) -> None: ...
 
 Global___WatchResponse: typing_extensions.TypeAlias = WatchResponse
 
