@@ -55,7 +55,7 @@ Record = ConsumerRecord[bytes, bytes]
 
 
 class Pace:
-    """How many events fit into a transaction, for all partitions of a projection: what one has found helps the others."""
+    """How many events fit into a transaction. All partitions of a projection share what one of them has found."""
 
     def __init__(self) -> None:
         self.most = _FIRST_RECORDS
