@@ -64,7 +64,11 @@ async def queued_game(envoy: str) -> str:
         await studio.register(name, f"{name}@example.org", PASSWORD)
         await studio.become_developer()
         game = await studio.games.create("Tickets")
-        for queue in (oofgg.Queue("ranked", acceptance_seconds=20), oofgg.Queue("duel")):
+        for queue in (
+            oofgg.Queue("ranked", acceptance_seconds=20),
+            oofgg.Queue("duel"),
+            oofgg.Queue("pairs", min_team_size=2),
+        ):
             await studio.queues.create(queue, game_id=game.game_id)
         return game.game_id
 
@@ -141,6 +145,21 @@ async def test_what_is_refused_and_cancelled(bundle: Path, envoy: str, queued_ga
                 "undefined",
                 "done",
             ]
+
+
+async def test_a_member_leaves_a_partys_ticket_alone(bundle: Path, envoy: str, queued_game: str) -> None:
+    name = await account(envoy, queued_game)
+    async with opponent(envoy, queued_game) as leader, oofgg.Client(envoy, game=queued_game) as mate:
+        await mate.login(name, PASSWORD)
+        lobby = await leader.sessions.create(label="party", max_seats=2)
+        for client in (leader, mate):
+            await client.sessions.join(lobby)
+        ticket = await leader.enqueue("pairs", party=lobby)
+        async with node(bundle, f"http://{envoy}", queued_game, name, PASSWORD, "leave") as process:
+            assert await said(process) == ["CANCELLED LEFT", "QUEUED", "done"]
+        while len(ticket.status.players) == 2:
+            await anext(ticket)
+        assert ticket.state is oofgg.TicketState.QUEUED
 
 
 async def test_a_ticket_survives_connections_and_tokens(bundle: Path, envoy: str, queued_game: str) -> None:

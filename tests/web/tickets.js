@@ -65,6 +65,16 @@ const acts = {
     say(left && `${left.ticketId === closed.ticketId} ${TicketState[left.state]}`);
   },
 
+  /** Leaves a party's ticket alone, and enters another queue. */
+  async leave(client) {
+    const ticket = await client.ticket();
+    const { state, reason } = await ticket.leave();
+    say(`${TicketState[state]} ${TicketReason[reason]}`);
+    const elsewhere = await client.enqueue("ranked");
+    say(TicketState[elsewhere.state]);
+    await elsewhere.close();
+  },
+
   /** Waits for as long as it takes. */
   async wait(client) {
     const ticket = await client.enqueue("duel");
