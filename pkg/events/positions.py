@@ -47,6 +47,12 @@ _FRESH: Final = """
     insert into applied_event (topic, event_id) select $1, unnest($2::uuid[]) on conflict do nothing
     returning event_id::text
 """
+_FORGET_AT_ONCE: Final = 2_000
+_FORGET: Final = """
+    delete from applied_event where topic = $1 and event_id in (
+        select event_id from applied_event
+        where topic = $1 and apply_time < now() - make_interval(secs => $2) order by apply_time limit $3)
+"""
 
 
 class PositionMoved(Exception):
@@ -135,8 +141,7 @@ class Positions:
 
     async def forget(self, older_than_seconds: float) -> None:
         """Forgets which events were applied long ago: longer than the topic keeps them."""
-        async with self._database.acquire() as connection:
-            await connection.execute(
-                "delete from applied_event where topic = $1 and apply_time < now() - make_interval(secs => $2)",
-                self._topic, older_than_seconds,
-            )  # fmt: skip
+        found = full = f"DELETE {_FORGET_AT_ONCE}"
+        while found == full:  # each with a time limit of its own: all of them may take long
+            async with self._database.acquire() as connection:
+                found = await connection.execute(_FORGET, self._topic, older_than_seconds, _FORGET_AT_ONCE)

@@ -132,9 +132,10 @@ class ReplayStore:
         full = f"DELETE {_PRUNE_AT_ONCE}"
         while True:
             try:
-                async with self._database.acquire() as connection:
-                    while await connection.execute(_PRUNE, self._clock.now(), _PRUNE_AT_ONCE) == full:
-                        pass
+                found = full
+                while found == full:  # each with a time limit of its own: all of them may take long
+                    async with self._database.acquire() as connection:
+                        found = await connection.execute(_PRUNE, self._clock.now(), _PRUNE_AT_ONCE)
             except Unavailable as error:
                 _log.info("replays are not pruned now", reason=error.reason)
             await asyncio.sleep(every)
