@@ -4,6 +4,7 @@ import os
 from typing import Any
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling
 
@@ -37,6 +38,15 @@ __all__ = [
 # taken away (tests/integration/sdk/test_proxy.py).
 for _name in ("no_proxy", "NO_PROXY"):
     os.environ[_name] = ",".join(filter(None, (os.environ.get(_name), "localhost,127.0.0.1,::1")))
+
+# Tracebacks in colours and frames take a second each.
+structlog.configure(
+    processors=[
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
+    ]
+)
 
 # A busy machine is slow, not wrong.
 settings.register_profile("oofgg", deadline=None, suppress_health_check=[HealthCheck.too_slow])

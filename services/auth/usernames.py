@@ -7,8 +7,8 @@ import unicodedata
 from functools import cache
 from typing import Final
 
+import email_validator
 import regex
-from email_validator import EmailNotValidError, validate_email
 
 from pkg.errors import InvalidArgument, invalid_field
 from services.auth.lookalikes import INVISIBLE, skeleton
@@ -19,6 +19,8 @@ _MARKS: Final = "_-."
 # More than this many combining marks in a row are no script's: they are drawn over what stands around the name.
 _MANY_COMBINING_MARKS: Final = regex.compile(r"\p{M}{3}")
 GUEST_PREFIX: Final = "guest-"
+# As its documentation has it, this list is for programs to change.
+email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()
 _GUEST_LETTERS: Final = "abcdefghjkmnpqrstuvwxyz23456789"
 
 # Names that could pass for the platform, its operators or a machine's own.
@@ -59,12 +61,14 @@ def clean_username(text: str, field: str = "username") -> str:
 def clean_email(text: str, field: str = "email") -> str:
     """The address in the form it is kept in. Raises InvalidArgument for what is not an email address.
 
-    Only the form is checked: whether mail arrives there, nobody asks.
+    Only the form is checked: whether mail arrives there, nobody asks. So addresses of private networks
+    (`ada@studio.internal`) and of domains that never get mail (`bot@load.invalid`) are addresses, too.
     """
     try:
-        # Addresses of networks that are nobody else's business, such as `ada@studio.internal`, are addresses too.
-        checked = validate_email(text, check_deliverability=False, globally_deliverable=False, strict=True)
-    except EmailNotValidError as error:
+        checked = email_validator.validate_email(
+            text, check_deliverability=False, globally_deliverable=False, allow_smtputf8=False, strict=True
+        )
+    except email_validator.EmailNotValidError as error:
         raise invalid_field(field, f"is not an email address: {error}") from None
     return checked.normalized
 

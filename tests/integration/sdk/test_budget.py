@@ -82,7 +82,8 @@ async def test_at_three_times_its_budget_a_position_is_as_old_as_one_budget_inte
 
             found = await ages(receiving, asyncio.create_task(send()))
             assert told[0] is False
-            assert all(told[len(told) // 2 :])
+            # Each time it is told for how long; in between it may send, and is told again.
+            assert any(told[len(told) // 2 :])
     check(found)
 
 
@@ -135,11 +136,12 @@ async def test_reliable_commands_of_a_throttled_client_all_arrive_in_order(
                 await sending.send(number, delivery=oofgg.Delivery.LATEST, key="pose")
                 await sending.send(number)
                 await asyncio.sleep(0)
-            seen = []
+            seen, told = [], False
             async for event in receiving:
+                told = told or sending.throttled
                 if isinstance(event, oofgg.Message) and event.seq:
                     seen.append(event.json())
                     if len(seen) == 60:
                         break
             assert seen == list(range(60))
-            assert sending.throttled
+            assert told

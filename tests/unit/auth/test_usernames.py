@@ -121,7 +121,13 @@ def test_ordinary_names_are_not_taken_for_reserved_ones(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("typed", "kept"),
-    [("ada@example.org", "ada@example.org"), ("Ada@EXAMPLE.org", "Ada@example.org"), ("a.b+c@x.co", "a.b+c@x.co")],
+    [
+        ("ada@example.org", "ada@example.org"),
+        ("Ada@EXAMPLE.org", "Ada@example.org"),
+        ("a.b+c@x.co", "a.b+c@x.co"),
+        ("bot@load.invalid", "bot@load.invalid"),
+        ("ada@studio.internal", "ada@studio.internal"),
+    ],
 )
 def test_addresses_that_can_be(typed: str, kept: str) -> None:
     assert clean_email(typed) == kept
