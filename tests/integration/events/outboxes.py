@@ -114,8 +114,8 @@ def number(record: ConsumerRecord[bytes, bytes], name: str = "oofgg-number") -> 
     return int(dict(record.headers)[name])
 
 
-async def eventually(condition: Callable[[], Awaitable[bool]], what: str) -> None:
-    deadline = time.monotonic() + LIMIT
+async def eventually(condition: Callable[[], Awaitable[bool]], what: str, within: float = LIMIT) -> None:
+    deadline = time.monotonic() + within
     while not await condition():
-        assert time.monotonic() < deadline, f"not within {LIMIT} s: {what}"
+        assert time.monotonic() < deadline, f"not within {within} s: {what}"
         await asyncio.sleep(0.05)
