@@ -30,24 +30,37 @@ _MAX_NAME_BYTES: Final = 64
 _SCRIPT: Final = """
 local bodies = {bodies}
 local types = {types}
+local has_body = {has_body}
+types[""] = {{}} -- of what is a text or a number: nothing in it has a name
 
--- Names of a body that its message does not have, as paths. `kind` is the message's table of fields: true for a value,
--- the name of a table for a message, and a table with the same of its values for a map.
+-- Whether what stands outside texts and brackets is JSON: the transcoder also takes names without quotes and the like.
+local function is_plain(gap)
+  local word = gap:gsub("[%s:]", "")
+  return word == "" or word == "true" or word == "false" or word == "null"
+    or word:find("^-?%d+%.?%d*[eE]?[+-]?%d*$") ~= nil
+end
+
+-- Names of a body that its message does not have, as paths; nil for what is not JSON. `kind` is the message's table of
+-- fields: true for a value, the name of a table for a message, and a table with the same of its values for a map.
 local function unknown_fields(body, kind)
   local found, count = {{}}, 0
   local stack, top = {{}}, nil
   local value = kind
-  local at = 1
+  local at, before, comma = 1, 1, false
   while true do
     at = body:find('["{{}}%[%],]', at)
-    if at == nil then break end
+    if not is_plain(body:sub(before, (at or #body + 1) - 1)) then return nil end
+    if at == nil then
+      if top then return nil end
+      return found
+    end
     local mark = body:sub(at, at)
     if mark == '"' then
       local first = at + 1
       local last = first
       while true do
         last = body:find('["\\\\]', last)
-        if last == nil then return found end
+        if last == nil then return nil end
         if body:sub(last, last) == '"' then break end
         last = last + 2
       end
@@ -70,10 +83,11 @@ local function unknown_fields(body, kind)
             count = count + 1
             found[count] = path:sub(1, {max_bytes}):gsub("[^%w_.%-]", "?")
           end
-          if value == true then value = nil end
+          if value == true then value = "" end
         end
       end
       at = last + 1
+      comma = false
     else
       if mark == "{{" then
         if top then stack[#stack + 1] = top end
@@ -84,32 +98,45 @@ local function unknown_fields(body, kind)
       elseif mark == "," then
         if top and top.is_object then top.awaits_name = true elseif top then value = top.fields end
       else
+        if comma then return nil end
         top = stack[#stack]
         stack[#stack] = nil
         if top and not top.is_object then value = top.fields end
       end
+      comma = mark == ","
       at = at + 1
     end
+    before = at
   end
-  return found
 end
 
 function envoy_on_request(handle)
   local headers = handle:headers()
-  local path = headers:get(":path")
-  local kind = bodies[headers:get(":method") .. " " .. (path:match("^[^?]*"))]
-  if kind == nil then return end
+  local method = headers:get(":method")
+  if not has_body[method] then return end
+  -- The transcoder takes a path with a slash at its end for the same.
+  local path = headers:get(":path"):match("^[^?]*"):gsub("/+$", "")
+  local kind = bodies[method .. " " .. path]
+  if kind == nil then
+    -- Nothing that is known here, and so nothing that a service may take for checked.
+    headers:add("{header}", "(path)")
+    return
+  end
   local content_type = (headers:get("content-type") or ""):lower()
   if not content_type:find("^application/json *$") and not content_type:find("^application/json *;")
       and not content_type:find("^application/[%w.%-]+%+json") then
-    handle:respond({{ [":status"] = "415" }}, "Not JSON.")
+    handle:respond({{ [":status"] = "415" }}, "Not declared to be JSON.")
     return
   end
   local body = handle:body()
   if body == nil then return end
   local found = unknown_fields(body:getBytes(0, body:length()), kind)
-  -- The headers have to be asked for again: what was held before the body came is void.
-  if #found > 0 then handle:headers():add("{header}", table.concat(found, ",")) end
+  if found == nil then
+    handle:respond({{ [":status"] = "400" }}, "Not JSON.")
+  elseif #found > 0 then
+    -- The headers have to be asked for again: what was held before the body came is void.
+    handle:headers():add("{header}", table.concat(found, ","))
+  end
 end
 """
 
@@ -129,6 +156,7 @@ def script(descriptors: FileDescriptorSet, routes: Sequence[Route]) -> str:
     return _SCRIPT.format(
         bodies=_table(bodies),
         types=_table(types),
+        has_body=_table(dict.fromkeys(METHODS_WITH_A_BODY, "true")),
         header=UNKNOWN_FIELDS_HEADER,
         max_names=_MAX_NAMES,
         max_bytes=_MAX_NAME_BYTES,

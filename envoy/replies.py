@@ -122,6 +122,13 @@ REFUSALS = (
         "The body has to be JSON, and to say so: send the header `content-type: application/json`.",
     ),
     Refusal(
+        "response.code_details == 'lua_response' && response.code == 400",
+        Code.INVALID_ARGUMENT,
+        400,
+        ErrorReason.ERROR_REASON_INVALID_FIELD,
+        "The body is not JSON: names and texts have to be in double quotes, and no list may end with a comma.",
+    ),
+    Refusal(
         "response.code == 415",
         Code.UNIMPLEMENTED,
         415,
@@ -130,7 +137,8 @@ REFUSALS = (
     ),
     Refusal(
         "response.code_details.contains('grpc_json_transcode_failure') && response.code == 400 && "
-        "request.method == 'GET'",
+        "(request.method == 'GET' || ('x-envoy-original-method' in request.headers && "
+        "request.headers['x-envoy-original-method'] == 'GET'))",
         Code.INVALID_ARGUMENT,
         400,
         ErrorReason.ERROR_REASON_INVALID_FIELD,
@@ -141,7 +149,8 @@ REFUSALS = (
         Code.INVALID_ARGUMENT,
         400,
         ErrorReason.ERROR_REASON_INVALID_FIELD,
-        "The body is not the JSON of this request: it is malformed, or a field has the wrong type.",
+        "The body is not the JSON of this request, since a field has a value of the wrong type; or the address has "
+        "parameters, which belong into the body.",
     ),
     Refusal(
         "response.code_details.contains('rbac_access_denied_matched_policy[no_message]')",

@@ -16,6 +16,10 @@ from services.auth.lookalikes import INVISIBLE, skeleton
 _SHORTEST: Final = 3
 _LONGEST: Final = 32
 _MARKS: Final = "_-."
+_SHARED: Final = regex.compile(r"[\p{Script=Common}\p{Script=Inherited}]")
+_EAST_ASIAN: Final = regex.compile(
+    r"[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Hangul}\p{Script=Bopomofo}]"
+)
 # More than this many combining marks in a row are no script's: they are drawn over what stands around the name.
 _MANY_COMBINING_MARKS: Final = regex.compile(r"\p{M}{3}")
 GUEST_PREFIX: Final = "guest-"
@@ -114,15 +118,15 @@ def _is_letter(character: str) -> bool:
 
 
 def _scripts(name: str) -> set[str]:
-    """The scripts of its letters, as far as their Unicode names tell: LATIN, CYRILLIC, GREEK, …
-
-    Scripts that are written together, as in Japanese and Korean, count as one.
+    """The scripts of its letters: HAN for those that are written together, as in Japanese and Korean; otherwise by the
+    letters' Unicode names (LATIN, CYRILLIC, GREEK, …). Letters that several scripts share, such as `ー`, have none.
     """
     found = set()
     for character in name:
-        if unicodedata.category(character)[0] == "L":
-            script = unicodedata.name(character, "UNKNOWN").split(" ")[0]
-            found.add("CJK" if script in ("CJK", "HIRAGANA", "KATAKANA", "HANGUL", "BOPOMOFO") else script)
+        if unicodedata.category(character)[0] != "L" or _SHARED.fullmatch(character):
+            continue
+        script = unicodedata.name(character, "UNKNOWN").split(" ")[0]
+        found.add("HAN" if _EAST_ASIAN.fullmatch(character) else script)
     return found
 
 

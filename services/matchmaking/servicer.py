@@ -12,6 +12,7 @@ from pkg.auth.revocations import Revocations
 from pkg.clock import Clock
 from pkg.errors import (
     FailedPrecondition,
+    NotFound,
     PermissionDenied,
     Reason,
     Unavailable,
@@ -102,18 +103,28 @@ class MatchmakingServicer:
     async def leave_ticket(self, request: pb.LeaveTicketRequest, call: Call) -> pb.LeaveTicketResponse:
         user_id = call.caller.user_id
         while True:
-            key, record = await self._find(request.game_id, request.ticket_id, call)
+            try:
+                key, record = await self._find(request.game_id, request.ticket_id, call)
+            except NotFound:
+                # The answer to the first time may have been lost.
+                key = TicketKey(request.game_id, request.ticket_id)
+                if not is_id(key.ticket_id) or not await self._tickets.has_left(key.game_id, key.ticket_id, user_id):
+                    raise
+                return await self._left(key, await self._tickets.one(key.game_id, key.ticket_id))
             # Where all of them had a place, fewer have one too.
             rest = without_player(record.data, user_id)
             after = rest.SerializeToString() if rest.ticket.players else b""
             outcome = await self._tickets.leave(key.game_id, key.ticket_id, user_id, record.data, after)
             if outcome is Leaving.LEFT:
-                ticket = await self._message(key, record)
-                ticket.state, ticket.reason = pb.TICKET_STATE_CANCELLED, pb.TICKET_REASON_LEFT
-                return pb.LeaveTicketResponse(ticket=ticket)
+                return await self._left(key, record)
             if outcome is Leaving.OVER:
                 record = await self._tickets.one(key.game_id, key.ticket_id)
                 return pb.LeaveTicketResponse(ticket=await self._message(key, record))
+
+    async def _left(self, key: TicketKey, record: TicketRecord) -> pb.LeaveTicketResponse:
+        ticket = await self._message(key, record)
+        ticket.state, ticket.reason = pb.TICKET_STATE_CANCELLED, pb.TICKET_REASON_LEFT
+        return pb.LeaveTicketResponse(ticket=ticket)
 
     async def answer_proposal(self, request: pb.AnswerProposalRequest, call: Call) -> pb.AnswerProposalResponse:
         key, _ = await self._find(request.game_id, request.ticket_id, call)

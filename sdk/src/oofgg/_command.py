@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from oofgg import _convert
@@ -9,6 +10,8 @@ from oofgg._types import Delivery
 
 _MOST_PAYLOAD = 64 * 1024
 _MOST_NAME = 64
+_MOST_SEATS = 512
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 def command(payload: object, kind: str, delivery: Delivery, key: str) -> tuple[bytes, str]:
@@ -21,6 +24,9 @@ def command(payload: object, kind: str, delivery: Delivery, key: str) -> tuple[b
         raise ValueError(f"a payload has at most {_MOST_PAYLOAD} bytes; this one has {len(data)}")
     if len(kind) > _MOST_NAME or len(key) > _MOST_NAME:
         raise ValueError(f"kind and key have at most {_MOST_NAME} characters")
+    for name, text in (("kind", kind), ("key", key)):
+        if _CONTROL.search(text):
+            raise ValueError(f"{name} has a control character, such as a line break: {text!r}")
     return data, kind
 
 
@@ -29,4 +35,6 @@ def receivers(to: int | Iterable[int]) -> list[int]:
     seats = [to] if isinstance(to, int) else list(to)
     if any(seat < 1 for seat in seats):
         raise ValueError("seats are numbered from 1")
+    if len(seats) > _MOST_SEATS:
+        raise ValueError(f"a command is for at most {_MOST_SEATS} seats, or for everybody; these are {len(seats)}")
     return seats

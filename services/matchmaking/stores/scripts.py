@@ -6,7 +6,7 @@ connection dies. What a leader changes carries its epoch: FENCED when it is anot
 
     <base>:t:<ticket>   hash: d(ata) s(tate) v(ersion) e(nter time, ms) q(ueues) u(sers) m(atch) r(eason)
                         w(atching nodes) y (why not yet) a(ccepted players) o(ver since, ms)
-                        h(eld out of its queues until, ms) k (the request that made it)
+                        h(eld out of its queues until, ms) k (the request that made it) g(one users)
     <base>:u:<user>     the ticket that a player has under way, or had last
     <base>:r:<caller and request id>   the ticket that a request made
     <base>:q:<queue>    sorted set: tickets that wait, by enter time
@@ -301,7 +301,7 @@ LEAVE: Final = (
     + """
 local ticket, user, rest = ARGV[1], ARGV[2], ARGV[4]
 local key = base .. ':t:' .. ticket
-local have = redis.call('HMGET', key, 's', 'm', 'u', 'd', 'q', 'e', 'h')
+local have = redis.call('HMGET', key, 's', 'm', 'u', 'd', 'q', 'e', 'h', 'g')
 if not have[1] then return {'NONE'} end
 local state = tonumber(have[1])
 if state > 3 then return {'OVER'} end
@@ -320,7 +320,7 @@ else
   for _, other in ipairs(words(have[3])) do
     if other ~= user then others[#others + 1] = other end
   end
-  redis.call('HSET', key, 'd', rest, 'u', table.concat(others, ' '))
+  redis.call('HSET', key, 'd', rest, 'u', table.concat(others, ' '), 'g', (have[8] or '') .. ' ' .. user)
   redis.call('HDEL', key, 'y')
   for _, queue in ipairs(words(have[5])) do
     local feed = base .. ':f:' .. queue

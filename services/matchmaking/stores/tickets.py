@@ -138,7 +138,7 @@ class TicketStore:
             other, user = answer[1].decode(), answer[2].decode()
             raise FailedPrecondition(
                 Reason.TICKET_ACTIVE,
-                f"Player {user} has a ticket in this game already: {other}. Watch or cancel that one.",
+                f"Player {user} has a ticket in this game already: {other}. Watch, leave or cancel that one.",
                 ticket_id=other,
                 user_id=user,
             )
@@ -237,6 +237,12 @@ class TicketStore:
             case b"MADE":
                 raise _wrong_state("The match of this ticket is made; its session follows in a moment. Leave that one.")
         return Leaving.OVER
+
+    async def has_left(self, game_id: str, ticket_id: str, user_id: str) -> bool:
+        """Whether a player has left a ticket that is kept."""
+        async with answers():
+            found = cast("bytes | None", await self._redis.hget(f"{base_of(game_id)}:t:{ticket_id}", "g"))
+        return found is not None and user_id in found.decode().split(" ")
 
     async def answer(self, game_id: str, ticket_id: str, user_id: str, *, accept: bool) -> None:
         """Accepts or declines. Raises FailedPrecondition(TICKET_STATE), NotFound(TICKET_NOT_FOUND)."""

@@ -14,7 +14,8 @@ from google.protobuf.json_format import MessageToDict
 from google.protobuf.message_factory import GetMessageClass
 
 from envoy.json_bodies import METHODS_WITH_A_BODY, UNKNOWN_FIELDS_HEADER
-from envoy.routes import Route, public_routes, read_descriptors
+from envoy.render import Limits
+from envoy.routes import RateClass, Route, public_routes, read_descriptors
 from tests.e2e.callers import METHODS
 from tests.integration.envoy.stage import Backend, Door, Signer, backend, door, inputs
 
@@ -27,6 +28,7 @@ ROUTES = [
     if route.json is not None and route.json.method in METHODS_WITH_A_BODY
 ]
 JSON = "application/json"
+NO_LIMITS = {rate_class: Limits(per_address=None, per_user=None) for rate_class in RateClass}
 
 
 class Stage:
@@ -61,7 +63,7 @@ async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage
         stand_in = await stack.enter_async_context(backend())
         jwks_port = await stack.enter_async_context(signer.serve())
         opened = await stack.enter_async_context(
-            door(inputs(stand_in.port, jwks_port), tmp_path_factory.mktemp("door"))
+            door(inputs(stand_in.port, jwks_port, limits=NO_LIMITS), tmp_path_factory.mktemp("door"))
         )
         yield Stage(signer, stand_in, opened)
 
@@ -197,10 +199,58 @@ async def test_json_may_be_declared_as_it_usually_is(stage: Stage, content_type:
     assert status == 200
 
 
-async def test_a_parameter_that_a_read_does_not_have_is_called_a_parameter(stage: Stage) -> None:
+@pytest.mark.parametrize("query", ["limit=5", "page_size=-1", "page_size=many"])
+async def test_a_parameter_that_a_read_does_not_take_is_called_a_parameter(stage: Stage, query: str) -> None:
     headers = {"authorization": f"Bearer {stage.signer.token()}"}
-    async with stage.door.http.get("/v1/auth/logins?limit=5", headers=headers) as response:
+    async with stage.door.http.get(f"/v1/auth/logins?{query}", headers=headers) as response:
         answer = await response.json()
     assert response.status == 400
     assert "parameter" in answer["message"]
     assert "body" not in answer["message"]
+
+
+NOT_JSON = {
+    "texts in single quotes": b"{'game_id': 'g', 'foo': 1}",
+    "names without quotes": b'{game_id: "g", foo: 1}',
+    "some in single quotes": b"""{"game_id": "g", 'foo': 4}""",
+    "a quote within single quotes": b"""{"game_id": '"', "foo": 1, "bar": '"'}""",
+    "a comma at the end": b'{"game_id": "g",}',
+    "a comma at the end of a list": b'{"scores": [{},]}',
+    "a comment": b'{"game_id": "g" /* foo */}',
+    "a mark of the byte order": b'\xef\xbb\xbf{"game_id": "g"}',
+    "a word": b'{"game_id": g}',
+    "half of it": b'{"game_id": "g"',
+    "half of a text": b'{"game_id": "g',
+    "hexadecimal": b'{"game_id": 0x1}',
+}
+
+
+@pytest.mark.parametrize("name", NOT_JSON)
+async def test_what_the_transcoder_would_take_for_json_and_is_not_is_refused(stage: Stage, name: str) -> None:
+    arrived = len(stage.backend.arrivals)
+    status, answer = await stage.send(SUBMIT_MANY, NOT_JSON[name])
+    assert status == 400
+    assert "not JSON" in answer["message"]
+    assert len(stage.backend.arrivals) == arrived
+
+
+@pytest.mark.parametrize("end", ["/", "//", "/.", "/./"])
+async def test_a_slash_at_the_end_of_a_path_opens_no_way_around(stage: Stage, end: str) -> None:
+    arrived = len(stage.backend.arrivals)
+    status, _ = await stage.send(SUBMIT_MANY + end, b'{"Score": 1}', "text/plain")
+    assert status in (404, 415)
+    status, _ = await stage.send(SUBMIT_MANY + end, b'{"Score": 1}')
+    if status == 200:
+        assert stage.backend.last.headers[UNKNOWN_FIELDS_HEADER] == "Score"
+    else:
+        assert status == 404
+        assert len(stage.backend.arrivals) == arrived
+
+
+async def test_names_in_a_mask_that_is_no_text_are_told(stage: Stage) -> None:
+    body = b'{"account": {"display_name": "A"}, "update_mask": {"paths": ["display_name"], "foo": 1}}'
+    status, _ = await stage.send("/v1/account", body, method="PATCH")
+    if status == 200:
+        assert "update_mask.foo" in stage.backend.last.headers[UNKNOWN_FIELDS_HEADER]
+    else:
+        assert status == 400

@@ -41,6 +41,9 @@ async def test_a_member_who_leaves_may_queue_elsewhere_and_the_others_keep_their
     rest = await lobby.read(leader, ticket.ticket_id)
     assert (rest.state, [player.user_id for player in rest.players]) == (pb.TICKET_STATE_QUEUED, [leader.user_id])
     assert rest.create_time == ticket.create_time
+    # The answer was lost; the client asks again.
+    again = await lobby.leave(mate, ticket.ticket_id)
+    assert (again.state, again.reason) == (pb.TICKET_STATE_CANCELLED, pb.TICKET_REASON_LEFT)
     assert (await lobby.enqueue(mate, "duel")).state == pb.TICKET_STATE_QUEUED
     for who in (ada, bob, eve):
         await lobby.enqueue(who, "pairs")

@@ -57,7 +57,7 @@ def check(found: list[float]) -> None:
     assert len(found) >= 0.5 * RATE * SECONDS, "it is seen as often as its budget allows"
     assert len(found) <= 1.5 * RATE * (SECONDS + 1)
     assert statistics.median(found) <= INTERVAL + SLACK, found
-    assert max(found[:-1]) <= 3 * INTERVAL + 2 * SLACK, found
+    assert sorted(found)[9 * len(found) // 10] <= 3 * INTERVAL + 2 * SLACK, found
 
 
 async def test_at_three_times_its_budget_a_position_is_as_old_as_one_budget_interval_and_the_sender_is_told(

@@ -172,8 +172,9 @@ class MatchmakingServiceServicer(object):
     def LeaveTicket(self, request, context):
         """Takes the caller alone out of a party's ticket, such as a player who has left the party's lobby. The others keep their
         place; without anybody left the ticket is cancelled. The caller may enter a queue at once. During the acceptance phase
-        it declines, as CancelTicket does. Refused with TICKET_STATE once the match is made, and for the moment in which
-        `quick_join` looks for seats.
+        it declines, as CancelTicket does, and whoever declines may not enter a queue for a while. Refused with TICKET_STATE
+        while the match is being made, and for the moment in which `quick_join` looks for seats. Repeating it, with the
+        ticket's id, changes nothing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -362,8 +362,9 @@ class MatchmakingServiceStub(typing.Generic[_MatchmakingServiceCreateQueueType, 
     LeaveTicket: _MatchmakingServiceLeaveTicketType
     """Takes the caller alone out of a party's ticket, such as a player who has left the party's lobby. The others keep their
     place; without anybody left the ticket is cancelled. The caller may enter a queue at once. During the acceptance phase
-    it declines, as CancelTicket does. Refused with TICKET_STATE once the match is made, and for the moment in which
-    `quick_join` looks for seats.
+    it declines, as CancelTicket does, and whoever declines may not enter a queue for a while. Refused with TICKET_STATE
+    while the match is being made, and for the moment in which `quick_join` looks for seats. Repeating it, with the
+    ticket's id, changes nothing.
     """
 
     AnswerProposal: _MatchmakingServiceAnswerProposalType
@@ -518,8 +519,9 @@ class MatchmakingServiceServicer(metaclass=abc.ABCMeta):
     ) -> typing.Union[oofgg.v1.matchmaking_pb2.LeaveTicketResponse, collections.abc.Awaitable[oofgg.v1.matchmaking_pb2.LeaveTicketResponse]]:
         """Takes the caller alone out of a party's ticket, such as a player who has left the party's lobby. The others keep their
         place; without anybody left the ticket is cancelled. The caller may enter a queue at once. During the acceptance phase
-        it declines, as CancelTicket does. Refused with TICKET_STATE once the match is made, and for the moment in which
-        `quick_join` looks for seats.
+        it declines, as CancelTicket does, and whoever declines may not enter a queue for a while. Refused with TICKET_STATE
+        while the match is being made, and for the moment in which `quick_join` looks for seats. Repeating it, with the
+        ticket's id, changes nothing.
         """
 
     @abc.abstractmethod
