@@ -130,7 +130,8 @@ class SeatingServicer:
         fitting = [
             session
             for session in found
-            if session.facts.max_seats - len(session.seats) >= request.seats
+            if session.facts.queue in request.queues
+            and session.facts.max_seats - len(session.seats) >= request.seats
             and PRIVATE not in session.profile.attributes
         ]
         # Who waits for one more begins first; of those the oldest.

@@ -8,7 +8,7 @@ from typing import Final
 
 from oofgg.v1 import matchmaking_pb2 as pb
 from pkg.clock import Clock
-from pkg.errors import OofggError
+from pkg.errors import InvalidArgument, OofggError, Reason
 from pkg.ids import NewId
 from pkg.internal.v1 import ticket_pb2 as kept_pb
 from pkg.remembering import Remembered
@@ -64,7 +64,10 @@ class Entrance:
         quick_join: bool,
         players: Sequence[pb.TicketPlayer],
     ) -> tuple[str, TicketRecord]:
-        """Enters the queues, all of one game. The ticket, which is another one when the request made that before."""
+        """Enters the queues, all of one game. The ticket, which is another one when the request made that before.
+
+        Raises InvalidArgument(REQUEST_ID_REUSED) when the request was for other queues then.
+        """
         game_id = keys[0].game_id
         entered = await self._tickets.enter(
             game_id,
@@ -77,7 +80,14 @@ class Entrance:
             held=quick_join,
         )
         if not entered.new:
-            return entered.ticket_id, await self._tickets.one(game_id, entered.ticket_id)
+            record = await self._tickets.one(game_id, entered.ticket_id)
+            before = kept_pb.StoredTicket.FromString(record.data).ticket.queues
+            if list(before) != [key.name for key in keys]:
+                raise InvalidArgument(
+                    Reason.REQUEST_ID_REUSED,
+                    f"request_id: was used before, for the queues {', '.join(before)}. Choose a new one.",
+                )
+            return entered.ticket_id, record
         if unmarked := [key for key in keys if not self._marked.get(key, False)]:
             await self._leading.mark_active(unmarked, self._clock.now().timestamp())
             for key in unmarked:
@@ -100,7 +110,7 @@ class Entrance:
             match.match.players.add(user_id=player.user_id, username=player.username, ticket_id=ticket_id)
         data = b""
         try:
-            for session_id, node in await self._seating.open_seats(game_id, len(players)):
+            for session_id, node in await self._seating.open_seats(game_id, [key.name for key in keys], len(players)):
                 outcome = await self._seating.take(session_id, match.match.players, node)
                 if isinstance(outcome, Seated):
                     data = settled(match, session_id, outcome.node, outcome.join_deadline).SerializeToString()

@@ -110,11 +110,14 @@ class Seating:
             return Seated(session_id, answer.node, answer.join_deadline_time)
         raise backend_unavailable("The session's node")
 
-    async def open_seats(self, game_id: str, seats: int) -> list[tuple[str, str]]:
-        """Sessions that wait for players and have so many seats free, with their nodes. Raises Unavailable."""
+    async def open_seats(self, game_id: str, queues: Sequence[str], seats: int) -> list[tuple[str, str]]:
+        """Sessions of these queues that wait for players and have so many seats free, with their nodes.
+
+        Raises Unavailable.
+        """
         answer = await (await self._at()).call(
             _METHODS["FindOpenSessions"],
-            pb.FindOpenSessionsRequest(game_id=game_id, seats=seats),
+            pb.FindOpenSessionsRequest(game_id=game_id, queues=queues, seats=seats),
             pb.FindOpenSessionsResponse,
             within=_ROSTER_SECONDS,
             on_behalf_of=None,

@@ -345,17 +345,23 @@ class FindOpenSessionsRequest(google.protobuf.message.Message):
 
     GAME_ID_FIELD_NUMBER: builtins.int
     SEATS_FIELD_NUMBER: builtins.int
+    QUEUES_FIELD_NUMBER: builtins.int
     game_id: builtins.str
     """The game."""
     seats: builtins.int
     """Seats that have to be free."""
+    @property
+    def queues(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Only sessions of one of these queues."""
+
     def __init__(
         self,
         *,
         game_id: builtins.str = ...,
         seats: builtins.int = ...,
+        queues: collections.abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["game_id", b"game_id", "seats", b"seats"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["game_id", b"game_id", "queues", b"queues", "seats", b"seats"]) -> None: ...
 
 Global___FindOpenSessionsRequest: typing_extensions.TypeAlias = FindOpenSessionsRequest
 

@@ -81,8 +81,8 @@ class SeatingServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def FindOpenSessions(self, request, context):
-        """Finds sessions of a game that wait for players and have so many seats free, the fullest first. Sessions with the
-        attribute `private` are not among them.
+        """Finds sessions of queues of a game that wait for players and have so many seats free, the fullest first. Sessions
+        that players have opened, such as a party's, belong to no queue; those with the attribute `private` are not found.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

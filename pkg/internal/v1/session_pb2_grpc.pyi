@@ -146,8 +146,8 @@ class SeatingServiceStub(typing.Generic[_SeatingServiceOpenSessionsType, _Seatin
     """
 
     FindOpenSessions: _SeatingServiceFindOpenSessionsType
-    """Finds sessions of a game that wait for players and have so many seats free, the fullest first. Sessions with the
-    attribute `private` are not among them.
+    """Finds sessions of queues of a game that wait for players and have so many seats free, the fullest first. Sessions
+    that players have opened, such as a party's, belong to no queue; those with the attribute `private` are not found.
     """
 
     GetRoster: _SeatingServiceGetRosterType
@@ -204,8 +204,8 @@ class SeatingServiceServicer(metaclass=abc.ABCMeta):
         request: pkg.internal.v1.session_pb2.FindOpenSessionsRequest,
         context: _ServicerContext,
     ) -> typing.Union[pkg.internal.v1.session_pb2.FindOpenSessionsResponse, collections.abc.Awaitable[pkg.internal.v1.session_pb2.FindOpenSessionsResponse]]:
-        """Finds sessions of a game that wait for players and have so many seats free, the fullest first. Sessions with the
-        attribute `private` are not among them.
+        """Finds sessions of queues of a game that wait for players and have so many seats free, the fullest first. Sessions
+        that players have opened, such as a party's, belong to no queue; those with the attribute `private` are not found.
         """
 
     @abc.abstractmethod

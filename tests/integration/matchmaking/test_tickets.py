@@ -332,12 +332,23 @@ async def test_what_redis_has_lost_is_entered_again_by_who_watches(
     assert (last.ticket_id, last.create_time) == (first.ticket_id, first.create_time)
 
 
+async def test_a_request_id_that_was_used_for_another_queue_is_refused(lobby: Lobby) -> None:
+    await lobby.define("duel")
+    await lobby.define("ranked")
+    (ada,) = await lobby.players("ada")
+    ticket = await lobby.enqueue(ada, "duel", request_id="mine")
+    other = lobby.calls.Enqueue(lobby.request("ranked", request_id="mine"), metadata=ada.metadata, timeout=WITHIN)
+    assert await reason_of(other) is Reason.REQUEST_ID_REUSED
+    assert (await lobby.enqueue(ada, "duel", request_id="mine")).ticket_id == ticket.ticket_id
+
+
 async def test_quick_join_takes_a_free_seat_and_queues_where_there_is_none(lobby: Lobby) -> None:
     await lobby.define()
     host, hidden, ada, bob, eve = await lobby.players("host", "hidden", "ada", "bob", "eve")
-    waiting = await lobby.arena.create(host.metadata, min_seats=3, max_seats=3)
+    server = await lobby.arena.server()
+    waiting = await lobby.arena.create(server, queue="duel", min_seats=3, max_seats=3)
     await lobby.arena.join(host.metadata, waiting.session_id)
-    private = await lobby.arena.create(hidden.metadata, min_seats=2, max_seats=2, attributes={"private": "yes"})
+    private = await lobby.arena.create(server, queue="duel", min_seats=2, max_seats=2, attributes={"private": "yes"})
     await lobby.arena.join(hidden.metadata, private.session_id)
     for who in (ada, bob):
         ticket = await lobby.enqueue(who, quick_join=True)
@@ -351,6 +362,18 @@ async def test_quick_join_takes_a_free_seat_and_queues_where_there_is_none(lobby
     (kim,) = await lobby.players("kim")
     await lobby.enqueue(kim)
     assert (await lobby.over(eve, late.ticket_id)).state == pb.TICKET_STATE_MATCHED
+
+
+async def test_quick_join_takes_no_seat_in_a_session_that_players_have_opened(lobby: Lobby) -> None:
+    await lobby.define()
+    await lobby.define("other")
+    host, friend, stranger = await lobby.players("host", "friend", "stranger")
+    private_duel = await lobby.arena.create(host.metadata, label="private duel", min_seats=2, max_seats=2)
+    await lobby.arena.join(host.metadata, private_duel.session_id)
+    server = await lobby.arena.server()
+    await lobby.arena.create(server, queue="other", min_seats=2, max_seats=2)
+    assert (await lobby.enqueue(stranger, quick_join=True)).state == pb.TICKET_STATE_QUEUED
+    await lobby.arena.join(friend.metadata, private_duel.session_id)
 
 
 async def test_a_session_gets_players_for_those_who_left(lobby: Lobby) -> None:

@@ -1180,7 +1180,10 @@ class EnqueueRequest(google.protobuf.message.Message):
     to that by being there. For a player.
     """
     quick_join: builtins.bool
-    """Take a free seat in a session of these queues that has some, if there is one that fits, and queue otherwise."""
+    """Take a free seat in a session of these queues that waits for players, if there is one, and queue otherwise. Sessions
+    of a queue are those that were made by it, or opened for it by the game's server; sessions that players open, such as
+    a party's lobby, belong to none.
+    """
     request_id: builtins.str
     """Same id, same ticket, while it is under way and for ten minutes after. At most 64 characters. Empty: a ticket that the
     caller has is refused, not returned.
