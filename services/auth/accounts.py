@@ -10,7 +10,7 @@ from typing import Final
 
 from pkg.auth.caller import Caller, CallerRole
 from pkg.errors import FailedPrecondition, Reason, invalid_field
-from services.auth.usernames import clean_email, clean_username
+from services.auth.usernames import clean_display_name, clean_email, clean_username
 
 MOST_DEVICES: Final = 10
 _PATHS: Final = ("username", "email", "display_name", "avatar_url", "language")
@@ -136,7 +136,7 @@ def apply_update(account: Account, new: Account, paths: Sequence[str]) -> Accoun
                     raise invalid_field("account.email", "belongs to a password; link one first")
                 changed = replace(changed, email=clean_email(new.email, "account.email"))
             case "display_name":
-                changed = replace(changed, display_name=_one_line(new.display_name, "account.display_name"))
+                changed = replace(changed, display_name=clean_display_name(new.display_name, "account.display_name"))
             case "avatar_url":
                 url = new.avatar_url and _matching(new.avatar_url, _URL, "account.avatar_url", "an https:// address")
                 changed = replace(changed, avatar_url=url)
@@ -152,10 +152,3 @@ def _matching(text: str, form: re.Pattern[str], field: str, what: str) -> str:
     if not form.fullmatch(text):
         raise invalid_field(field, f"is not {what}")
     return text
-
-
-def _one_line(text: str, field: str) -> str:
-    stripped = text.strip()
-    if not stripped.isprintable():
-        raise invalid_field(field, "holds characters that cannot be shown")
-    return stripped

@@ -16,6 +16,8 @@ from services.auth.lookalikes import INVISIBLE, skeleton
 _SHORTEST: Final = 3
 _LONGEST: Final = 32
 _MARKS: Final = "_-."
+# Beside what is invisible by its nature: the empty pattern of Braille.
+_BLANK: Final = regex.compile(r"[\s\u2800\p{Default_Ignorable_Code_Point}]")
 _SHARED: Final = regex.compile(r"[\p{Script=Common}\p{Script=Inherited}]")
 _EAST_ASIAN: Final = regex.compile(
     r"[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Hangul}\p{Script=Bopomofo}]"
@@ -75,6 +77,22 @@ def clean_email(text: str, field: str = "email") -> str:
     except email_validator.EmailNotValidError as error:
         raise invalid_field(field, f"is not an email address: {error}") from None
     return checked.normalized
+
+
+def clean_display_name(text: str, field: str = "display_name") -> str:
+    """The name that others are shown, without spaces around it; may be empty. Raises InvalidArgument.
+
+    Unlike a username it may have spaces and emoji, and several accounts may have the same; but it can be seen, and stays
+    on its line.
+    """
+    name = text.strip()
+    if not name.isprintable():
+        raise invalid_field(field, "holds characters that cannot be shown")
+    if name and not _BLANK.sub("", name):
+        raise invalid_field(field, "has nothing that can be seen")
+    if _MANY_COMBINING_MARKS.search(unicodedata.normalize("NFD", name)):
+        raise invalid_field(field, "has more than two combining marks in a row")
+    return name
 
 
 def load() -> None:

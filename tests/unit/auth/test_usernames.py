@@ -9,7 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pkg.errors import InvalidArgument
-from services.auth.usernames import GUEST_PREFIX, RESERVED, clean_email, clean_username, fold, new_guest_name
+from services.auth.usernames import (
+    GUEST_PREFIX,
+    RESERVED,
+    clean_display_name,
+    clean_email,
+    clean_username,
+    fold,
+    new_guest_name,
+)
 
 
 @pytest.mark.parametrize(
@@ -148,6 +156,19 @@ def test_addresses_that_cannot(typed: str) -> None:
     with pytest.raises(InvalidArgument) as caught:
         clean_email(typed)
     assert [violation.field for violation in caught.value.violations] == ["email"]
+
+
+@pytest.mark.parametrize("name", ["", "Ada Lovelace", "佐々木 希", "Zoë ❤️", "Größe 2", "नमस्ते"])
+def test_display_names_that_can_be(name: str) -> None:
+    assert clean_display_name(f" {name} ") == name
+
+
+@pytest.mark.parametrize(
+    "name", ["\u3164", "\u2800\u2800", "\u115f \u1160", "a\u202eb", "a\nb", "a" + "\u0301" * 20], ids=ascii
+)
+def test_display_names_that_cannot(name: str) -> None:
+    with pytest.raises(InvalidArgument):
+        clean_display_name(name)
 
 
 def test_nobody_can_choose_a_guests_name() -> None:
