@@ -82,8 +82,7 @@ def clean_email(text: str, field: str = "email") -> str:
 def clean_display_name(text: str, field: str = "display_name") -> str:
     """The name that others are shown, without spaces around it; may be empty. Raises InvalidArgument.
 
-    Unlike a username it may have spaces and emoji, and several accounts may have the same; but it can be seen, and stays
-    on its line.
+    It may have spaces and emoji, and several accounts may have the same. But it can be seen, and stays on its line.
     """
     name = text.strip()
     if not name.isprintable():
