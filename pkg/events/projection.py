@@ -64,6 +64,8 @@ class ProjectionTimes:
     verify: float = 5.0
     """Between looks at the topic's end, and for dead letters that are to be applied again."""
     forget: float = 3_600.0
+    stalled: float = 15.0
+    """A consumer that brings nothing for so long, though the topic has more, is opened anew."""
 
 
 class Projection:
@@ -103,6 +105,9 @@ class Projection:
         self._readers: dict[int, PartitionReader] = {}
         self._rested = asyncio.Event()  # a partition is not busy any more
         self._last_came = time.monotonic()
+        self._brought = self._last_came  # when the consumer last brought something, or there was nothing to bring
+        self._patience = self._times.stalled
+        self._reopen = False
 
     async def run(self) -> None:
         """Works until cancelled, whatever PostgreSQL and Kafka do meanwhile."""
@@ -164,6 +169,21 @@ class Projection:
                 reason = f"number {tail.number} was passed over"
                 self._occupy(tasks, reader, partial(self._go_back, reader, tail.last_offset + 1, reason))
         self._tell(readers, tails)
+        self._look_after_consumer(readers, tails)
+
+    def _look_after_consumer(self, readers: dict[int, PartitionReader], tails: dict[int, Tail]) -> None:
+        """Has the consumer opened anew when it brings nothing although there is something to read and nobody is busy.
+
+        Clients of Kafka lose their way when a broker comes back without topics that it had. Where that does not help, the
+        wait before the next time is twice as long: a broker that is slow is not asked for more.
+        """
+        now = time.monotonic()
+        waits = any(tails[number].last_offset >= reader.position.next_offset for number, reader in readers.items())
+        if not waits or any(reader.busy for reader in readers.values()):
+            self._brought = now
+        elif now - max(self._brought, self._last_came) > self._patience:
+            _log.warning("a consumer is opened anew", topic=self._spec.name, silent_seconds=round(self._patience))
+            self._reopen, self._brought, self._patience = True, now, min(300.0, 2 * self._patience)
 
     def _tell(self, readers: dict[int, PartitionReader], tails: dict[int, Tail]) -> None:
         """Keeps the figures: offsets that were not read, and since when the reader is behind."""
@@ -188,7 +208,8 @@ class Projection:
         consumer = clients.consumer(self._cluster, self._client_id)
         try:
             await clients.start(consumer, within=_START_SECONDS)
-            while True:
+            self._reopen = False
+            while not self._reopen:
                 self._place(consumer)
                 await self._take(consumer, tasks)
         finally:
@@ -233,6 +254,7 @@ class Projection:
                 self._occupy(tasks, readers[place], partial(self._work, readers[place], records))
         if fetched:
             self._last_came = time.monotonic()
+            self._patience = self._times.stalled
             self._eager_until = 0.0
             return
         consumer.pause(*consumer.assignment())

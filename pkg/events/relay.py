@@ -304,8 +304,12 @@ class Relay:
 
 
 async def _ends_of(consumer: AIOKafkaConsumer, places: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
-    existing = await consumer.topics()
-    ends: dict[TopicPartition, int] = await consumer.end_offsets([place for place in places if place.topic in existing])
+    """Where these partitions end, of those that there are: a broker that lost a topic has it again with fewer."""
+    cluster = await consumer._client.fetch_all_metadata()
+    existing = [
+        place for place in places if place.partition in (cluster.partitions_for_topic(place.topic) or frozenset())
+    ]
+    ends: dict[TopicPartition, int] = await consumer.end_offsets(existing) if existing else {}
     return ends
 
 

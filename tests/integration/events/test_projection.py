@@ -37,7 +37,7 @@ from tests.integration.events.outboxes import (
     relaying,
 )
 
-QUICK = ProjectionTimes(lease=1.5, renew=0.2, verify=0.3, retry_first=0.1, retry_most=0.5)
+QUICK = ProjectionTimes(lease=1.5, renew=0.2, verify=0.3, retry_first=0.1, retry_most=0.5, stalled=3.0)
 EFFECTS = "create table effect (event_id uuid not null, key text not null, reader text not null)"
 
 
