@@ -174,8 +174,8 @@ class Projection:
     def _look_after_consumer(self, readers: dict[int, PartitionReader], tails: dict[int, Tail]) -> None:
         """Has the consumer opened anew when it brings nothing although there is something to read and nobody is busy.
 
-        A client of Kafka may lose its way when a broker comes back without topics that it had. Where that does not help,
-        the wait before the next time is twice as long: a broker that is slow is not asked for more.
+        A client of Kafka may lose its way when a broker comes back without topics that it had. Where that does not
+        help, the wait before the next time is twice as long: a broker that is slow is not asked for more.
         """
         now = time.monotonic()
         waits = any(tails[number].last_offset >= reader.position.next_offset for number, reader in readers.items())
