@@ -44,8 +44,11 @@ async def working(*work: Awaitable[None]) -> AsyncIterator[None]:
         yield
     finally:
         ended = [task for task in tasks if task.done()]
-        for task in tasks:
-            task.cancel()
+        pending = set(tasks)
+        while pending:  # libraries swallow a cancellation that meets a time limit of theirs
+            for task in pending:
+                task.cancel()
+            _, pending = await asyncio.wait(pending, timeout=0.5)
         told = await asyncio.gather(*tasks, return_exceptions=True)
         assert not ended, told
 
